@@ -1,0 +1,108 @@
+"""The static side of a convolution: window, strides, padding and dilation, checked once."""
+
+import dataclasses
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+from jax import lax
+
+Padding = str | int | Sequence[int | tuple[int, int]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Geometry:
+    """Everything about an N-dimensional convolution that is known before it is traced.
+
+    Attributes:
+        window: spatial shape of the kernel, in taps.
+        strides: step of the window along each spatial axis.
+        padding: zeros before and after each spatial axis.
+        dilation: distance between neighbouring taps along each spatial axis.
+        in_shape: spatial shape of the input.
+    """
+
+    window: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    dilation: tuple[int, ...]
+    in_shape: tuple[int, ...]
+
+    @property
+    def extent(self) -> tuple[int, ...]:
+        """Input positions that the dilated window spans along each axis."""
+        return tuple((k - 1) * d + 1 for k, d in zip(self.window, self.dilation, strict=True))
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Spatial shape of the output."""
+        axes = zip(self.in_shape, self.padding, self.extent, self.strides, strict=True)
+        return tuple(max(0, (n + lo + hi - e) // s + 1) for n, (lo, hi), e, s in axes)
+
+
+def make_geometry(
+    x_shape: tuple[int, ...],
+    kernel_shape: tuple[int, ...],
+    strides: int | Sequence[int],
+    padding: Padding,
+    dilation: int | Sequence[int],
+) -> Geometry:
+    """Checks the arguments of a convolution and resolves `padding` to pairs.
+
+    Args:
+        x_shape: `(batch, *spatial, in)` with one to three spatial axes.
+        kernel_shape: `(*window, in, out)`.
+        strides: one positive integer for all spatial axes, or one for each.
+        padding: "SAME", "VALID", one integer, or a pair `(low, high)` (or an integer) for each spatial axis.
+        dilation: distance between taps; as `strides`.
+
+    Raises:
+        ValueError: naming the argument that does not fit, its value and what it must be.
+    """
+    spatial = len(x_shape) - 2
+    if spatial not in (1, 2, 3):
+        raise ValueError(f"x must have shape (batch, *spatial, in) with 1 to 3 spatial axes, got shape {x_shape}")
+    if len(kernel_shape) != len(x_shape):
+        raise ValueError(f"kernel must have rank {len(x_shape)}, (*window, in, out), got shape {kernel_shape}")
+    if kernel_shape[-2] != x_shape[-1]:
+        raise ValueError(
+            f"kernel must have as many input channels as x ({x_shape[-1]}), got {kernel_shape[-2]}"
+            " (grouped convolutions are not supported)"
+        )
+    window, in_shape = kernel_shape[:-2], x_shape[1:-1]
+    if 0 in window:
+        raise ValueError(f"kernel must have at least one tap along each spatial axis, got shape {kernel_shape}")
+    strides = _per_axis("strides", strides, spatial)
+    dilation = _per_axis("kernel_dilation", dilation, spatial)
+    extent = tuple((k - 1) * d + 1 for k, d in zip(window, dilation, strict=True))
+    return Geometry(window, strides, _pairs(padding, in_shape, extent, strides), dilation, in_shape)
+
+
+def _per_axis(name: str, value: int | Sequence[int], spatial: int) -> tuple[int, ...]:
+    values = tuple(value) if isinstance(value, Sequence) else (value,) * spatial
+    if len(values) != spatial or any(not _is_int(v) or v < 1 for v in values):
+        raise ValueError(f"{name} must be a positive integer or {spatial} of them, got {value!r}")
+    return tuple(operator.index(v) for v in values)
+
+
+def _pairs(
+    padding: Padding, in_shape: tuple[int, ...], extent: tuple[int, ...], strides: tuple[int, ...]
+) -> tuple[tuple[int, int], ...]:
+    """`padding` as one `(low, high)` pair for each spatial axis."""
+    message = (
+        f"padding must be 'SAME', 'VALID', a non-negative integer, or {len(in_shape)} such integers or (low, high)"
+        f" pairs, got {padding!r}"
+    )
+    if isinstance(padding, str):
+        if padding.upper() not in ("SAME", "VALID"):
+            raise ValueError(message)
+        return tuple(lax.padtype_to_pads(in_shape, extent, strides, padding.upper()))
+    per_axis = list(padding) if isinstance(padding, Sequence) else [padding] * len(in_shape)
+    pairs = [tuple(p) if isinstance(p, Sequence) else (p, p) for p in per_axis]
+    if len(pairs) != len(in_shape) or any(len(p) != 2 or not all(_is_int(v) and v >= 0 for v in p) for p in pairs):
+        raise ValueError(message)
+    return tuple((operator.index(lo), operator.index(hi)) for lo, hi in pairs)
+
+
+def _is_int(value: Any) -> bool:
+    return hasattr(value, "__index__") and not isinstance(value, bool)
