@@ -196,11 +196,11 @@ def bernoulli_slots(n: int, num_samples: int) -> int:
 def _checked(scores: jax.Array, num_samples: int) -> jax.Array:
     """`scores` as finite non-negative numbers of at least float32, without a gradient."""
     if getattr(scores, "ndim", None) != 1 or scores.shape[0] == 0:
-        raise ValueError(f"scores must have shape (n,) with n >= 1, got shape {jnp.shape(scores)}")
+        raise ValueError(f"scores must have shape (n,) with n >= 1, got shape {np.shape(scores)}")
     n = scores.shape[0]
     if isinstance(num_samples, bool) or not isinstance(num_samples, int | np.integer) or not 1 <= num_samples <= n:
         raise ValueError(f"num_samples must be a Python int between 1 and n = {n}, got {num_samples!r}")
-    if not isinstance(scores, jax.core.Tracer) and not bool(jnp.all(scores >= 0)):
+    if not isinstance(scores, jax.core.Tracer) and not np.all(np.asarray(scores) >= 0):
         raise ValueError("scores must be non-negative numbers, got a negative or NaN one")
     return finite_scores(scores)
 
@@ -208,7 +208,7 @@ def _checked(scores: jax.Array, num_samples: int) -> jax.Array:
 def finite_scores(scores: jax.Array) -> jax.Array:
     """Negative scores become 0; NaN and infinite ones the largest that n of them can have without overflow."""
     scores = lax.stop_gradient(scores).astype(jnp.promote_types(scores.dtype, jnp.float32))
-    largest = jnp.finfo(scores.dtype).max / (2 * scores.shape[0])
+    largest = jnp.finfo(scores.dtype).max / (8 * scores.shape[0])  # 1 / sum is a normal number too
     return jnp.where(scores <= largest, jnp.maximum(scores, 0), largest)
 
 

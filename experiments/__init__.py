@@ -1,0 +1,1 @@
+"""Programs over jaxapprox: `python -m experiments.cifar`, `python -m experiments.bench`."""

@@ -1,0 +1,169 @@
+"""Speed on this machine: a table and a JSON file, everything in one run and in turn.
+
+    python -m experiments.bench --torch-python /path/to/python-with-torch --out bench
+
+(a) the gradient of `conv` inside `scan` against outside, (b) four seeds vmapped against four in sequence, (c) a training
+step of ResNet-18, exact and sampled, against plain Flax and (where an interpreter has it) PyTorch, (d) the bound: images
+a second if all FLOPs ran at the measured rate of a matrix product and nothing else took time.
+"""
+
+import dataclasses
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from experiments import bench_kernels, flax_peer
+from experiments.config import Config, UsageError
+from experiments.data import Dataset, Split
+from experiments.methods import METHODS
+from experiments.report import environment
+from experiments.runner import step_flops
+from experiments.train import make_train
+
+_STEPS = 4  # in one scan, as an epoch of the program is
+_TORCH_PEER = Path(__file__).parent / "torch_peer.py"
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """Measures this library's speed against its own exact form, plain Flax and PyTorch."""
+
+    width: int = 64
+    batch_size: int = 128
+    ratios: tuple[float, ...] = (0.5, 0.25, 0.1)
+    rounds: int = 3
+    """How many times everything is measured, in turn."""
+    torch_python: str = sys.executable
+    """An interpreter that has PyTorch, where this one has not."""
+    out: Path | None = None
+    """Directory for bench.json."""
+
+
+def main(bench: Bench) -> None:
+    """Runs all parts, prints the table and writes `bench.json`."""
+    for name in ("width", "batch_size", "rounds"):
+        if getattr(bench, name) < 1:
+            raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(bench, name)}")
+    if not all(0 < ratio < 1 for ratio in bench.ratios):
+        raise UsageError(f"--ratios must be in (0, 1), got {' '.join(map(str, bench.ratios))}")
+    if bench.out is not None:
+        try:
+            bench.out.mkdir(parents=True, exist_ok=True)
+            (bench.out / "bench.json").touch()
+        except OSError as error:
+            raise UsageError(f"--out must be a writable directory, got {bench.out} ({error.strerror})") from error
+    results = {
+        "environment": environment(),
+        "scan_against_outside": bench_kernels.scan_against_outside(5 * bench.rounds),
+        "vmap_against_sequence": bench_kernels.vmap_against_sequence(5 * bench.rounds),
+        "matrix_product_flops_per_second": bench_kernels.matrix_product_rate(5 * bench.rounds),
+        "resnet18": _resnet18(bench),
+    }
+    if bench.out is not None:
+        (bench.out / "bench.json").write_text(json.dumps(results, indent=1) + "\n")
+    _print(bench, results)
+
+
+def _resnet18(bench: Bench) -> dict[str, Any]:
+    """Seconds a step, by round, of every variant; FLOPs a step of ours."""
+    mc = [(ratio, mode, sampler) for ratio in bench.ratios for mode, sampler in _MC_VARIANTS]
+    configs = {"exact": ("exact", _config(bench))}
+    for ratio, mode, sampler in mc:
+        configs[f"mc {ratio} {mode} {sampler}"] = ("mc", _config(bench, ratio=ratio, mode=mode, sampler=sampler))
+    timed: dict[str, Callable[[], float]] = {}
+    flops = {}
+    for name, (method, config) in configs.items():
+        timed[name], flops[name] = _our_step(method, config)
+    plain = flax_peer.make_step(bench.width, bench.batch_size)
+    bench_kernels.seconds(plain)
+    timed["flax"] = lambda: bench_kernels.seconds(plain)
+    with_torch = _has_torch(bench.torch_python)
+    steps: dict[str, list[float]] = {}
+    for _ in range(bench.rounds):
+        for name, step in timed.items():
+            steps.setdefault(name, []).append(step())
+            ratio = {"exact": 1.0}.get(name) or next((r for r in bench.ratios if name == f"mc {r} forward topk"), None)
+            if with_torch and ratio is not None:
+                for memory_format, step_seconds in _torch_step(bench, ratio).items():
+                    steps.setdefault(f"torch {ratio} {memory_format}", []).append(step_seconds)
+    return {"step_seconds": steps, "flops": flops}
+
+
+# The peer's own scheme first: channels by top-k, gradients through the kept ones.
+_MC_VARIANTS = (("forward", "topk"), ("forward", "systematic"), ("backward", "systematic"))
+
+
+def _config(bench: Bench, **mc: Any) -> Config:
+    return Config(width=bench.width, batch_size=bench.batch_size, epochs=1, **mc).resolved()
+
+
+def _our_step(method: str, config: Config) -> tuple[Callable[[], float], float]:
+    """Seconds of a training step of `experiments.cifar` (augmentation included), and its FLOPs."""
+    n = _STEPS * config.batch_size
+    images = np.random.default_rng(0).integers(0, 256, (n, 32, 32, 3), np.uint8)
+    split = Split(jnp.asarray(images), jnp.arange(n, dtype=jnp.int32) % 10)
+    data = Dataset("random", split, split, 10, crop=4, flip=True)
+    train = make_train(config, METHODS[method](config), data)
+    state = jax.jit(train.init)(jax.random.key(0))
+    epoch = jax.jit(train.epoch).lower(state, split).compile()
+    bench_kernels.seconds(lambda: epoch(state, split))
+    return lambda: bench_kernels.seconds(lambda: epoch(state, split)) / _STEPS, step_flops(train, config, data)
+
+
+def _has_torch(python: str) -> bool:
+    try:
+        return subprocess.run([python, "-c", "import torch"], capture_output=True, check=False).returncode == 0
+    except OSError as error:
+        raise UsageError(f"--torch-python must be an interpreter, got {python} ({error.strerror})") from error
+
+
+def _torch_step(bench: Bench, ratio: float) -> dict[str, float]:
+    """Median seconds of a step by memory format, in a process of its own."""
+    sizes = ["--width", str(bench.width), "--batch-size", str(bench.batch_size), "--ratio", str(ratio)]
+    peer = subprocess.run([bench.torch_python, _TORCH_PEER, *sizes], capture_output=True, text=True, check=True)
+    return json.loads(peer.stdout)["seconds"]
+
+
+def _print(bench: Bench, results: dict[str, Any]) -> None:
+    console = Console()
+    for name in ("scan_against_outside", "vmap_against_sequence"):
+        r = results[name]
+        console.print(f"{name}: {r['ratio']:.2f} ({r['ratio_min']:.2f} to {r['ratio_max']:.2f})", highlight=False)
+    rate = results["matrix_product_flops_per_second"]
+    steps, flops = results["resnet18"]["step_seconds"], results["resnet18"]["flops"]
+    console.print(f"matrix product: {rate / 1e9:.0f} GFLOP/s; ResNet-18 width {bench.width}, batch {bench.batch_size}:")
+    columns = ("variant", "ms / step", "images / s", "bound, images / s", "speed / exact", "speed / Flax", "speed / PyTorch")
+    table = Table(*columns)
+    for name, times in steps.items():
+        ratio = name.split()[1] if " " in name else "1.0"
+        formats = [t for n, t in steps.items() if n.startswith(f"torch {ratio} ")]
+        against = [steps["exact"], steps["flax"], min(formats, key=statistics.median) if formats else None]
+        quotients = ["" if other is None else f"{_speed(times, other):.2f}" for other in against]
+        bound = f"{bench.batch_size * rate / flops[name]:.0f}" if name in flops else ""
+        median = statistics.median(times)
+        table.add_row(name, f"{1e3 * median:.0f}", f"{bench.batch_size / median:.1f}", bound, *quotients)
+    console.print(table)
+
+
+def _speed(times: list[float], reference: list[float]) -> float:
+    """How many times as fast as the reference: the median over rounds."""
+    return statistics.median(r / t for t, r in zip(times, reference, strict=True))
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Bench, prog="python -m experiments.bench"))
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

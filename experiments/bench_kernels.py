@@ -1,0 +1,75 @@
+"""Timings of `jaxapprox.conv` alone: inside a scan against outside, and seeds vmapped against one after another."""
+
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxapprox import conv
+
+
+def seconds(function: Callable[[], jax.Array]) -> float:
+    """Wall time of one call, its result ready."""
+    start = time.perf_counter()
+    jax.block_until_ready(function())
+    return time.perf_counter() - start
+
+
+def paired(slow: Callable, fast: Callable, rounds: int) -> dict[str, float]:
+    """Median seconds of both, taken in turn after a warm-up, and the median of their ratios round by round."""
+    for function in (slow, fast):
+        seconds(function)
+    times = np.array([(seconds(slow), seconds(fast)) for _ in range(rounds)])
+    return {
+        "seconds": float(np.median(times[:, 0])),
+        "reference_seconds": float(np.median(times[:, 1])),
+        "ratio": float(np.median(times[:, 0] / times[:, 1])),
+        "ratio_min": float(np.min(times[:, 0] / times[:, 1])),
+        "ratio_max": float(np.max(times[:, 0] / times[:, 1])),
+    }
+
+
+def _operands(seeds: int, batch: int, size: int, channels: int) -> tuple[jax.Array, jax.Array]:
+    x_key, kernel_key = jax.random.split(jax.random.key(0))
+    x = jax.random.normal(x_key, (batch, size, size, channels))
+    return x, jax.random.normal(kernel_key, (seeds, 3, 3, channels, channels)) / np.sqrt(9 * channels)
+
+
+def _gradients(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return jax.value_and_grad(lambda x, kernel: jnp.sum(jnp.square(conv(x, kernel))), argnums=(0, 1))(x, kernel)
+
+
+def scan_against_outside(rounds: int) -> dict[str, float]:
+    """Four forwards and gradients, 3x3, 64 -> 64 channels, 32x32, batch 64: in one scan, and in four calls."""
+    x, kernels = _operands(4, 64, 32, 64)
+    one = jax.jit(_gradients)
+
+    @jax.jit
+    def inside(x, kernels):
+        def body(total, kernel):
+            value, (dx, dw) = _gradients(x, kernel)
+            return jax.tree.map(jnp.add, total, (value, dx, dw)), None
+
+        return lax.scan(body, (jnp.float32(0), jnp.zeros_like(x), jnp.zeros_like(kernels[0])), kernels)[0]
+
+    return paired(lambda: inside(x, kernels), lambda: [one(x, kernel) for kernel in kernels], rounds)
+
+
+def vmap_against_sequence(rounds: int) -> dict[str, float]:
+    """Four seeds' forward and gradients, 3x3, 128 -> 128 channels, 16x16, batch 64: vmapped, and in four calls."""
+    x, kernels = _operands(4, 64, 16, 128)
+    xs = jnp.stack([x, x + 1, x - 1, -x])
+    one, all_at_once = jax.jit(_gradients), jax.jit(jax.vmap(_gradients))
+    pairs = list(zip(xs, kernels, strict=True))
+    return paired(lambda: all_at_once(xs, kernels), lambda: [one(*pair) for pair in pairs], rounds)
+
+
+def matrix_product_rate(rounds: int) -> float:
+    """FLOP/s of a (2048, 2048) float32 matrix product: the best of `rounds`."""
+    a = jax.random.normal(jax.random.key(0), (2048, 2048))
+    product = jax.jit(jnp.matmul)
+    seconds(lambda: product(a, a))
+    return 2 * 2048**3 / min(seconds(lambda: product(a, a)) for _ in range(rounds))

@@ -1,0 +1,58 @@
+"""The paper's CNN, trained exactly and with sampled convolutions.
+
+    python -m experiments.cifar --preset quick
+    python -m experiments.cifar --data cifar10 --width 16 --epochs 3 --methods exact mc --ratio 0.5
+"""
+
+import sys
+
+import tyro
+
+from experiments.config import Config, UsageError
+from experiments.data import hold_out, load
+from experiments.display import Display
+from experiments.report import RunDirectory
+from experiments.runner import compile_method, run_method
+
+
+def main(config: Config) -> int:
+    """Runs `config`; returns the exit code.
+
+    Raises:
+        UsageError: if the configuration does not hold together or the data can't be had, before anything is trained.
+    """
+    config = config.resolved()
+    data = load(config.data, config.data_dir)
+    if config.validation:
+        data = hold_out(data)
+    run = RunDirectory(config)
+    display = Display()
+    display.header(f"ResNet-18 of width {config.width} on {data.name}: {', '.join(config.methods)} -> {run.path}")
+    flops: dict[str, float] = {}
+    batch_size = min(config.batch_size, len(data.train.labels))
+    steps = config.seeds * config.epochs * (len(data.train.labels) // batch_size)
+    exit_code = 0
+    try:
+        for method in config.methods:
+            display.compiling(method)
+            programs = compile_method(config, method, data, display.on_step)
+            flops[method] = programs.flops_per_step
+            display.start(method, steps, batch_size)
+            for row in run_method(config, method, data, programs):
+                run.add(row)
+                display.add(row)
+            display.stop()
+    except KeyboardInterrupt:
+        display.stop()
+        print(f"interrupted: {len(run.rows)} epochs are kept in {run.path}", file=sys.stderr)
+        exit_code = 130
+    display.table(run.finish(flops))
+    return exit_code
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(tyro.cli(Config, prog="python -m experiments.cifar")))
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,75 @@
+"""The paper's CNN: ResNet-18 with the CIFAR stem, then two fully connected layers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from experiments.norm import BatchNorm
+from jaxapprox.linen import MCConv
+
+_STAGES = (1, 2, 4, 8)  # channels, in units of the width
+_BLOCKS = 2
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut, 1x1 where the shape changes (He et al., CVPR 2016)."""
+
+    features: int
+    strides: int
+    conv: Callable[..., nn.Module]
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, exact: bool, norm: dict[str, Any]) -> jax.Array:
+        def conv(features, window, strides, x, scale_init=nn.initializers.ones_init()):
+            kernel = self.conv(features, (window, window), strides=strides, use_bias=False, kernel_init=he_normal)
+            return BatchNorm(scale_init)(kernel(x, deterministic=exact), **norm)
+
+        y = nn.relu(conv(self.features, 3, self.strides, x))
+        y = conv(self.features, 3, 1, y, nn.initializers.zeros_init())  # each block starts as its shortcut
+        if x.shape != y.shape:
+            x = conv(self.features, 1, self.strides, x)
+        return nn.relu(x + y)
+
+
+class ResNet18(nn.Module):
+    """ResNet-18 for small images: 3x3 stem of stride 1, no pooling before the stages. Stem and classifier are exact.
+
+    Attributes:
+        width: channels of the first stage; 64 is the standard network.
+        num_classes: outputs.
+        hidden: units of the first of the two fully connected layers.
+        conv: makes the convolutions inside the blocks, called as `nn.Conv`; an `MCConv` with its sampling bound.
+    """
+
+    width: int
+    num_classes: int
+    conv: Callable[..., nn.Module]
+    hidden: int = 1000
+
+    @nn.compact
+    def __call__(
+        self, images: jax.Array, *, train: bool, exact: bool, momentum: jax.Array | float = 0.9
+    ) -> jax.Array:
+        """images `(batch, height, width, channels)` float -> logits `(batch, num_classes)`.
+
+        Args:
+            train: normalise by the batch's own statistics, and fold them into the running ones.
+            exact: do without sampling.
+            momentum: of the running statistics.
+        """
+        norm = {"use_running": not train, "momentum": momentum}
+        stem = MCConv(self.width, (3, 3), use_bias=False, kernel_init=he_normal, deterministic=True, name="stem")
+        x = nn.relu(BatchNorm(name="stem_norm")(stem(images), **norm))
+        for stage, factor in enumerate(_STAGES):
+            for block in range(_BLOCKS):
+                strides = 2 if stage > 0 and block == 0 else 1
+                x = ResidualBlock(self.width * factor, strides, self.conv)(x, exact=exact, norm=norm)
+        x = jnp.mean(x, (1, 2))
+        x = nn.relu(nn.Dense(self.hidden, kernel_init=he_normal, name="hidden")(x))
+        return nn.Dense(self.num_classes, name="classifier")(x)
+
+
+he_normal = nn.initializers.he_normal()

@@ -1,0 +1,42 @@
+"""Accuracy and training time against epochs: one line a method, a band over seeds, single runs thin."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+from experiments.runner import Row
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt  # noqa: E402  (after the backend is chosen: no screen is needed)
+
+
+def plot_accuracy(rows: Sequence[Row], path: Path) -> None:
+    """Accuracy on the test (or held-out) set, in per cent."""
+    _plot(rows, path, lambda row: 100 * row.test_accuracy, "accuracy (%)")
+
+
+def plot_time(rows: Sequence[Row], path: Path) -> None:
+    """Cumulative training seconds, without compilation."""
+    _plot(rows, path, lambda row: row.train_seconds, "cumulative training time (s)")
+
+
+def _plot(rows: Sequence[Row], path: Path, value: Callable[[Row], float], label: str) -> None:
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    for color, method in enumerate(dict.fromkeys(row.method for row in rows)):
+        mine = [row for row in rows if row.method == method]
+        epochs = sorted({row.epoch for row in mine})
+        by_epoch = [[value(row) for row in mine if row.epoch == epoch] for epoch in epochs]
+        mean, deviation = (np.array([f(v) for v in by_epoch]) for f in (np.mean, np.std))
+        axes.plot(epochs, mean, f"C{color}", marker=".", label=method)
+        axes.fill_between(epochs, mean - deviation, mean + deviation, color=f"C{color}", alpha=0.2, linewidth=0)
+        for seed in {row.seed for row in mine}:
+            own = [row for row in mine if row.seed == seed]
+            axes.plot([row.epoch for row in own], [value(row) for row in own], f"C{color}", alpha=0.3, linewidth=0.7)
+    axes.set(xlabel="epoch", ylabel=label)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

@@ -1,0 +1,164 @@
+"""The directory of a run: config.json, metrics.jsonl, summary.md and its plots."""
+
+import dataclasses
+import importlib.metadata
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from experiments import select
+from experiments.config import Config, UsageError
+from experiments.plots import plot_accuracy, plot_time
+from experiments.runner import Row
+
+_PACKAGES = ("jaxapprox", "jax", "jaxlib", "flax", "optax", "numpy")
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodSummary:
+    """A method's final epoch over its seeds; accuracies in per cent, times and FLOPs relative to the first method."""
+
+    method: str
+    seeds: int
+    accuracy: str
+    accuracy_uncalibrated: str
+    train_seconds: float
+    step_ratio: float
+    flops_ratio: float
+
+
+class RunDirectory:
+    """Writes a run as it goes: every row is complete on disk when `add` returns."""
+
+    def __init__(self, config: Config):
+        """Makes the directory.
+
+        Raises:
+            UsageError: if `--out` holds a run already, or can't be written.
+        """
+        self.path = config.out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{config.data}"
+        self._config = config
+        self.rows: list[Row] = []
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if (self.path / "metrics.jsonl").exists():
+                raise UsageError(f"--out must be a new directory, got {self.path}, which holds a run already")
+            facts = {"config": dataclasses.asdict(config), **environment()}
+            (self.path / "config.json").write_text(json.dumps(facts, indent=1, default=str) + "\n")
+            self._metrics = (self.path / "metrics.jsonl").open("x", buffering=1)  # a line at a time
+        except OSError as error:
+            raise UsageError(f"--out must be a writable directory, got {self.path} ({error.strerror})") from error
+
+    def add(self, row: Row) -> None:
+        self.rows.append(row)
+        self._metrics.write(json.dumps(dataclasses.asdict(row)) + "\n")
+
+    def finish(self, flops: dict[str, float]) -> list[MethodSummary]:
+        """Writes summary.md and the plots from the rows there are, and closes the directory."""
+        self._metrics.close()
+        summaries = summarise(self.rows, flops)
+        (self.path / "summary.md").write_text(_markdown(self._config, summaries))
+        if self.rows:
+            plot_accuracy(self.rows, self.path / "accuracy.png")
+            plot_time(self.rows, self.path / "time.png")
+        return summaries
+
+
+def environment() -> dict[str, Any]:
+    """Versions, device and revision: what else a result depends on."""
+    git = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    return {
+        "command": " ".join(["python -m experiments." + Path(sys.argv[0]).stem, *sys.argv[1:]]),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "device": device_line(),
+        "git_revision": git.stdout.strip() or None,
+    }
+
+
+def device_line() -> str:
+    """What runs where, in a line."""
+    devices = jax.devices()
+    return f"{len(devices)} x {devices[0].device_kind} ({jax.default_backend()}), {platform.machine()}"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def summarise(rows: Sequence[Row], flops: dict[str, float]) -> list[MethodSummary]:
+    """One summary for each method of `rows`, from the last epoch of each seed."""
+    final: dict[str, dict[int, Row]] = {}
+    for row in rows:
+        final.setdefault(row.method, {})[row.seed] = row
+    # The first epoch touches fresh memory: leave it out of step times where there are others.
+    steps = {m: [r.step_seconds for r in rows if r.method == m] for m in final}
+    step = {m: statistics.median(times[1:] or times) for m, times in steps.items()}
+    base = next(iter(final), None)
+    return [
+        MethodSummary(
+            method,
+            len(last),
+            _mean_and_deviation([100 * row.test_accuracy for row in last.values()]),
+            _mean_and_deviation([100 * row.test_accuracy_uncalibrated for row in last.values()]),
+            statistics.mean(row.train_seconds for row in last.values()),
+            step[method] / step[base],
+            flops[method] / flops[base],
+        )
+        for method, last in final.items()
+    ]
+
+
+def _mean_and_deviation(values: Sequence[float]) -> str:
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2f}{spread}"
+
+
+def _markdown(config: Config, summaries: Sequence[MethodSummary]) -> str:
+    where = "a held-out tenth of the training set" if config.validation else "the test set"
+    lines = [
+        f"# {config.data}, ResNet-18 of width {config.width}, {config.epochs} epochs",
+        "",
+        f"{device_line()}. mc: ratio {config.ratio}, {config.sampler}, {config.unit}, {config.mode}.",
+        f"Accuracy (%) on {where}, mean ± standard deviation over seeds; training seconds leave out compilation.",
+        "",
+        "| method | seeds | accuracy | with training's BatchNorm statistics | training s | step time | FLOPs |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for s in summaries:
+        lines.append(
+            f"| {s.method} | {s.seeds} | {s.accuracy} | {s.accuracy_uncalibrated} | {s.train_seconds:.1f}"
+            f" | {s.step_ratio:.2f} | {s.flops_ratio:.2f} |"
+        )
+    return "\n".join([*lines, "", *_selection_lines(), ""])
+
+
+def _selection_lines() -> list[str]:
+    """The held-out comparison behind the default sampler and mode of `mc`."""
+    record = json.loads(select.RESULTS.read_text())
+    config = record["config"]
+    lines = [
+        "## Samplers and modes at equal ratio",
+        "",
+        f"Accuracy (%) on a held-out tenth of the training set of {config['data']}: width {config['width']},"
+        f" {config['epochs']} epochs, ratio {config['ratio']}, {config['seeds']} seed(s), recorded by `{record['command']}`.",
+        "",
+        "| mode | sampler | accuracy | with training's BatchNorm statistics |",
+        "|---|---|---|---|",
+    ]
+    for result in record["results"]:
+        accuracies = (_mean_and_deviation([100 * a for a in result[k]]) for k in ("accuracy", "accuracy_uncalibrated"))
+        lines.append(f"| {result['mode'] or 'exact'} | {result['sampler'] or ''} | {' | '.join(accuracies)} |")
+    return lines

@@ -1,0 +1,142 @@
+"""Runs one method over its seeds: compiles once, trains epoch by epoch, and reports each as a row."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from experiments.config import Config
+from experiments.data import Dataset, Split
+from experiments.methods import METHODS
+from experiments.train import Train, make_train
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One epoch of one seed. Seconds are cumulative over the run's epochs, and leave compilation out."""
+
+    method: str
+    seed: int
+    epoch: int
+    train_loss: float
+    test_accuracy: float
+    test_accuracy_uncalibrated: float  # with the BatchNorm statistics gathered in training
+    train_seconds: float  # recalibration included
+    recalibrate_seconds: float
+    step_seconds: float  # of this epoch, mean, recalibration left out
+    compile_seconds: float  # of the method, once for all its seeds
+
+
+@dataclasses.dataclass(frozen=True)
+class Programs:
+    """The compiled pieces of a method's run, and what they cost.
+
+    Attributes:
+        group: seeds run at once, along a leading axis of every state, or 0 for one at a time without such an axis.
+        flops_per_step: as XLA's cost analysis counts the training step of one seed.
+    """
+
+    group: int
+    init: Callable[..., Any]
+    epoch: Callable[..., Any]
+    recalibrate: Callable[..., Any] | None
+    accuracy: Callable[..., Any]
+    compile_seconds: float
+    flops_per_step: float
+
+
+def compile_method(
+    config: Config, name: str, data: Dataset, on_step: Callable[[jax.Array], None] | None = None
+) -> Programs:
+    """Compiles what training `name` needs. On an accelerator all seeds run at once; on a CPU that would not pay."""
+    method = METHODS[name](config)
+    train = make_train(config, method, data, on_step)
+    group = config.seeds if config.seeds > 1 and jax.default_backend() != "cpu" else 0
+    lift = jax.vmap if group else _plain
+    key = jax.eval_shape(lambda: _keys(config, 0, group))
+    start = time.perf_counter()
+    init = jax.jit(lift(train.init)).lower(key).compile()
+    state = jax.eval_shape(lift(train.init), key)
+    epoch = jax.jit(lift(train.epoch, in_axes=(0, None)), donate_argnums=0).lower(state, data.train).compile()
+    accuracy = jax.jit(lift(train.accuracy, in_axes=(0, 0, None)))
+    accuracy = accuracy.lower(state.params, state.batch_stats, data.test).compile()
+    recalibrate = None
+    if config.recalibrate and not method.exact_forward:
+        recalibrate = jax.jit(lift(train.recalibrate, in_axes=(0, None))).lower(state, data.train).compile()
+    seconds = time.perf_counter() - start
+    return Programs(group, init, epoch, recalibrate, accuracy, seconds, step_flops(train, config, data))
+
+
+def run_method(config: Config, name: str, data: Dataset, programs: Programs) -> Iterator[Row]:
+    """Trains all seeds of `config` by method `name`, and yields a row after each epoch of each seed."""
+    for first in range(0, config.seeds, programs.group or 1):
+        yield from _run_group(config, name, data, programs, first)
+
+
+def _run_group(config: Config, name: str, data: Dataset, programs: Programs, first: int) -> Iterator[Row]:
+    members = programs.group or 1
+    steps = len(data.train.labels) // min(config.batch_size, len(data.train.labels))
+    state = programs.init(_keys(config, first, programs.group))
+    train_seconds = recalibrate_seconds = 0.0
+    for epoch in range(1, config.epochs + 1):
+        with _timed() as training:
+            state, loss = jax.block_until_ready(programs.epoch(state, data.train))
+            jax.effects_barrier()
+        stats, recalibrating = state.batch_stats, [0.0]
+        if programs.recalibrate is not None:
+            with _timed() as recalibrating:
+                stats = jax.block_until_ready(programs.recalibrate(state, data.train))
+        train_seconds += (training[0] + recalibrating[0]) / members
+        recalibrate_seconds += recalibrating[0] / members
+        uncalibrated = programs.accuracy(state.params, state.batch_stats, data.test)
+        accuracy = uncalibrated
+        if programs.recalibrate is not None:
+            accuracy = programs.accuracy(state.params, stats, data.test)
+        for member in range(members):
+            yield Row(
+                name,
+                config.seed + first + member,
+                epoch,
+                *(float(jnp.ravel(a)[member]) for a in (loss, accuracy, uncalibrated)),
+                train_seconds,
+                recalibrate_seconds,
+                training[0] / members / steps,
+                programs.compile_seconds,
+            )
+
+
+def step_flops(train: Train, config: Config, data: Dataset) -> float:
+    """FLOPs of a training step, as XLA counts them for the plain form of every convolution.
+
+    That is the form for accelerators, lowered but not compiled: the CPU's runs kernel gradients block by block in a loop,
+    of which the analysis would count one turn.
+    """
+    batch = min(config.batch_size, len(data.train.labels))
+    state = jax.eval_shape(train.init, jax.random.key(0))
+    split = Split(*(jax.ShapeDtypeStruct((batch, *a.shape[1:]), a.dtype) for a in data.train))
+    lowered = jax.jit(train.step).trace(state, *split).lower(lowering_platforms=("cuda",))
+    return float(lowered.cost_analysis()["flops"])
+
+
+def _keys(config: Config, first: int, group: int) -> jax.Array:
+    if not group:
+        return jax.random.key(config.seed + first)
+    return jax.vmap(jax.random.key)(config.seed + first + jnp.arange(group))
+
+
+def _plain(function, in_axes=None):
+    """In the place of `jax.vmap` where there is one seed."""
+    return function
+
+
+@contextlib.contextmanager
+def _timed() -> Iterator[list[float]]:
+    """Gives a list that holds the block's seconds once it has ended."""
+    seconds = [0.0]
+    start = time.perf_counter()
+    yield seconds
+    seconds[0] = time.perf_counter() - start
