@@ -2,9 +2,9 @@
 
     python -m experiments.bench --torch-python /path/to/python-with-torch --out bench
 
-(a) the gradient of `conv` inside `scan` against outside, (b) four seeds vmapped against four in sequence, (c) a training
-step of ResNet-18, exact and sampled, against plain Flax and (where an interpreter has it) PyTorch, (d) the bound: images
-a second if all FLOPs ran at the measured rate of a matrix product and nothing else took time.
+(a) the gradient of `conv` inside `scan` against outside, (b) four seeds vmapped against four in sequence, (c) a
+training step of ResNet-18, exact and sampled, against plain Flax and (where an interpreter has it) PyTorch, (d) the
+bound: images a second if all FLOPs ran at the measured rate of a matrix product and nothing else took time.
 """
 
 import dataclasses
@@ -51,7 +51,11 @@ class Bench:
 
 
 def main(bench: Bench) -> None:
-    """Runs all parts, prints the table and writes `bench.json`."""
+    """Runs all parts, prints the table and writes `bench.json`.
+
+    Raises:
+        UsageError: if a value is out of its range, or `--out` or `--torch-python` can't be used.
+    """
     for name in ("width", "batch_size", "rounds"):
         if getattr(bench, name) < 1:
             raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(bench, name)}")
@@ -89,14 +93,14 @@ def _resnet18(bench: Bench) -> dict[str, Any]:
     bench_kernels.seconds(plain)
     timed["flax"] = lambda: bench_kernels.seconds(plain)
     with_torch = _has_torch(bench.torch_python)
+    peer_ratio = {"exact": 1.0, **{f"mc {ratio} forward topk": ratio for ratio in bench.ratios}}
     steps: dict[str, list[float]] = {}
     for _ in range(bench.rounds):
         for name, step in timed.items():
             steps.setdefault(name, []).append(step())
-            ratio = {"exact": 1.0}.get(name) or next((r for r in bench.ratios if name == f"mc {r} forward topk"), None)
-            if with_torch and ratio is not None:
-                for memory_format, step_seconds in _torch_step(bench, ratio).items():
-                    steps.setdefault(f"torch {ratio} {memory_format}", []).append(step_seconds)
+            if with_torch and name in peer_ratio:
+                for memory_format, step_seconds in _torch_step(bench, peer_ratio[name]).items():
+                    steps.setdefault(f"torch {peer_ratio[name]} {memory_format}", []).append(step_seconds)
     return {"step_seconds": steps, "flops": flops}
 
 
@@ -105,7 +109,7 @@ _MC_VARIANTS = (("forward", "topk"), ("forward", "systematic"), ("backward", "sy
 
 
 def _config(bench: Bench, **mc: Any) -> Config:
-    return Config(width=bench.width, batch_size=bench.batch_size, epochs=1, **mc).resolved()
+    return Config(width=bench.width, batch_size=bench.batch_size, epochs=1, **mc)
 
 
 def _our_step(method: str, config: Config) -> tuple[Callable[[], float], float]:
@@ -143,12 +147,24 @@ def _print(bench: Bench, results: dict[str, Any]) -> None:
     rate = results["matrix_product_flops_per_second"]
     steps, flops = results["resnet18"]["step_seconds"], results["resnet18"]["flops"]
     console.print(f"matrix product: {rate / 1e9:.0f} GFLOP/s; ResNet-18 width {bench.width}, batch {bench.batch_size}:")
-    columns = ("variant", "ms / step", "images / s", "bound, images / s", "speed / exact", "speed / Flax", "speed / PyTorch")
+    columns = (
+        "variant",
+        "ms / step",
+        "images / s",
+        "bound, images / s",
+        "speed / exact",
+        "speed / Flax",
+        "speed / PyTorch",
+    )
     table = Table(*columns)
     for name, times in steps.items():
         ratio = name.split()[1] if " " in name else "1.0"
         formats = [t for n, t in steps.items() if n.startswith(f"torch {ratio} ")]
-        against = [steps["exact"], steps["flax"], min(formats, key=statistics.median) if formats else None]
+        against: list[list[float] | None] = [
+            steps["exact"],
+            steps["flax"],
+            min(formats, key=statistics.median) if formats else None,
+        ]
         quotients = ["" if other is None else f"{_speed(times, other):.2f}" for other in against]
         bound = f"{bench.batch_size * rate / flops[name]:.0f}" if name in flops else ""
         median = statistics.median(times)

@@ -1,14 +1,12 @@
 """The paper's CNN, trained exactly and with sampled convolutions.
 
-    python -m experiments.cifar --preset quick
-    python -m experiments.cifar --data cifar10 --width 16 --epochs 3 --methods exact mc --ratio 0.5
+python -m experiments.cifar --preset quick
+python -m experiments.cifar --data cifar10 --width 16 --epochs 3 --methods exact mc --ratio 0.5
 """
 
 import sys
 
-import tyro
-
-from experiments.config import Config, UsageError
+from experiments.config import Config, UsageError, parse
 from experiments.data import hold_out, load
 from experiments.display import Display
 from experiments.report import RunDirectory
@@ -19,9 +17,8 @@ def main(config: Config) -> int:
     """Runs `config`; returns the exit code.
 
     Raises:
-        UsageError: if the configuration does not hold together or the data can't be had, before anything is trained.
+        UsageError: if the data can't be had or `--out` not written, before anything is trained.
     """
-    config = config.resolved()
     data = load(config.data, config.data_dir)
     if config.validation:
         data = hold_out(data)
@@ -52,7 +49,7 @@ def main(config: Config) -> int:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(tyro.cli(Config, prog="python -m experiments.cifar")))
+        sys.exit(main(parse("experiments.cifar")))
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -1,13 +1,16 @@
 """What a run of `experiments.cifar` is asked to do."""
 
+import argparse
 import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
+import tyro
+
 _PRESETS: dict[str, dict[str, Any]] = {
     "quick": {"data": "digits", "width": 8, "epochs": 30, "batch_size": 32, "lr": 0.03},
-    "cifar10": {"data": "cifar10", "width": 64, "epochs": 15, "batch_size": 128, "lr": 0.1},
-    "table3": {"data": "cifar10", "width": 64, "epochs": 50, "batch_size": 128, "lr": 0.1},
+    "cifar10": {},
+    "table3": {"epochs": 50},
 }
 
 
@@ -17,14 +20,11 @@ class UsageError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Trains a ResNet-18 exactly and with sampled convolutions, and compares accuracy and time.
-
-    Options left at None take their value from the preset.
-    """
+    """Trains a ResNet-18 exactly and with sampled convolutions, and compares accuracy and time."""
 
     preset: Literal["quick", "cifar10", "table3"] = "cifar10"
     """quick: digits, no download, 2 minutes on 2 cores. cifar10: the standard network. table3: the paper's setting."""
-    data: Literal["digits", "mnist", "cifar10"] | None = None
+    data: Literal["digits", "mnist", "cifar10"] = "cifar10"
     data_dir: Path | None = None
     """Where TFDS keeps prepared data (default: TFDS_DATA_DIR, else TFDS's own)."""
     methods: tuple[Literal["exact", "mc"], ...] = ("exact", "mc")
@@ -34,11 +34,11 @@ class Config:
     sampler: Literal["topk", "uniform", "importance", "bernoulli", "systematic"] = "systematic"
     unit: Literal["channel", "edge"] = "channel"
     mode: Literal["forward", "backward", "straight_through"] = "backward"
-    width: int | None = None
+    width: int = 64
     """Channels of the first stage; 64 is the standard ResNet-18."""
-    epochs: int | None = None
-    batch_size: int | None = None
-    lr: float | None = None
+    epochs: int = 15
+    batch_size: int = 128
+    lr: float = 0.1
     """Peak learning rate."""
     schedule: Literal["onecycle", "cosine"] = "onecycle"
     momentum: float = 0.9
@@ -55,27 +55,34 @@ class Config:
     out: Path | None = None
     """Directory of the run (default: runs/<time>-<data>)."""
 
-    def resolved(self) -> "Config":
-        """This configuration with the preset's values filled in, checked.
-
-        Raises:
-            UsageError: naming the flag, its value and what it must be.
-        """
-        defaults = _PRESETS[self.preset]
-        config = dataclasses.replace(self, **{k: v for k, v in defaults.items() if getattr(self, k) is None})
+    def check(self) -> None:
+        """Raises a UsageError naming a flag, its value and what it must be, unless this configuration holds together."""
         for name in ("width", "epochs", "batch_size", "seeds", "recalibration_batches"):
-            if getattr(config, name) < 1:
-                raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(config, name)}")
-        if not 0 < config.ratio <= 1:
-            raise UsageError(f"--ratio must be in (0, 1], got {config.ratio}")
-        if not config.methods or len(set(config.methods)) < len(config.methods):
-            raise UsageError(f"--methods must be one or more different methods, got {' '.join(config.methods) or 'none'}")
-        if not 0 < config.lr < float("inf"):
-            raise UsageError(f"--lr must be a positive number, got {config.lr}")
-        if not 0 <= config.momentum < 1:
-            raise UsageError(f"--momentum must be in [0, 1), got {config.momentum}")
-        if not 0 <= config.weight_decay < float("inf"):
-            raise UsageError(f"--weight-decay must be a non-negative number, got {config.weight_decay}")
-        if config.seed < 0:
-            raise UsageError(f"--seed must be a non-negative integer, got {config.seed}")
-        return config
+            if getattr(self, name) < 1:
+                raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
+        if not 0 < self.ratio <= 1:
+            raise UsageError(f"--ratio must be in (0, 1], got {self.ratio}")
+        if not self.methods or len(set(self.methods)) < len(self.methods):
+            raise UsageError(f"--methods must be one or more different ones, got {' '.join(self.methods) or 'none'}")
+        if not 0 < self.lr < float("inf"):
+            raise UsageError(f"--lr must be a positive number, got {self.lr}")
+        if not 0 <= self.momentum < 1:
+            raise UsageError(f"--momentum must be in [0, 1), got {self.momentum}")
+        if not 0 <= self.weight_decay < float("inf"):
+            raise UsageError(f"--weight-decay must be a non-negative number, got {self.weight_decay}")
+        if self.seed < 0:
+            raise UsageError(f"--seed must be a non-negative integer, got {self.seed}")
+
+
+def parse(program: str) -> Config:
+    """The command line over the preset that it names. Bad usage exits with code 2, as does a check that fails.
+
+    Raises:
+        UsageError: as `Config.check`.
+    """
+    before = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    before.add_argument("--preset", default="cifar10")
+    preset = before.parse_known_args()[0].preset
+    config = tyro.cli(Config, prog=f"python -m {program}", default=Config(**_PRESETS.get(preset, {})))
+    config.check()
+    return config

@@ -55,7 +55,9 @@ def hold_out(data: Dataset, share: float = 0.1) -> Dataset:
     """The last `share` of the training images in place of the test images, which are left out altogether."""
     cut = round(len(data.train.labels) * (1 - share))
     train, held_out = Split(*(a[:cut] for a in data.train)), Split(*(a[cut:] for a in data.train))
-    return dataclasses.replace(data, name=f"{data.name} (held-out part of the training set)", train=train, test=held_out)
+    return dataclasses.replace(
+        data, name=f"{data.name} (held-out part of the training set)", train=train, test=held_out
+    )
 
 
 def _digits() -> Dataset:
@@ -74,7 +76,9 @@ def _read(name: str, split: str, data_dir: Path | None) -> Split:
         import tensorflow_datasets as tfds
         from absl import logging
     except ImportError as error:
-        raise UsageError(f"--data {name} needs tensorflow-datasets ({error}): pip install 'jaxapprox[experiments]'") from error
+        raise UsageError(
+            f"--data {name} needs tensorflow-datasets ({error}): pip install 'jaxapprox[experiments]'"
+        ) from error
     logging.set_verbosity(logging.ERROR)  # TFDS recommends optional packages at every start
     where = "TFDS's default directory" if data_dir is None else str(data_dir)
     try:

@@ -50,14 +50,13 @@ class Display:
     def on_step(self, loss: jax.Array) -> None:
         self._loss, self._steps = float(loss), self._steps + 1
         rate = self._batch_size * self._steps / (time.perf_counter() - self._started)
-        fields = {"loss": self._loss, "accuracy": self._accuracy, "rate": rate}
-        self._progress.update(self._task, advance=1, **fields)
+        self._progress.update(self._task, advance=1, loss=self._loss, accuracy=self._accuracy, rate=rate)
 
     def add(self, row: Row) -> None:
         self._accuracy = row.test_accuracy
         line = (
-            f"{row.method} seed {row.seed} epoch {row.epoch}: loss {row.train_loss:.4f}, accuracy {row.test_accuracy:.2%},"
-            f" {row.train_seconds:.1f} s"
+            f"{row.method} seed {row.seed} epoch {row.epoch}: loss {row.train_loss:.4f}, accuracy {row.test_accuracy:.2%}"
+            f", {row.train_seconds:.1f} s"
         )
         self.console.print(line, highlight=False, soft_wrap=True)
 

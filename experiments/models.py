@@ -12,6 +12,7 @@ from jaxapprox.linen import MCConv
 
 _STAGES = (1, 2, 4, 8)  # channels, in units of the width
 _BLOCKS = 2
+he_normal, ones, zeros = nn.initializers.he_normal(), nn.initializers.ones_init(), nn.initializers.zeros_init()
 
 
 class ResidualBlock(nn.Module):
@@ -23,12 +24,12 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, exact: bool, norm: dict[str, Any]) -> jax.Array:
-        def conv(features, window, strides, x, scale_init=nn.initializers.ones_init()):
+        def conv(features, window, strides, x, scale_init=ones):
             kernel = self.conv(features, (window, window), strides=strides, use_bias=False, kernel_init=he_normal)
             return BatchNorm(scale_init)(kernel(x, deterministic=exact), **norm)
 
         y = nn.relu(conv(self.features, 3, self.strides, x))
-        y = conv(self.features, 3, 1, y, nn.initializers.zeros_init())  # each block starts as its shortcut
+        y = conv(self.features, 3, 1, y, zeros)  # each block starts as its shortcut
         if x.shape != y.shape:
             x = conv(self.features, 1, self.strides, x)
         return nn.relu(x + y)
@@ -50,9 +51,7 @@ class ResNet18(nn.Module):
     hidden: int = 1000
 
     @nn.compact
-    def __call__(
-        self, images: jax.Array, *, train: bool, exact: bool, momentum: jax.Array | float = 0.9
-    ) -> jax.Array:
+    def __call__(self, images: jax.Array, *, train: bool, exact: bool, momentum: jax.Array | float = 0.9) -> jax.Array:
         """images `(batch, height, width, channels)` float -> logits `(batch, num_classes)`.
 
         Args:
@@ -60,7 +59,7 @@ class ResNet18(nn.Module):
             exact: do without sampling.
             momentum: of the running statistics.
         """
-        norm = {"use_running": not train, "momentum": momentum}
+        norm: dict[str, Any] = {"use_running": not train, "momentum": momentum}
         stem = MCConv(self.width, (3, 3), use_bias=False, kernel_init=he_normal, deterministic=True, name="stem")
         x = nn.relu(BatchNorm(name="stem_norm")(stem(images), **norm))
         for stage, factor in enumerate(_STAGES):
@@ -70,6 +69,3 @@ class ResNet18(nn.Module):
         x = jnp.mean(x, (1, 2))
         x = nn.relu(nn.Dense(self.hidden, kernel_init=he_normal, name="hidden")(x))
         return nn.Dense(self.num_classes, name="classifier")(x)
-
-
-he_normal = nn.initializers.he_normal()

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from experiments.runner import Row
 
 matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402  (after the backend is chosen: no screen is needed)
+from matplotlib import pyplot as plt  # after the backend is chosen: no screen is needed
 
 
 def plot_accuracy(rows: Sequence[Row], path: Path) -> None:
@@ -35,7 +36,7 @@ def _plot(rows: Sequence[Row], path: Path, value: Callable[[Row], float], label:
             own = [row for row in mine if row.seed == seed]
             axes.plot([row.epoch for row in own], [value(row) for row in own], f"C{color}", alpha=0.3, linewidth=0.7)
     axes.set(xlabel="epoch", ylabel=label)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=150)

@@ -106,7 +106,7 @@ def summarise(rows: Sequence[Row], flops: dict[str, float]) -> list[MethodSummar
     # The first epoch touches fresh memory: leave it out of step times where there are others.
     steps = {m: [r.step_seconds for r in rows if r.method == m] for m in final}
     step = {m: statistics.median(times[1:] or times) for m, times in steps.items()}
-    base = next(iter(final), None)
+    base = next(iter(final), "")  # not used where there are no rows
     return [
         MethodSummary(
             method,
@@ -153,7 +153,8 @@ def _selection_lines() -> list[str]:
         "## Samplers and modes at equal ratio",
         "",
         f"Accuracy (%) on a held-out tenth of the training set of {config['data']}: width {config['width']},"
-        f" {config['epochs']} epochs, ratio {config['ratio']}, {config['seeds']} seed(s), recorded by `{record['command']}`.",
+        f" {config['epochs']} epoch(s), ratio {config['ratio']}, {config['seeds']} seed(s), recorded by",
+        f"`{record['command']}`.",
         "",
         "| mode | sampler | accuracy | with training's BatchNorm statistics |",
         "|---|---|---|---|",

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments.config import Config
-from experiments.data import Dataset, Split
+from experiments.data import Dataset
 from experiments.methods import METHODS
 from experiments.train import Train, make_train
 
@@ -62,8 +62,8 @@ def compile_method(
     init = jax.jit(lift(train.init)).lower(key).compile()
     state = jax.eval_shape(lift(train.init), key)
     epoch = jax.jit(lift(train.epoch, in_axes=(0, None)), donate_argnums=0).lower(state, data.train).compile()
-    accuracy = jax.jit(lift(train.accuracy, in_axes=(0, 0, None)))
-    accuracy = accuracy.lower(state.params, state.batch_stats, data.test).compile()
+    evaluate = jax.jit(lift(train.accuracy, in_axes=(0, 0, None)))
+    accuracy = evaluate.lower(state.params, state.batch_stats, data.test).compile()
     recalibrate = None
     if config.recalibrate and not method.exact_forward:
         recalibrate = jax.jit(lift(train.recalibrate, in_axes=(0, None))).lower(state, data.train).compile()
@@ -98,27 +98,29 @@ def _run_group(config: Config, name: str, data: Dataset, programs: Programs, fir
             accuracy = programs.accuracy(state.params, stats, data.test)
         for member in range(members):
             yield Row(
-                name,
-                config.seed + first + member,
-                epoch,
-                *(float(jnp.ravel(a)[member]) for a in (loss, accuracy, uncalibrated)),
-                train_seconds,
-                recalibrate_seconds,
-                training[0] / members / steps,
-                programs.compile_seconds,
+                method=name,
+                seed=config.seed + first + member,
+                epoch=epoch,
+                train_loss=float(jnp.ravel(loss)[member]),
+                test_accuracy=float(jnp.ravel(accuracy)[member]),
+                test_accuracy_uncalibrated=float(jnp.ravel(uncalibrated)[member]),
+                train_seconds=train_seconds,
+                recalibrate_seconds=recalibrate_seconds,
+                step_seconds=training[0] / members / steps,
+                compile_seconds=programs.compile_seconds,
             )
 
 
 def step_flops(train: Train, config: Config, data: Dataset) -> float:
     """FLOPs of a training step, as XLA counts them for the plain form of every convolution.
 
-    That is the form for accelerators, lowered but not compiled: the CPU's runs kernel gradients block by block in a loop,
-    of which the analysis would count one turn.
+    That is the form for accelerators, lowered but not compiled: the CPU's runs kernel gradients block by block in a
+    loop, of which the analysis would count one turn.
     """
     batch = min(config.batch_size, len(data.train.labels))
     state = jax.eval_shape(train.init, jax.random.key(0))
-    split = Split(*(jax.ShapeDtypeStruct((batch, *a.shape[1:]), a.dtype) for a in data.train))
-    lowered = jax.jit(train.step).trace(state, *split).lower(lowering_platforms=("cuda",))
+    images, labels = (jax.ShapeDtypeStruct((batch, *a.shape[1:]), a.dtype) for a in data.train)
+    lowered = jax.jit(train.step).trace(state, images, labels).lower(lowering_platforms=("cuda",))
     return float(lowered.cost_analysis()["flops"])
 
 

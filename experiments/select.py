@@ -9,32 +9,31 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
-import tyro
 
-from experiments.config import Config, UsageError
+from experiments.config import Config, UsageError, parse
 from experiments.data import hold_out, load
 from experiments.runner import compile_method, run_method
 
 RESULTS = Path(__file__).parent / "results" / "mc_selection.json"
-_CANDIDATES = (
-    ("backward", "systematic"),
-    ("forward", "topk"),
-    ("forward", "systematic"),
-    ("straight_through", "topk"),
-    ("straight_through", "systematic"),
-    ("backward", "topk"),
-    ("backward", "importance"),
-    ("backward", "uniform"),
+_CANDIDATES: tuple[dict[str, Any], ...] = (
+    {"mode": "backward", "sampler": "systematic"},
+    {"mode": "forward", "sampler": "topk"},
+    {"mode": "forward", "sampler": "systematic"},
+    {"mode": "straight_through", "sampler": "topk"},
+    {"mode": "straight_through", "sampler": "systematic"},
+    {"mode": "backward", "sampler": "topk"},
+    {"mode": "backward", "sampler": "importance"},
+    {"mode": "backward", "sampler": "uniform"},
 )
 
 
 def main(config: Config) -> None:
     """Prints and records the held-out accuracy of `exact` and of each sampler and mode at `--ratio`."""
-    config = config.resolved()
     data = hold_out(load(config.data, config.data_dir))
-    record = {
+    record: dict[str, Any] = {
         "command": "python -m experiments.select " + " ".join(sys.argv[1:]),
         "config": {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(config).items()},
         "jax": jax.__version__,
@@ -43,15 +42,15 @@ def main(config: Config) -> None:
     }
     path = RESULTS if config.out is None else config.out / RESULTS.name
     path.parent.mkdir(parents=True, exist_ok=True)
-    for mode, sampler in ((None, None), *_CANDIDATES):
-        name = "exact" if mode is None else "mc"
-        chosen = config if mode is None else dataclasses.replace(config, mode=mode, sampler=sampler)
+    for candidate in ({}, *_CANDIDATES):
+        name = "mc" if candidate else "exact"
+        chosen = dataclasses.replace(config, **candidate)
         programs = compile_method(chosen, name, data)
         rows = [row for row in run_method(chosen, name, data, programs) if row.epoch == config.epochs]
         result = {
             "method": name,
-            "mode": mode,
-            "sampler": sampler,
+            "mode": candidate.get("mode"),
+            "sampler": candidate.get("sampler"),
             "accuracy": [row.test_accuracy for row in rows],
             "accuracy_uncalibrated": [row.test_accuracy_uncalibrated for row in rows],
         }
@@ -62,7 +61,7 @@ def main(config: Config) -> None:
 
 if __name__ == "__main__":
     try:
-        main(tyro.cli(Config, prog="python -m experiments.select"))
+        main(parse("experiments.select"))
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

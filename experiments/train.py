@@ -29,13 +29,6 @@ class State(NamedTuple):
     step: jax.Array
 
 
-class Evaluation(NamedTuple):
-    """Accuracy on `split`, in [0, 1]: with recalibrated BatchNorm statistics where asked, and with those of training."""
-
-    accuracy: jax.Array
-    accuracy_uncalibrated: jax.Array
-
-
 class Train(NamedTuple):
     """A run in pieces, and whole. All are pure; `Split`s are arguments, so that one copy serves all seeds.
 
@@ -135,7 +128,8 @@ def make_train(
 
         def correct(batch):
             images = to_float(split.images[batch % n])
-            logits = model.apply({"params": params, "batch_stats": batch_stats}, images, train=False, exact=True)
+            variables = {"params": params, "batch_stats": batch_stats}
+            logits = jnp.asarray(model.apply(variables, images, train=False, exact=True))
             return jnp.sum((jnp.argmax(logits, -1) == split.labels[batch % n]) & (batch < n))
 
         return jnp.sum(lax.map(correct, index)) / n

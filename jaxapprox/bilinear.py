@@ -47,7 +47,7 @@ def input_grad(geometry: Geometry, g: jax.Array, kernel: jax.Array) -> jax.Array
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def kernel_grad(geometry: Geometry, x: jax.Array, g: jax.Array) -> jax.Array:
-    """Its transpose in the kernel: x `(batch, *spatial, in)`, g `(batch, *out_spatial, out)` -> `(*window, in, out)`."""
+    """Its transpose in the kernel: x `(batch, *spatial, in)`, g `(batch, *out_spatial, out)` -> kernel's shape."""
     return _in_turn_on_cpu(
         functools.partial(_kernel_grad_by_block, geometry), functools.partial(_kernel_grad_by_transpose, geometry)
     )(x, g)

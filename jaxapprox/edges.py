@@ -67,9 +67,7 @@ def _tap_slices(geometry: Geometry) -> list[tuple[tuple[int, ...], tuple[int, ..
     slices = []
     for tap in itertools.product(*map(range, geometry.window)):
         first = tuple(t * d for t, d in zip(tap, geometry.dilation, strict=True))
-        last = tuple(
-            f + (m - 1) * s + 1 for f, m, s in zip(first, geometry.out_shape, geometry.strides, strict=True)
-        )
+        last = tuple(f + (m - 1) * s + 1 for f, m, s in zip(first, geometry.out_shape, geometry.strides, strict=True))
         slices.append((first, last))
     return slices
 

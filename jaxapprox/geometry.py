@@ -98,7 +98,7 @@ def _pairs(
             raise ValueError(message)
         return tuple(lax.padtype_to_pads(in_shape, extent, strides, padding.upper()))
     per_axis = list(padding) if isinstance(padding, Sequence) else [padding] * len(in_shape)
-    pairs = [tuple(p) if isinstance(p, Sequence) else (p, p) for p in per_axis]
+    pairs: list[Any] = [tuple(p) if isinstance(p, Sequence) else (p, p) for p in per_axis]
     if len(pairs) != len(in_shape) or any(len(p) != 2 or not all(_is_int(v) and v >= 0 for v in p) for p in pairs):
         raise ValueError(message)
     return tuple((operator.index(lo), operator.index(hi)) for lo, hi in pairs)

@@ -19,8 +19,8 @@ _Initializer = Callable[..., jax.Array]
 class MCConv(nn.Module):
     """`nn.Conv` that trains on a Monte-Carlo estimate of itself (the paper's Appendix B).
 
-    Parameters have the names, shapes and initialisers of `nn.Conv`, so a checkpoint moves between the two. Each call with
-    `deterministic=False` needs a key from the RNG stream "sample".
+    Parameters have the names, shapes and initialisers of `nn.Conv`, so a checkpoint moves between the two. Each call
+    with `deterministic=False` needs a key from the RNG stream "sample".
 
     Attributes:
         features: output channels.
@@ -58,15 +58,16 @@ class MCConv(nn.Module):
             flax.errors.InvalidRngError: if a key is needed and the stream "sample" is missing.
         """
         if self.feature_group_count != 1:
-            raise ValueError(f"feature_group_count must be 1, got {self.feature_group_count!r}: groups are not supported")
+            raise ValueError(
+                f"feature_group_count must be 1, got {self.feature_group_count!r}: groups are not supported"
+            )
         window = (self.kernel_size,) if isinstance(self.kernel_size, int) else tuple(self.kernel_size)
         deterministic = nn.merge_param("deterministic", self.deterministic, deterministic)
         kernel = self.param("kernel", self.kernel_init, (*window, x.shape[-1], self.features), self.param_dtype)
         bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype) if self.use_bias else None
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
-        geometry = {"strides": self.strides, "padding": self.padding, "kernel_dilation": self.kernel_dilation}
         if deterministic:
-            y = conv(x, kernel, **geometry)
+            y = conv(x, kernel, strides=self.strides, padding=self.padding, kernel_dilation=self.kernel_dilation)
         else:
             y = mc_conv(
                 sample_key(self),
@@ -77,7 +78,9 @@ class MCConv(nn.Module):
                 unit=self.unit,
                 mode=self.mode,
                 min_samples=self.min_samples,
-                **geometry,
+                strides=self.strides,
+                padding=self.padding,
+                kernel_dilation=self.kernel_dilation,
             )
         return y if bias is None else y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
 

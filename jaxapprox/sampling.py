@@ -115,8 +115,8 @@ def bernoulli(key: jax.Array, scores: jax.Array, num_samples: int, *, uniform_mi
 def systematic(key: jax.Array, scores: jax.Array, num_samples: int, *, uniform_mix: float = 0.1) -> Sample:
     """Exactly `num_samples` distinct rows with inclusion probabilities pi_i; weight 1 / pi_i.
 
-    Systematic sampling in random order: rows are laid end to end as segments of length pi_i, in an order drawn anew, and
-    those are kept that contain one of the points u, u + 1, ..., u + k - 1 for one uniform u in [0, 1).
+    Systematic sampling in random order: rows are laid end to end as segments of length pi_i, in an order drawn anew,
+    and those are kept that contain one of the points u, u + 1, ..., u + k - 1 for one uniform u in [0, 1).
 
     Args, Raises: as `importance`. Returns: a `Sample` of k slots, all used.
     """
@@ -147,8 +147,8 @@ SAMPLERS: dict[str, Sampler] = {
 def inclusion_probabilities(scores: jax.Array, num_samples: int, *, uniform_mix: float = 0.1) -> jax.Array:
     r"""pi_i = min(1, lambda s~_i) with lambda such that they sum to `num_samples`; each is in (0, 1].
 
-    s~ = (1 - uniform_mix) s / \sum s + uniform_mix / n. The largest rows are kept for certain and the others share what is
-    left, which minimises the variance of `bernoulli` for the scores s~.
+    s~ = (1 - uniform_mix) s / \sum s + uniform_mix / n. The largest rows are kept for certain and the others share what
+    is left, which minimises the variance of `bernoulli` for the scores s~.
 
     Args:
         scores: `(n,)` non-negative.

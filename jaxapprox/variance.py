@@ -34,8 +34,7 @@ def predicted_variance(
         sampler: one of the five of `jaxapprox.sampling`, with its default options.
         scores: `(n,)`, the non-negative scores that the sampler is given.
         num_samples: k, a Python int in [1, n].
-        gram: `(n, n)` inner products of the terms; for a matrix product `a @ b` that is `(a.T @ a) * (b @ b.T)`. Without
-            it the terms are taken as orthogonal with the scores as their norms: incoherent rows.
+        gram: `(n, n)` inner products of the terms; for `a @ b` that is `(a.T @ a) * (b @ b.T)`. Without it the terms are taken as orthogonal with the scores as their norms: incoherent rows.
 
     Returns:
         A scalar, in the squared unit of y.

@@ -1,0 +1,156 @@
+"""The programs, run as a user runs them: as subprocesses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TINY = ("--preset", "quick", "--width", "2", "--epochs", "2")
+
+
+def run(*args: str, module: str = "experiments.cifar", **environment: str) -> subprocess.CompletedProcess[str]:
+    """`python -m module args` with a given environment, outside a terminal."""
+    return subprocess.run(
+        [sys.executable, "-m", module, *args],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "200", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """A small run of both methods over two seeds, forward-sampled so that statistics are re-estimated."""
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    mc = ("--methods", "exact", "mc", "--mode", "forward", "--seeds", "2", "--seed", "3")
+    return run(*TINY, *mc, "--out", str(out)), out
+
+
+def test_run_writes_everything(finished):
+    """The run directory holds config, one row per method, seed and epoch, the summary and both plots."""
+    process, out = finished
+    assert process.returncode == 0, process.stderr
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    keys = [(row["method"], row["seed"], row["epoch"]) for row in rows]
+    assert keys == [(m, s, e) for m in ("exact", "mc") for s in (3, 4) for e in (1, 2)]
+    needed = {"method", "seed", "epoch", "train_loss", "test_accuracy", "train_seconds", "compile_seconds"}
+    assert all(needed <= row.keys() and 0 <= row["test_accuracy"] <= 1 and row["train_loss"] > 0 for row in rows)
+    assert all(b["train_seconds"] > a["train_seconds"] for a, b in zip(rows[::2], rows[1::2], strict=True))
+    config = json.loads((out / "config.json").read_text())
+    assert config["config"]["width"] == 2 and config["versions"]["jax"] and config["device"]
+    assert all((out / name).read_bytes().startswith(b"\x89PNG") for name in ("accuracy.png", "time.png"))
+
+
+def test_recalibration_is_charged_and_reported(finished):
+    """Only the forward-sampled method re-estimates its statistics, and pays for it."""
+    _, out = finished
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    exact, sampled = ([r for r in rows if r["method"] == m] for m in ("exact", "mc"))
+    assert all(r["recalibrate_seconds"] == 0 and r["test_accuracy"] == r["test_accuracy_uncalibrated"] for r in exact)
+    assert all(0 < r["recalibrate_seconds"] < r["train_seconds"] for r in sampled)
+    assert any(r["test_accuracy"] != r["test_accuracy_uncalibrated"] for r in sampled)
+
+
+def test_summary_and_screen(finished):
+    """Summary and screen name each method with mean ± deviation; mc needs fewer FLOPs than exact."""
+    process, out = finished
+    lines = [line for line in (out / "summary.md").read_text().splitlines() if line.startswith(("| exact |", "| mc |"))]
+    exact, mc = ([cell.strip() for cell in line.split("|")] for line in lines[:2])
+    assert "±" in exact[3] and "±" in mc[3]
+    assert float(exact[-2]) == 1 and 0.3 < float(mc[-2]) < 0.8
+    assert "FLOPs / exact" in process.stdout and "jax" in process.stdout and "cpu" in process.stdout
+
+
+def test_a_run_is_never_overwritten(finished):
+    """A second run into the same directory stops in one line and changes nothing."""
+    _, out = finished
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+    process = run(*TINY, "--out", str(out))
+    assert_usage_error(process, "--out")
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+
+
+def assert_usage_error(process: subprocess.CompletedProcess[str], *names: str) -> None:
+    """Exit code 2, no traceback, and a message with all of `names`."""
+    message = process.stdout + process.stderr
+    assert process.returncode == 2, message
+    assert "Traceback" not in message
+    assert all(name in message for name in names), message
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("--ratio", "0"),
+        ("--ratio", "1.5"),
+        ("--ratio", "nan"),
+        ("--epochs", "0"),
+        ("--seeds", "-1"),
+        ("--lr", "-0.1"),
+        ("--width", "x"),
+        ("--methods", "magic"),
+        ("--sampler", "magic"),
+        ("--out", "/proc/nowhere"),
+    ],
+)
+def test_bad_flags(flag, value):
+    """Bad values are refused before anything is trained, by the flag's name."""
+    assert_usage_error(run(*TINY, flag, value), flag)
+
+
+def test_missing_and_damaged_data(tmp_path):
+    """Data that is neither prepared nor downloadable, or damaged: one line with the cause and the way out."""
+    offline = {
+        "TFDS_DATA_DIR": str(tmp_path / "none"),
+        "https_proxy": "http://127.0.0.1:9",
+        "http_proxy": "http://127.0.0.1:9",
+    }
+    assert_usage_error(run("--width", "2", "--epochs", "1", **offline), "cifar10", "--preset quick")
+    damaged = tmp_path / "mnist" / "3.0.1"
+    damaged.mkdir(parents=True)
+    (damaged / "dataset_info.json").write_text("{ not json")
+    arguments = ("--data", "mnist", "--width", "2", "--epochs", "1", "--data-dir", str(tmp_path))
+    assert_usage_error(run(*arguments, **offline), "mnist", "--preset quick")
+
+
+def test_interrupted_run_keeps_its_rows(tmp_path):
+    """Ctrl-C: exit code 130, every row written so far is whole, and they are summarised."""
+    out = tmp_path / "run"
+    command = [
+        sys.executable,
+        "-m",
+        "experiments.cifar",
+        *TINY,
+        "--epochs",
+        "100000",
+        "--methods",
+        "exact",
+        "--out",
+        out,
+    ]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 200
+    metrics = out / "metrics.jsonl"
+    while time.monotonic() < deadline and not (metrics.exists() and metrics.stat().st_size):
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "interrupted" in errors and "Traceback" not in errors
+    rows = [json.loads(line) for line in metrics.read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == list(range(1, len(rows) + 1)) and rows
+    assert "| exact |" in (out / "summary.md").read_text()
+
+
+def test_bench_refuses_bad_flags():
+    assert_usage_error(run("--ratios", "2", module="experiments.bench"), "--ratios")
+    assert_usage_error(run("--torch-python", "/nowhere", "--rounds", "0", module="experiments.bench"), "--rounds")
