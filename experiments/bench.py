@@ -122,7 +122,7 @@ def _our_step(method: str, config: Config) -> tuple[Callable[[], float], float]:
     state = jax.jit(train.init)(jax.random.key(0))
     epoch = jax.jit(train.epoch).lower(state, split).compile()
     bench_kernels.seconds(lambda: epoch(state, split))
-    return lambda: bench_kernels.seconds(lambda: epoch(state, split)) / _STEPS, step_flops(train, config, data)
+    return lambda: bench_kernels.seconds(lambda: epoch(state, split)) / _STEPS, step_flops(config, method, data)
 
 
 def _has_torch(python: str) -> bool:

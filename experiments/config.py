@@ -56,7 +56,7 @@ class Config:
     """Directory of the run (default: runs/<time>-<data>)."""
 
     def check(self) -> None:
-        """Raises a UsageError naming a flag, its value and what it must be, unless this configuration holds together."""
+        """Raises a UsageError naming a flag, its value and what it must be, unless all is well."""
         for name in ("width", "epochs", "batch_size", "seeds", "recalibration_batches"):
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")

@@ -55,7 +55,8 @@ class Display:
     def add(self, row: Row) -> None:
         self._accuracy = row.test_accuracy
         line = (
-            f"{row.method} seed {row.seed} epoch {row.epoch}: loss {row.train_loss:.4f}, accuracy {row.test_accuracy:.2%}"
+            f"{row.method} seed {row.seed} epoch {row.epoch}: loss {row.train_loss:.4f}"
+            f", accuracy {row.test_accuracy:.2%}"
             f", {row.train_seconds:.1f} s"
         )
         self.console.print(line, highlight=False, soft_wrap=True)

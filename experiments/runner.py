@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from experiments.config import Config
 from experiments.data import Dataset
 from experiments.methods import METHODS
-from experiments.train import Train, make_train
+from experiments.train import make_train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +68,7 @@ def compile_method(
     if config.recalibrate and not method.exact_forward:
         recalibrate = jax.jit(lift(train.recalibrate, in_axes=(0, None))).lower(state, data.train).compile()
     seconds = time.perf_counter() - start
-    return Programs(group, init, epoch, recalibrate, accuracy, seconds, step_flops(train, config, data))
+    return Programs(group, init, epoch, recalibrate, accuracy, seconds, step_flops(config, name, data))
 
 
 def run_method(config: Config, name: str, data: Dataset, programs: Programs) -> Iterator[Row]:
@@ -111,12 +111,13 @@ def _run_group(config: Config, name: str, data: Dataset, programs: Programs, fir
             )
 
 
-def step_flops(train: Train, config: Config, data: Dataset) -> float:
+def step_flops(config: Config, name: str, data: Dataset) -> float:
     """FLOPs of a training step, as XLA counts them for the plain form of every convolution.
 
     That is the form for accelerators, lowered but not compiled: the CPU's runs kernel gradients block by block in a
     loop, of which the analysis would count one turn.
     """
+    train = make_train(config, METHODS[name](config), data)
     batch = min(config.batch_size, len(data.train.labels))
     state = jax.eval_shape(train.init, jax.random.key(0))
     images, labels = (jax.ShapeDtypeStruct((batch, *a.shape[1:]), a.dtype) for a in data.train)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from jaxapprox.sampling import (
     Sampler,
+    _checked,
     bernoulli,
     importance,
     inclusion_probabilities,
@@ -34,7 +35,8 @@ def predicted_variance(
         sampler: one of the five of `jaxapprox.sampling`, with its default options.
         scores: `(n,)`, the non-negative scores that the sampler is given.
         num_samples: k, a Python int in [1, n].
-        gram: `(n, n)` inner products of the terms; for `a @ b` that is `(a.T @ a) * (b @ b.T)`. Without it the terms are taken as orthogonal with the scores as their norms: incoherent rows.
+        gram: `(n, n)` inner products of the terms; for `a @ b` that is `(a.T @ a) * (b @ b.T)`. Without it
+            the terms are taken as orthogonal, with the scores as their norms: incoherent rows.
 
     Returns:
         A scalar, in the squared unit of y.
@@ -44,6 +46,7 @@ def predicted_variance(
     """
     if sampler not in _SECOND_MOMENTS:
         raise ValueError(f"sampler must be one of the five of jaxapprox.sampling, got {sampler!r}")
+    _checked(scores, num_samples)
     n = scores.shape[0]
     if gram is not None and gram.shape != (n, n):
         raise ValueError(f"gram must have shape ({n}, {n}), as scores has {n} rows, got {gram.shape}")
