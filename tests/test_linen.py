@@ -8,7 +8,7 @@ from flax import linen as nn
 from flax import serialization
 from flax.errors import InvalidRngError
 
-from jaxapprox import mc_conv
+from jaxapprox import mc_conv, topk, uniform
 from jaxapprox.linen import MCConv, MCDense
 
 X = {
@@ -73,8 +73,6 @@ def test_layer_passes_its_options_on():
 
     def sampler(key, scores, num_samples):
         seen.update(key=key, n=scores.shape[0], k=num_samples)
-        from jaxapprox import topk
-
         return topk(key, scores, num_samples)
 
     geometry = dict(strides=(1, 2), padding="VALID", kernel_dilation=(2, 1))
@@ -104,8 +102,6 @@ def test_layers_draw_distinct_keys():
     seen = []
 
     def sampler(key, scores, num_samples):
-        from jaxapprox import uniform
-
         seen.append(tuple(np.asarray(jax.random.key_data(key))))
         return uniform(key, scores, num_samples)
 
@@ -172,7 +168,11 @@ def test_deterministic_must_be_given_once(kind):
 
 @pytest.mark.parametrize(
     ("options", "name"),
-    [(dict(feature_group_count=2), "feature_group_count"), (dict(ratio=0), "ratio"), (dict(padding="CIRCULAR"), "padding")],
+    [
+        (dict(feature_group_count=2), "feature_group_count"),
+        (dict(ratio=0), "ratio"),
+        (dict(padding="CIRCULAR"), "padding"),
+    ],
     ids=["groups", "ratio", "padding"],
 )
 def test_bad_options_are_named(options, name):

@@ -102,7 +102,9 @@ def test_forward_with_the_draw_fixed(sampler, unit):
         assert 1 <= np.sum(weights > 0) < weights.size
         weights = weights.reshape((*WINDOW, -1, 1) if unit == "edge" else (1, 1, -1, 1))
         y, dx, dw = exact(x, np.float64(kernel) * weights, g)
-        for a, e in zip(estimates(sampler, unit, "forward", 0.5, key, x, kernel, g), (y, dx, weights * dw), strict=True):
+        for a, e in zip(
+            estimates(sampler, unit, "forward", 0.5, key, x, kernel, g), (y, dx, weights * dw), strict=True
+        ):
             np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-4 * np.abs(e).max())
 
 
@@ -148,7 +150,7 @@ def test_predicted_variance_of_edges(sampler):
     scores = jnp.asarray(np.sqrt(np.diag(gram)), jnp.float32)
     predicted = predicted_variance(sampler, scores, round(0.7 * len(w)), gram=jnp.asarray(gram, jnp.float32))
     y = estimates(sampler, "edge", "forward", 0.7, jax.random.split(jax.random.key(1), KEYS), x, kernel, g)[0]
-    errors = np.sum((np.float64(y) - exact(x, kernel, g)[0]) ** 2, (1, 2, 3))
+    errors = np.sum((np.float64(y) - exact(x, kernel, g)[0]) ** 2, (1, 2, 3, 4))
     oracles.assert_mean(errors, predicted, false_alarm=1e-4 / 3, rounding=1e-4)
 
 

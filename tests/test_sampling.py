@@ -33,7 +33,7 @@ SCORES = {
     "overflowing": SKEWED * 5e37,
     "one dominates": jnp.ones(10).at[3].set(1e30),
 }
-KEYS = 40_000
+KEYS = 100_000
 
 
 def named(samplers):
@@ -48,7 +48,7 @@ def many(sampler, scores, k):
     return weights, samples
 
 
-@functools.cache
+@functools.lru_cache(4)
 def draws(sampler, name, k):
     """`KEYS` draws, under `vmap` over keys and `jit`: a (KEYS, n) matrix of weights, and the samples."""
     return jax.tree.map(np.asarray, many(sampler, SCORES[name], k))
@@ -226,38 +226,6 @@ def test_numpy_and_raw_keys_are_accepted(sampler):
     typed = sampler(jax.random.key(7), SKEWED, 4)
     raw = sampler(jax.random.PRNGKey(7), np.asarray(SKEWED), np.int64(4))
     np.testing.assert_array_equal(raw.indices, typed.indices)
-
-
-BAD = {
-    "num_samples zero": (dict(num_samples=0), "num_samples"),
-    "num_samples negative": (dict(num_samples=-1), "num_samples"),
-    "num_samples above n": (dict(num_samples=11), "num_samples"),
-    "num_samples float": (dict(num_samples=3.0), "num_samples"),
-    "num_samples bool": (dict(num_samples=True), "num_samples"),
-    "num_samples array": (dict(num_samples=jnp.asarray(3)), "num_samples"),
-    "scores negative": (dict(scores=SKEWED.at[2].set(-1e-3)), "scores"),
-    "scores nan": (dict(scores=SKEWED.at[2].set(jnp.nan)), "scores"),
-    "scores matrix": (dict(scores=jnp.ones((5, 2))), "scores"),
-    "scores scalar": (dict(scores=jnp.ones(())), "scores"),
-    "scores empty": (dict(scores=jnp.ones(0)), "scores"),
-    "scores list": (dict(scores=[1.0] * 10), "scores"),
-    "mix below": (dict(uniform_mix=-0.01), "uniform_mix"),
-    "mix above": (dict(uniform_mix=1.01), "uniform_mix"),
-    "mix nan": (dict(uniform_mix=float("nan")), "uniform_mix"),
-}
-
-
-@named([*ALL, lambda key, *args, **kwargs: inclusion_probabilities(*args, **kwargs)])
-@pytest.mark.parametrize("case", BAD)
-def test_bad_arguments_are_named(sampler, case):
-    """Every bad argument is a ValueError that begins with its name."""
-    arguments, name = BAD[case]
-    if name == "uniform_mix" and sampler in (topk, uniform):
-        pytest.skip("has no uniform_mix")
-    arguments = {"scores": SKEWED, "num_samples": 3, **arguments}
-    scores, k = arguments.pop("scores"), arguments.pop("num_samples")
-    with pytest.raises(ValueError, match=f"^{name} must "):
-        sampler(jax.random.key(0), scores, k, **arguments)
 
 
 @named([topk, bernoulli, systematic])

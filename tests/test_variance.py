@@ -11,7 +11,7 @@ import pytest
 from jaxapprox import bernoulli, importance, predicted_variance, systematic, topk, uniform
 
 EXACT = [uniform, importance, bernoulli]
-KEYS = 20_000
+KEYS = 40_000
 
 
 def named(samplers):
@@ -55,7 +55,7 @@ def test_prediction_is_exact(sampler, orthogonal, k):
     oracles.assert_mean(squared_errors(sampler, t, k), prediction(sampler, t, k, not orthogonal), 1e-4 / 12)
 
 
-@named(EXACT + [systematic, topk])
+@named([*EXACT, systematic, topk])
 def test_gram_of_orthogonal_terms_changes_nothing(sampler):
     """Without `gram` the terms are taken as orthogonal with the scores as norms."""
     t = terms(12, 16, orthogonal=True)
@@ -88,7 +88,7 @@ def test_systematic_beats_importance_on_skewed_scores(k):
     assert systematic_errors.mean() < importance_errors.mean()
 
 
-@named(EXACT + [systematic, topk])
+@named([*EXACT, systematic, topk])
 def test_no_noise_when_everything_is_kept(sampler):
     """k = n predicts no error, but for `importance`, which draws with replacement."""
     predicted = prediction(sampler, terms(12, 16, orthogonal=False), 12, True)
@@ -98,7 +98,7 @@ def test_no_noise_when_everything_is_kept(sampler):
         assert abs(predicted) < 1e-5
 
 
-@named(EXACT + [systematic, topk])
+@named([*EXACT, systematic, topk])
 def test_all_zero_scores_predict_no_noise(sampler):
     """Terms of norm zero add no noise, and no NaN."""
     assert float(predicted_variance(sampler, jnp.zeros(6), 2)) == 0
