@@ -37,8 +37,8 @@ class Config:
     width: int = 64
     """Channels of the first stage; 64 is the standard ResNet-18."""
     epochs: int = 15
-    batch_size: int = 128
-    lr: float = 0.1
+    batch_size: int = 64
+    lr: float = 0.2
     """Peak learning rate."""
     schedule: Literal["onecycle", "cosine"] = "onecycle"
     momentum: float = 0.9

@@ -12,7 +12,7 @@ from jaxapprox.linen import MCConv
 
 _STAGES = (1, 2, 4, 8)  # channels, in units of the width
 _BLOCKS = 2
-he_normal, ones, zeros = nn.initializers.he_normal(), nn.initializers.ones_init(), nn.initializers.zeros_init()
+he_normal = nn.initializers.he_normal()
 
 
 class ResidualBlock(nn.Module):
@@ -24,12 +24,12 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, exact: bool, norm: dict[str, Any]) -> jax.Array:
-        def conv(features, window, strides, x, scale_init=ones):
+        def conv(features, window, strides, x):
             kernel = self.conv(features, (window, window), strides=strides, use_bias=False, kernel_init=he_normal)
-            return BatchNorm(scale_init)(kernel(x, deterministic=exact), **norm)
+            return BatchNorm()(kernel(x, deterministic=exact), **norm)
 
         y = nn.relu(conv(self.features, 3, self.strides, x))
-        y = conv(self.features, 3, 1, y, zeros)  # each block starts as its shortcut
+        y = conv(self.features, 3, 1, y)
         if x.shape != y.shape:
             x = conv(self.features, 1, self.strides, x)
         return nn.relu(x + y)

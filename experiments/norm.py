@@ -11,14 +11,12 @@ _EPSILON = 1e-5
 class BatchNorm(nn.Module):
     """Normalises over all axes but the last. Variance as mean of squares minus square of mean, in float32."""
 
-    scale_init: nn.initializers.Initializer = nn.initializers.ones_init()
-
     @nn.compact
     def __call__(self, x: jax.Array, *, use_running: bool, momentum: jax.Array | float) -> jax.Array:
         """x `(..., channels)`; with `use_running` by the running statistics, else by its own, which are then folded in:
         running = momentum * running + (1 - momentum) * batch."""
         channels = x.shape[-1]
-        scale = self.param("scale", self.scale_init, (channels,))
+        scale = self.param("scale", nn.initializers.ones_init(), (channels,))
         bias = self.param("bias", nn.initializers.zeros_init(), (channels,))
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
         running_var = self.variable("batch_stats", "var", jnp.ones, (channels,))

@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-from experiments import select
+from experiments import choose
 from experiments.config import Config, UsageError
 from experiments.plots import plot_accuracy, plot_time
 from experiments.runner import Row
@@ -147,7 +147,7 @@ def _markdown(config: Config, summaries: Sequence[MethodSummary]) -> str:
 
 def _selection_lines() -> list[str]:
     """The held-out comparison behind the default sampler and mode of `mc`."""
-    record = json.loads(select.RESULTS.read_text())
+    record = json.loads(choose.RESULTS.read_text())
     config = record["config"]
     lines = [
         "## Samplers and modes at equal ratio",

@@ -97,7 +97,8 @@ def mc_conv(
 
     The convolution is a sum over n rows, of which k = max(min_samples, round(ratio n)) are kept with the weights of
     `sampler`; at k = n the result and its gradients are those of `conv`, bit for bit. Rows are scored by the product of
-    the norms of their two factors, and no gradient flows through scores, draw or weights. A NaN in `x` gives NaNs.
+    the norms of their two factors, and no gradient flows through scores, draw or weights. A NaN in `x` counts as
+    the largest score: a sampler that follows the scores keeps its rows, and the NaN shows.
 
     Args:
         key: a PRNG key; the draw is a function of it and of the scores.

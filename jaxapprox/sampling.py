@@ -56,7 +56,7 @@ def topk(key: jax.Array, scores: jax.Array, num_samples: int) -> Sample:
         ValueError: if `scores` or `num_samples` is not as above.
     """
     del key
-    scores = _checked(scores, num_samples)
+    scores = checked_scores(scores, num_samples)
     return Sample(lax.top_k(scores, num_samples)[1], jnp.ones(num_samples, scores.dtype))
 
 
@@ -65,7 +65,7 @@ def uniform(key: jax.Array, scores: jax.Array, num_samples: int) -> Sample:
 
     Args, Raises: as `topk`. Returns: a `Sample` of k slots, all used.
     """
-    scores = _checked(scores, num_samples)
+    scores = checked_scores(scores, num_samples)
     n = scores.shape[0]
     indices = lax.top_k(jax.random.uniform(key, (n,)), num_samples)[1]
     return Sample(indices, jnp.full(num_samples, n / num_samples, scores.dtype))
@@ -88,7 +88,7 @@ def importance(key: jax.Array, scores: jax.Array, num_samples: int, *, uniform_m
     Raises:
         ValueError: if an argument is not as above.
     """
-    shares = _shares(_checked(scores, num_samples), uniform_mix)
+    shares = _shares(checked_scores(scores, num_samples), uniform_mix)
     total = jnp.cumsum(shares)
     u = jax.random.uniform(key, (num_samples,)) * total[-1]
     indices = jnp.searchsorted(total, u, side="right").clip(max=shares.shape[0] - 1).astype(jnp.int32)
@@ -161,7 +161,7 @@ def inclusion_probabilities(scores: jax.Array, num_samples: int, *, uniform_mix:
     Raises:
         ValueError: if an argument is not as above.
     """
-    shares = _shares(_checked(scores, num_samples), uniform_mix)
+    shares = _shares(checked_scores(scores, num_samples), uniform_mix)
     n, k = shares.shape[0], num_samples
     if k == n:
         return jnp.ones_like(shares)
@@ -193,7 +193,7 @@ def bernoulli_slots(n: int, num_samples: int) -> int:
     return slots
 
 
-def _checked(scores: jax.Array, num_samples: int) -> jax.Array:
+def checked_scores(scores: jax.Array, num_samples: int) -> jax.Array:
     """`scores` as finite non-negative numbers of at least float32, without a gradient."""
     if getattr(scores, "ndim", None) != 1 or scores.shape[0] == 0:
         raise ValueError(f"scores must have shape (n,) with n >= 1, got shape {np.shape(scores)}")
@@ -206,7 +206,7 @@ def _checked(scores: jax.Array, num_samples: int) -> jax.Array:
 
 
 def finite_scores(scores: jax.Array) -> jax.Array:
-    """Negative scores become 0; NaN and infinite ones the largest that n of them can have without overflow."""
+    """Negative scores become 0; NaN, infinite and huger ones the largest that n of them can have without overflow."""
     scores = lax.stop_gradient(scores).astype(jnp.promote_types(scores.dtype, jnp.float32))
     largest = jnp.finfo(scores.dtype).max / (8 * scores.shape[0])  # 1 / sum is a normal number too
     return jnp.where(scores <= largest, jnp.maximum(scores, 0), largest)

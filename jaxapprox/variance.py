@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from jaxapprox.sampling import (
     Sampler,
-    _checked,
+    checked_scores,
     bernoulli,
     importance,
     inclusion_probabilities,
@@ -46,7 +46,7 @@ def predicted_variance(
     """
     if sampler not in _SECOND_MOMENTS:
         raise ValueError(f"sampler must be one of the five of jaxapprox.sampling, got {sampler!r}")
-    _checked(scores, num_samples)
+    checked_scores(scores, num_samples)
     n = scores.shape[0]
     if gram is not None and gram.shape != (n, n):
         raise ValueError(f"gram must have shape ({n}, {n}), as scores has {n} rows, got {gram.shape}")

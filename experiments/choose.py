@@ -1,6 +1,6 @@
 """Which sampler and mode should `mc` use? Trains each on part of the training set and tests on the rest of it.
 
-    python -m experiments.select --width 16 --epochs 2
+    python -m experiments.choose --width 16 --epochs 2
 
 The test set is never looked at. The result is what `experiments.cifar` defaults to, and shows in its summary.
 """
@@ -34,7 +34,7 @@ def main(config: Config) -> None:
     """Prints and records the held-out accuracy of `exact` and of each sampler and mode at `--ratio`."""
     data = hold_out(load(config.data, config.data_dir))
     record: dict[str, Any] = {
-        "command": "python -m experiments.select " + " ".join(sys.argv[1:]),
+        "command": "python -m experiments.choose " + " ".join(sys.argv[1:]),
         "config": {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(config).items()},
         "jax": jax.__version__,
         "device": jax.devices()[0].device_kind,
@@ -61,7 +61,7 @@ def main(config: Config) -> None:
 
 if __name__ == "__main__":
     try:
-        main(parse("experiments.select"))
+        main(parse("experiments.choose"))
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
