@@ -16,8 +16,8 @@ import jax.numpy as jnp
 
 from jaxapprox.sampling import (
     Sampler,
-    checked_scores,
     bernoulli,
+    checked_scores,
     importance,
     inclusion_probabilities,
     systematic,

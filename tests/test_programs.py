@@ -124,30 +124,31 @@ def test_missing_and_damaged_data(tmp_path):
 
 def test_interrupted_run_keeps_its_rows(tmp_path):
     """Ctrl-C: exit code 130, every row written so far is whole, and they are summarised."""
-    out = tmp_path / "run"
-    command = [
-        sys.executable,
-        "-m",
-        "experiments.cifar",
-        *TINY,
-        "--epochs",
-        "100000",
-        "--methods",
-        "exact",
-        "--out",
-        out,
-    ]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 200
-    metrics = out / "metrics.jsonl"
-    while time.monotonic() < deadline and not (metrics.exists() and metrics.stat().st_size):
-        time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert "interrupted" in errors and "Traceback" not in errors
+    out, metrics, errors = tmp_path / "run", tmp_path / "run" / "metrics.jsonl", tmp_path / "errors"
+    arguments = (*TINY, "--epochs", "100000", "--methods", "exact", "--out", out)
+    with errors.open("w") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "experiments.cifar", *arguments],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            # A test suite started in the background may ignore the signal, and its children with it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+    try:
+        deadline = time.monotonic() + 200
+        while time.monotonic() < deadline and not (metrics.exists() and metrics.stat().st_size):
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, errors.read_text()
+    assert "interrupted" in errors.read_text()
+    assert "Traceback" not in errors.read_text()
     rows = [json.loads(line) for line in metrics.read_text().splitlines()]
-    assert [row["epoch"] for row in rows] == list(range(1, len(rows) + 1)) and rows
+    assert rows
+    assert [row["epoch"] for row in rows] == list(range(1, len(rows) + 1))
     assert "| exact |" in (out / "summary.md").read_text()
 
 
