@@ -135,7 +135,10 @@ def _has_torch(python: str) -> bool:
 def _torch_step(bench: Bench, ratio: float) -> dict[str, float]:
     """Median seconds of a step by memory format, in a process of its own."""
     sizes = ["--width", str(bench.width), "--batch-size", str(bench.batch_size), "--ratio", str(ratio)]
-    peer = subprocess.run([bench.torch_python, _TORCH_PEER, *sizes], capture_output=True, text=True, check=True)
+    command = [bench.torch_python, str(_TORCH_PEER), *sizes]
+    peer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if peer.returncode != 0:
+        raise UsageError(f"--torch-python: {' '.join(command)} failed: {peer.stderr.strip().splitlines()[-1:]}")
     return json.loads(peer.stdout)["seconds"]
 
 

@@ -116,7 +116,6 @@ def test_all_zero_scores_predict_no_noise(sampler):
         (dict(scores=jnp.asarray([1.0, -1, 1, 1, 1, 1])), "scores"),
         (dict(scores=jnp.ones((6, 1))), "scores"),
     ],
-    ids=str,
 )
 @named([uniform, systematic])
 def test_bad_arguments_are_named(sampler, arguments, name):
