@@ -11,6 +11,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+# A test suite started in the background may ignore Ctrl-C, and its children with it.
+HEEDING_INTERRUPTS = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("experiments.cifar", run_name="__main__", alter_sys=True)
+"""
+pytestmark = pytest.mark.xdist_group("programs")  # one worker, so that the finished run is made once
 TINY = ("--preset", "quick", "--width", "2", "--epochs", "2")
 
 
@@ -128,12 +135,10 @@ def test_interrupted_run_keeps_its_rows(tmp_path):
     arguments = (*TINY, "--epochs", "100000", "--methods", "exact", "--out", out)
     with errors.open("w") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "experiments.cifar", *arguments],
+            [sys.executable, "-c", HEEDING_INTERRUPTS, *arguments],
             cwd=ROOT,
             stdout=subprocess.DEVNULL,
             stderr=stderr,
-            # A test suite started in the background may ignore the signal, and its children with it.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
         deadline = time.monotonic() + 200
@@ -143,6 +148,7 @@ def test_interrupted_run_keeps_its_rows(tmp_path):
         process.wait(timeout=60)
     finally:
         process.kill()
+        process.wait()
     assert process.returncode == 130, errors.read_text()
     assert "interrupted" in errors.read_text()
     assert "Traceback" not in errors.read_text()
