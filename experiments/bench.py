@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import bench_kernels, flax_peer
+from experiments.compilation import jit
 from experiments.config import Config, UsageError
 from experiments.data import Dataset, Split
 from experiments.methods import METHODS
@@ -117,10 +118,10 @@ def _our_step(method: str, config: Config) -> tuple[Callable[[], float], float]:
     n = _STEPS * config.batch_size
     images = np.random.default_rng(0).integers(0, 256, (n, 32, 32, 3), np.uint8)
     split = Split(jnp.asarray(images), jnp.arange(n, dtype=jnp.int32) % 10)
-    data = Dataset("random", split, split, 10, crop=4, flip=True)
+    data = Dataset("random", split, split, 10, crop=2, flip=True)
     train = make_train(config, METHODS[method](config), data)
     state = jax.jit(train.init)(jax.random.key(0))
-    epoch = jax.jit(train.epoch).lower(state, split).compile()
+    epoch = jit(train.epoch).lower(state, split).compile()
     bench_kernels.seconds(lambda: epoch(state, split))
     return lambda: bench_kernels.seconds(lambda: epoch(state, split)) / _STEPS, step_flops(config, method, data)
 

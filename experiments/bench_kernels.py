@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from experiments.compilation import jit
 from jaxapprox import conv
 
 
@@ -45,9 +46,9 @@ def _gradients(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Ar
 def scan_against_outside(rounds: int) -> dict[str, float]:
     """Four forwards and gradients, 3x3, 64 -> 64 channels, 32x32, batch 64: in one scan, and in four calls."""
     x, kernels = _operands(4, 64, 32, 64)
-    one = jax.jit(_gradients)
+    one = jit(_gradients)
 
-    @jax.jit
+    @jit
     def inside(x, kernels):
         def body(total, kernel):
             value, (dx, dw) = _gradients(x, kernel)
@@ -62,7 +63,7 @@ def vmap_against_sequence(rounds: int) -> dict[str, float]:
     """Four seeds' forward and gradients, 3x3, 128 -> 128 channels, 16x16, batch 64: vmapped, and in four calls."""
     x, kernels = _operands(4, 64, 16, 128)
     xs = jnp.stack([x, x + 1, x - 1, -x])
-    one, all_at_once = jax.jit(_gradients), jax.jit(jax.vmap(_gradients))
+    one, all_at_once = jit(_gradients), jit(jax.vmap(_gradients))
     pairs = list(zip(xs, kernels, strict=True))
     return paired(lambda: all_at_once(xs, kernels), lambda: [one(*pair) for pair in pairs], rounds)
 
@@ -70,6 +71,6 @@ def vmap_against_sequence(rounds: int) -> dict[str, float]:
 def matrix_product_rate(rounds: int) -> float:
     """FLOP/s of a (2048, 2048) float32 matrix product: the best of `rounds`."""
     a = jax.random.normal(jax.random.key(0), (2048, 2048))
-    product = jax.jit(jnp.matmul)
+    product = jit(jnp.matmul)
     seconds(lambda: product(a, a))
     return 2 * 2048**3 / min(seconds(lambda: product(a, a)) for _ in range(rounds))

@@ -48,7 +48,7 @@ def load(name: str, data_dir: Path | None = None) -> Dataset:
     if data_dir is None and "TFDS_DATA_DIR" in os.environ:
         data_dir = Path(os.environ["TFDS_DATA_DIR"])
     train, test = (_read(name, split, data_dir) for split in ("train", "test"))
-    return Dataset(name, train, test, 10, crop=4 if name == "cifar10" else 2, flip=name == "cifar10")
+    return Dataset(name, train, test, 10, crop=2, flip=name == "cifar10")
 
 
 def hold_out(data: Dataset, share: float = 0.1) -> Dataset:

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from experiments.compilation import jit
 from experiments.config import Config
 from experiments.data import Dataset
 from experiments.methods import METHODS
@@ -59,14 +60,14 @@ def compile_method(
     lift = jax.vmap if group else _plain
     key = jax.eval_shape(lambda: _keys(config, 0, group))
     start = time.perf_counter()
-    init = jax.jit(lift(train.init)).lower(key).compile()
+    init = jit(lift(train.init)).lower(key).compile()
     state = jax.eval_shape(lift(train.init), key)
-    epoch = jax.jit(lift(train.epoch, in_axes=(0, None)), donate_argnums=0).lower(state, data.train).compile()
-    evaluate = jax.jit(lift(train.accuracy, in_axes=(0, 0, None)))
+    epoch = jit(lift(train.epoch, in_axes=(0, None)), donate_argnums=0).lower(state, data.train).compile()
+    evaluate = jit(lift(train.accuracy, in_axes=(0, 0, None)))
     accuracy = evaluate.lower(state.params, state.batch_stats, data.test).compile()
     recalibrate = None
     if config.recalibrate and not method.exact_forward:
-        recalibrate = jax.jit(lift(train.recalibrate, in_axes=(0, None))).lower(state, data.train).compile()
+        recalibrate = jit(lift(train.recalibrate, in_axes=(0, None))).lower(state, data.train).compile()
     seconds = time.perf_counter() - start
     return Programs(group, init, epoch, recalibrate, accuracy, seconds, step_flops(config, name, data))
 

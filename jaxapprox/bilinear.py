@@ -40,6 +40,8 @@ def forward(geometry: Geometry, x: jax.Array, kernel: jax.Array) -> jax.Array:
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def input_grad(geometry: Geometry, g: jax.Array, kernel: jax.Array) -> jax.Array:
     """Its transpose in x: g `(batch, *out_spatial, out)`, kernel `(*window, in, out)` -> `(batch, *spatial, in)`."""
+    if g.size == 0:  # XLA refuses empty windows
+        return jnp.zeros((g.shape[0], *geometry.in_shape, kernel.shape[-2]), g.dtype)
     return _in_turn_on_cpu(
         functools.partial(_input_grad_by_phase, geometry), functools.partial(_input_grad_by_transpose, geometry)
     )(g, kernel)
@@ -48,6 +50,8 @@ def input_grad(geometry: Geometry, g: jax.Array, kernel: jax.Array) -> jax.Array
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def kernel_grad(geometry: Geometry, x: jax.Array, g: jax.Array) -> jax.Array:
     """Its transpose in the kernel: x `(batch, *spatial, in)`, g `(batch, *out_spatial, out)` -> kernel's shape."""
+    if g.size == 0:
+        return jnp.zeros((*geometry.window, x.shape[-1], g.shape[-1]), x.dtype)
     return _in_turn_on_cpu(
         functools.partial(_kernel_grad_by_block, geometry), functools.partial(_kernel_grad_by_transpose, geometry)
     )(x, g)

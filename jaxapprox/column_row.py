@@ -42,7 +42,7 @@ class Sampling:
         ratio, least = self.ratio, self.min_samples
         if isinstance(ratio, bool) or not isinstance(ratio, int | float | np.number) or not 0 < ratio <= 1:
             raise ValueError(f"ratio must be a number in (0, 1], got {ratio!r}")
-        if isinstance(least, bool) or not isinstance(least, int) or least < 1:
+        if isinstance(least, bool) or not isinstance(least, int | np.integer) or least < 1:
             raise ValueError(f"min_samples must be a positive integer, got {least!r}")
         if not callable(self.sampler):
             raise ValueError(f"sampler must be a function such as jaxapprox.systematic, got {self.sampler!r}")
@@ -215,7 +215,7 @@ def estimate(
     contraction: Contraction, sampling: Sampling, mode: str, key: jax.Array, x: jax.Array, kernel: jax.Array
 ) -> jax.Array:
     """`contraction.forward(x, kernel)`, it or its gradients (by `mode`) estimated from a sample: see `mc_conv`."""
-    if mode not in MODES:
+    if mode not in tuple(MODES):  # not a hash lookup: an unhashable one is refused as well
         raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
     check_key(key)
     return MODES[mode](contraction, sampling, key, x, kernel)

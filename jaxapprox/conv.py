@@ -121,7 +121,7 @@ def mc_conv(
         ValueError: if an argument is not as above, in a line that names it.
     """
     check_operands(x, kernel)
-    if unit not in UNITS:
+    if unit not in tuple(UNITS):
         raise ValueError(f"unit must be one of {', '.join(UNITS)}, got {unit!r}")
     contraction = UNITS[unit](make_geometry(x.shape, kernel.shape, strides, padding, kernel_dilation))
     return estimate(contraction, Sampling(sampler, ratio, min_samples), mode, key, x, kernel)

@@ -55,17 +55,6 @@ def exact(x, kernel, g):
     )
 
 
-def drawn_weights(sampler, unit, ratio, key, x, kernel):
-    """The weight of each row in the draw that `mode="forward"` makes with `key`."""
-    p, w = oracles.patches(x, WINDOW, *GEOMETRY), np.float64(kernel)
-    if unit == "edge":
-        scores = np.linalg.norm(p, axis=0) * np.linalg.norm(w.reshape(p.shape[1], -1), axis=1)
-    else:
-        scores = np.sqrt(np.sum(np.float64(x) ** 2, (0, 1, 2)) * np.sum(w**2, (0, 1, 3)))
-    n = scores.size
-    return oracles.weight_of(sampler(key, jnp.asarray(scores, jnp.float32), round(ratio * n)), n)
-
-
 @named(SAMPLERS.values())
 @units
 @modes
@@ -97,22 +86,6 @@ def test_unbiased(sampler, unit, mode):
     actual = estimates(sampler, unit, mode, 0.7, keys, x, kernel, g)
     for samples, expected in zip(actual, exact(x, kernel, g), strict=True):
         oracles.assert_unbiased(samples, expected, false_alarm=1e-4 / 36)
-
-
-@named([importance, systematic])
-@units
-def test_forward_with_the_draw_fixed(sampler, unit):
-    """Output and gradients are those of the exact convolution with the drawn rows' weights in its kernel."""
-    x, kernel, g = operands()
-    for key in jax.random.split(jax.random.key(2), 3):
-        weights = drawn_weights(sampler, unit, 0.5, key, x, kernel)
-        assert 1 <= np.sum(weights > 0) < weights.size
-        weights = weights.reshape((*WINDOW, -1, 1) if unit == "edge" else (1, 1, -1, 1))
-        y, dx, dw = exact(x, np.float64(kernel) * weights, g)
-        for a, e in zip(
-            estimates(sampler, unit, "forward", 0.5, key, x, kernel, g), (y, dx, weights * dw), strict=True
-        ):
-            np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-4 * np.abs(e).max())
 
 
 def test_edges_are_those_of_the_masked_dense_layer():
@@ -227,6 +200,8 @@ def test_work_shrinks_with_the_ratio(unit):
         *((dict(min_samples=m), "min_samples") for m in (0, 1.5, True)),
         (dict(unit="pixel"), "unit"),
         (dict(mode="both"), "mode"),
+        (dict(mode=["forward"]), "mode"),
+        (dict(unit=["edge"]), "unit"),
         (dict(sampler="uniform"), "sampler"),
         (dict(strides=0), "strides"),
         (dict(padding="FULL"), "padding"),
