@@ -1,5 +1,6 @@
-"""Timings of `jaxapprox.conv` alone: inside a scan against outside, and seeds vmapped against one after another."""
+"""Timings of single convolutions: inside a scan against outside, seeds vmapped against in turn, edges against exact."""
 
+import functools
 import time
 from collections.abc import Callable
 
@@ -9,7 +10,7 @@ import numpy as np
 from jax import lax
 
 from experiments.compilation import jit
-from jaxapprox import conv
+from jaxapprox import conv, mc_conv
 
 
 def seconds(function: Callable[[], jax.Array]) -> float:
@@ -39,8 +40,10 @@ def _operands(seeds: int, batch: int, size: int, channels: int) -> tuple[jax.Arr
     return x, jax.random.normal(kernel_key, (seeds, 3, 3, channels, channels)) / np.sqrt(9 * channels)
 
 
-def _gradients(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return jax.value_and_grad(lambda x, kernel: jnp.sum(jnp.square(conv(x, kernel))), argnums=(0, 1))(x, kernel)
+def _gradients(
+    x: jax.Array, kernel: jax.Array, function: Callable[[jax.Array, jax.Array], jax.Array] = conv
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return jax.value_and_grad(lambda x, kernel: jnp.sum(jnp.square(function(x, kernel))), argnums=(0, 1))(x, kernel)
 
 
 def scan_against_outside(rounds: int) -> dict[str, float]:
@@ -68,9 +71,27 @@ def vmap_against_sequence(rounds: int) -> dict[str, float]:
     return paired(lambda: all_at_once(xs, kernels), lambda: [one(*pair) for pair in pairs], rounds)
 
 
+def edges_against_exact(rounds: int) -> dict[str, float]:
+    """Forward and gradients, 3x3, 64 -> 64 channels, 32x32, batch 64: half of the patch's edges, and all of them."""
+    x, (kernel,) = _operands(1, 64, 32, 64)
+
+    def sampled(x, kernel):
+        return mc_conv(jax.random.key(0), x, kernel, ratio=0.5, unit="edge")
+
+    exact, edges = jit(_gradients), jit(functools.partial(_gradients, function=sampled))
+    return paired(lambda: edges(x, kernel), lambda: exact(x, kernel), rounds)
+
+
 def matrix_product_rate(rounds: int) -> float:
     """FLOP/s of a (2048, 2048) float32 matrix product: the best of `rounds`."""
     a = jax.random.normal(jax.random.key(0), (2048, 2048))
     product = jit(jnp.matmul)
     seconds(lambda: product(a, a))
     return 2 * 2048**3 / min(seconds(lambda: product(a, a)) for _ in range(rounds))
+
+
+PAIRS: dict[str, Callable[[int], dict[str, float]]] = {
+    "scan_against_outside": scan_against_outside,
+    "vmap_against_sequence": vmap_against_sequence,
+    "edges_against_exact": edges_against_exact,
+}
