@@ -13,8 +13,8 @@ def to_float(images: jax.Array) -> jax.Array:
 def augment(key: jax.Array, images: jax.Array, *, crop: int, flip: bool) -> jax.Array:
     """Shifts each image by up to `crop` pixels along both axes, and mirrors half of them if `flip`.
 
-    What comes in at the edges is the image's reflection: a black frame would pull BatchNorm's statistics away from those
-    of the frameless images that the network is tested on.
+    What comes in at the edges is the image's reflection: a black frame would pull BatchNorm's statistics away from
+    those of the frameless images that the network is tested on.
     """
     crop_key, flip_key = jax.random.split(key)
     padded = jnp.pad(images, ((0, 0), (crop, crop), (crop, crop), (0, 0)), mode="reflect")

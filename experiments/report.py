@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.metadata
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -88,7 +89,8 @@ def environment() -> dict[str, Any]:
 def device_line() -> str:
     """What runs where, in a line."""
     devices = jax.devices()
-    return f"{len(devices)} x {devices[0].device_kind} ({jax.default_backend()}), {platform.machine()}"
+    host = f"{os.cpu_count()} {platform.machine()} cores"
+    return f"{len(devices)} x {devices[0].device_kind} ({jax.default_backend()}), {host}"
 
 
 def _version(package: str) -> str | None:
