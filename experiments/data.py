@@ -12,6 +12,7 @@ import numpy as np
 from experiments.config import UsageError
 
 _TFDS = {"mnist": "mnist", "cifar10": "cifar10"}
+_SECONDS_TO_ANSWER = 20
 
 
 class Split(NamedTuple):
@@ -73,6 +74,7 @@ def _digits() -> Dataset:
 
 def _read(name: str, split: str, data_dir: Path | None) -> Split:
     try:
+        import requests
         import tensorflow_datasets as tfds
         from absl import logging
     except ImportError as error:
@@ -83,7 +85,10 @@ def _read(name: str, split: str, data_dir: Path | None) -> Split:
     where = "TFDS's default directory" if data_dir is None else str(data_dir)
     try:
         builder = tfds.builder(_TFDS[name], data_dir=data_dir, file_format="array_record")
-        builder.download_and_prepare()
+        if not builder.is_prepared():
+            # Without a network TFDS would try ten times, for minutes, before it says so.
+            requests.head(next(iter(builder.url_infos)), timeout=_SECONDS_TO_ANSWER)
+            builder.download_and_prepare()
         source = builder.as_data_source(split=split)
         records = [source[i] for i in range(len(source))]
         images = np.stack([record["image"] for record in records])

@@ -17,7 +17,6 @@ import runpy, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 runpy.run_module("experiments.cifar", run_name="__main__", alter_sys=True)
 """
-pytestmark = pytest.mark.xdist_group("programs")  # one worker, so that the finished run is made once
 TINY = ("--preset", "quick", "--width", "2", "--epochs", "2")
 
 
