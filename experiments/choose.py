@@ -25,8 +25,6 @@ _CANDIDATES: tuple[dict[str, Any], ...] = (
     {"mode": "straight_through", "sampler": "topk"},
     {"mode": "straight_through", "sampler": "systematic"},
     {"mode": "backward", "sampler": "topk"},
-    {"mode": "backward", "sampler": "importance"},
-    {"mode": "backward", "sampler": "uniform"},
 )
 
 

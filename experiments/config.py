@@ -31,9 +31,9 @@ class Config:
     """What to compare; the first is the one others are relative to."""
     ratio: float = 0.5
     """Share of the rows that mc keeps, in (0, 1]."""
-    sampler: Literal["topk", "uniform", "importance", "bernoulli", "systematic"] = "systematic"
+    sampler: Literal["topk", "uniform", "importance", "bernoulli", "systematic"] = "topk"
     unit: Literal["channel", "edge"] = "channel"
-    mode: Literal["forward", "backward", "straight_through"] = "backward"
+    mode: Literal["forward", "backward", "straight_through"] = "forward"
     width: int = 64
     """Channels of the first stage; 64 is the standard ResNet-18."""
     epochs: int = 15
