@@ -1,0 +1,116 @@
+"""The pieces of `experiments.cifar`: augmentation, normalisation, and training as a pure function of a key."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from experiments.augment import augment
+from experiments.config import Config
+from experiments.data import Split, hold_out, load
+from experiments.methods import METHODS
+from experiments.norm import BatchNorm
+from experiments.train import make_train
+
+CONFIG = Config(width=2, epochs=2, batch_size=8, lr=0.01)
+
+
+def small_digits():
+    """Forty training and eleven test images."""
+    digits = load("digits")
+    train, test = Split(*(a[:40] for a in digits.train)), Split(*(a[:11] for a in digits.test))
+    return dataclasses.replace(digits, train=train, test=test)
+
+
+def test_augmented_images_are_shifts_and_mirror_images():
+    """Each is one of the windows of its image's reflection, mirrored or not, and all of those occur."""
+    crop = 1
+    images = np.random.default_rng(0).integers(0, 256, (300, 4, 5, 3), np.uint8)
+    actual = np.asarray(augment(jax.random.key(0), jnp.asarray(images), crop=crop, flip=True))
+    seen = set()
+    for image, result in zip(images, actual, strict=True):
+        padded = np.pad(image, ((crop, crop), (crop, crop), (0, 0)), mode="reflect")
+        variants = {
+            (i, j, mirrored): padded[i : i + 4, j : j + 5][:, :: -1 if mirrored else 1]
+            for i in range(3)
+            for j in range(3)
+            for mirrored in (False, True)
+        }
+        matching = [name for name, variant in variants.items() if np.array_equal(variant, result)]
+        assert matching
+        seen.update(matching)
+    assert len(seen) == 18
+    assert np.array_equal(augment(jax.random.key(0), jnp.asarray(images), crop=0, flip=False), images)
+
+
+def test_batch_norm_is_that_of_flax():
+    """Outputs, running statistics and gradients, in training and with running statistics."""
+    x = 3 + 2 * jax.random.normal(jax.random.key(0), (4, 3, 3, 5))
+    g = jax.random.normal(jax.random.key(1), x.shape)
+    for use_running in (False, True):
+        ours, theirs = BatchNorm(), nn.BatchNorm(use_running_average=use_running, momentum=0.9)
+        variables = theirs.init(jax.random.key(2), x)
+        variables = jax.tree.map(lambda a: a + jnp.linspace(0.1, 0.5, 5), variables)
+
+        def ours_of(v, x, ours=ours, use_running=use_running):
+            return ours.apply(v, x, use_running=use_running, momentum=0.9, mutable=["batch_stats"])
+
+        def theirs_of(v, x, theirs=theirs):
+            return theirs.apply(v, x, mutable=["batch_stats"])
+
+        results = []
+        for function in (ours_of, theirs_of):
+            (y, updated), pull = jax.vjp(function, variables, x)
+            results.append((y, updated, pull((g, jax.tree.map(jnp.zeros_like, updated)))))
+        jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-3, atol=1e-3), *results)
+
+
+@pytest.mark.parametrize("method", ["exact", "mc"])
+def test_whole_run_under_jit_and_vmap(method):
+    """`run` of two keys at once is `run` of each; another key is another run."""
+    data = small_digits()
+    run = make_train(CONFIG, METHODS[method](CONFIG), data).run
+    keys = jax.random.split(jax.random.key(0), 2)
+    _, losses, accuracies = jax.jit(jax.vmap(run, in_axes=(0, None, None)))(keys, data.train, data.test)
+    assert losses.shape == accuracies.shape == (2, CONFIG.epochs)
+    assert losses[0, 0] != losses[1, 0]
+    one = jax.jit(run)(keys[1], data.train, data.test)
+    np.testing.assert_allclose(one[1], losses[1], rtol=1e-3)
+    np.testing.assert_allclose(one[2], accuracies[1], atol=1.5 / 11)
+
+
+def test_methods_of_a_seed_start_alike():
+    """Same initial parameters, and the same first loss where sampling keeps everything."""
+    data, keep_all = small_digits(), dataclasses.replace(CONFIG, ratio=1.0)
+    first = {}
+    for method in ("exact", "mc"):
+        train = make_train(keep_all, METHODS[method](keep_all), data)
+        state = jax.jit(train.init)(jax.random.key(3))
+        first[method] = state.params, jax.jit(train.step)(state, *(a[:8] for a in data.train))[1]
+    jax.tree.map(np.testing.assert_array_equal, first["mc"], first["exact"])
+
+
+def test_recalibration_averages_exact_batches():
+    """With one batch that is the whole training set, the statistics are that batch's own, whatever they were."""
+    config = dataclasses.replace(CONFIG, batch_size=40)
+    data = dataclasses.replace(small_digits(), crop=0)
+    train = make_train(config, METHODS["mc"](config), data)
+    state = jax.jit(train.init)(jax.random.key(0))
+    spoiled = state._replace(batch_stats=jax.tree.map(lambda a: a + 7, state.batch_stats))
+    actual = jax.jit(train.recalibrate)(spoiled, data.train)["stem_norm"]["mean"]
+    images = (np.float64(data.train.images) - 127.5) / 64
+    kernel = np.float64(state.params["stem"]["kernel"])
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    mean = sum((padded[:, i : i + 8, j : j + 8] @ kernel[i, j]).mean((0, 1, 2)) for i in range(3) for j in range(3))
+    np.testing.assert_allclose(actual, mean, rtol=1e-3, atol=1e-3)
+
+
+def test_held_out_images_are_not_trained_on():
+    """The last tenth of the training images takes the place of the test images."""
+    digits = load("digits")
+    held = hold_out(digits)
+    assert len(held.train.labels) + len(held.test.labels) == len(digits.train.labels)
+    np.testing.assert_array_equal(np.concatenate([held.train.images, held.test.images]), digits.train.images)
