@@ -9,6 +9,7 @@ import sys
 from experiments.config import Config, UsageError, parse
 from experiments.data import hold_out, load
 from experiments.display import Display
+from experiments.interrupt import interruptible
 from experiments.report import RunDirectory
 from experiments.runner import compile_method, run_method
 
@@ -30,15 +31,16 @@ def main(config: Config) -> int:
     steps = config.seeds * config.epochs * (len(data.train.labels) // batch_size)
     exit_code = 0
     try:
-        for method in config.methods:
-            display.compiling(method)
-            programs = compile_method(config, method, data, display.on_step)
-            flops[method] = programs.flops_per_step
-            display.start(method, steps, batch_size)
-            for row in run_method(config, method, data, programs):
-                run.add(row)
-                display.add(row)
-            display.stop()
+        with interruptible():
+            for method in config.methods:
+                display.compiling(method)
+                programs = compile_method(config, method, data, display.on_step)
+                flops[method] = programs.flops_per_step
+                display.start(method, steps, batch_size)
+                for row in run_method(config, method, data, programs):
+                    run.add(row)
+                    display.add(row)
+                display.stop()
     except KeyboardInterrupt:
         display.stop()
         print(f"interrupted: {len(run.rows)} epochs are kept in {run.path}", file=sys.stderr)

@@ -1,7 +1,9 @@
 """Slow, independently written float64 NumPy references, and the z-test that the statistical tests share."""
 
+import functools
 import itertools
 
+import jax
 import numpy as np
 from scipy import stats
 
@@ -113,11 +115,17 @@ def inclusion_probabilities(scores, k, uniform_mix):
     return np.minimum(1, high * s)
 
 
-def weight_of(sample, n):
-    """The weight of each of n rows in a library `Sample`: repeated rows add up."""
-    weights = np.zeros(n)
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _draw(sampler, key, scores, k):
+    return sampler(key, scores, k)
+
+
+def drawn_weights(sampler, key, scores, k):
+    """The weight of each row, shaped as `scores`, in the library's draw of k rows: repeated ones add up."""
+    sample = _draw(sampler, key, np.float32(scores).ravel(), k)
+    weights = np.zeros(scores.size)
     np.add.at(weights, np.asarray(sample.indices), np.float64(sample.weights))
-    return weights
+    return weights.reshape(scores.shape)
 
 
 def assert_mean(samples, expected, false_alarm, rounding=1e-5):

@@ -1,5 +1,7 @@
 """The Linen layers: `nn.Conv` and `nn.Dense` in everything but the estimate."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -144,9 +146,10 @@ def test_jit_vmap_over_seeds_and_remat():
         model = Net(exact=False, layer=layer)
         return jax.grad(lambda v: jnp.sum(model.apply(v, x, rngs={"sample": key}) ** 2))(variables)
 
-    mapped = jax.jit(jax.vmap(lambda key: gradient(MCConv, key)))(sample_keys)
+    jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # compiling takes longest
+    mapped = jit(jax.vmap(lambda key: gradient(MCConv, key)))(sample_keys)
     for i, key in enumerate(sample_keys[:2]):
-        for other in (jax.jit(lambda key: gradient(MCConv, key)), jax.jit(lambda key: gradient(nn.remat(MCConv), key))):
+        for other in (jit(lambda key: gradient(MCConv, key)), jit(lambda key: gradient(nn.remat(MCConv), key))):
             jax.tree.map(
                 lambda a, e: np.testing.assert_allclose(a, e[i], rtol=1e-3, atol=1e-4),  # noqa: B023
                 other(key),

@@ -97,7 +97,7 @@ def test_edges_are_those_of_the_masked_dense_layer():
     p = oracles.patches(x, (3, 3), *geometry)
     scores = np.linalg.norm(p, axis=0) * np.linalg.norm(np.float64(kernel).reshape(18, 3), axis=1)
     key = jax.random.key(4)
-    weights = oracles.weight_of(systematic(key, jnp.asarray(scores, jnp.float32), 9), 18)
+    weights = oracles.drawn_weights(systematic, key, scores, 9)
     actual = mc_conv(key, x, kernel, ratio=0.5, strides=2, unit="edge")
     expected = np.float64(x).reshape(2, -1) @ oracles.masked_dense(kernel, mu, *geometry, edge_weights=weights)
     np.testing.assert_allclose(np.reshape(actual, (2, -1)), expected, rtol=1e-4, atol=1e-4)

@@ -90,7 +90,7 @@ def test_forward_with_the_draw_fixed(sampler):
     x, kernel, g = operands()
     scores = np.linalg.norm(np.float64(x), axis=0) * np.linalg.norm(np.float64(kernel), axis=1)
     for key in jax.random.split(jax.random.key(2), 3):
-        weights = oracles.weight_of(sampler(key, jnp.asarray(scores, jnp.float32), 5), 10)[:, None]
+        weights = oracles.drawn_weights(sampler, key, scores, 5)[:, None]
         y, dx, dw = exact(x, kernel * weights, g)
         actual = estimates(sampler, "forward", 0.5, key, x, kernel, g)
         for a, e in zip(actual, (y, dx, weights * dw), strict=True):
