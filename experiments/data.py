@@ -30,7 +30,7 @@ class Dataset:
     train: Split
     test: Split
     num_classes: int
-    crop: int  # pixels of zero padding before a random crop
+    crop: int  # pixels of reflection around an image before a random crop
     flip: bool  # whether a mirror image keeps its class
 
 
