@@ -1,6 +1,6 @@
 """Flax Linen layers over the sampled products."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -8,9 +8,11 @@ from flax import linen as nn
 from flax.errors import InvalidRngError
 from flax.linen.dtypes import promote_dtype
 
+from jaxapprox.alsh import active_dense
 from jaxapprox.conv import conv, mc_conv
 from jaxapprox.dense import mc_dense
 from jaxapprox.geometry import Padding
+from jaxapprox.lsh import Tables, active_set, build, rebuild, shared_active_set
 from jaxapprox.sampling import Sampler, systematic
 
 _Initializer = Callable[..., jax.Array]
@@ -130,6 +132,104 @@ class MCDense(nn.Module):
                 min_samples=self.min_samples,
             )
         return y if bias is None else y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+
+
+class ALSHDense(nn.Module):
+    """`nn.Dense` that trains on the units which locality-sensitive hashing finds for each example (ALSH-approx).
+
+    Inactive units output exactly 0, bias included, and get no gradient. Parameters have the names, shapes and
+    initialisers of `nn.Dense`; the hash tables live in the collection "lsh", which a call only reads: `rehash` makes
+    new ones. Each call that hashes needs a key from the RNG stream "sample".
+
+    Attributes:
+        features: output units.
+        active: share of the units that an example activates, in (0, 1]; at least one unit.
+        num_tables, num_bits, transform, num_powers, max_norm, projection: as in `jaxapprox.lsh.build`.
+        select: as in `jaxapprox.lsh.active_set`.
+        shared: one active set for the whole batch (`jaxapprox.lsh.shared_active_set`) instead of one an example.
+        form: as in `jaxapprox.alsh.active_dense`.
+        hashed_evaluation: evaluate through the hash too, instead of exactly (the paper).
+        use_bias, dtype, param_dtype, kernel_init, bias_init: as in `nn.Dense`.
+        deterministic: True for evaluation; may be given to the call instead.
+    """
+
+    features: int
+    active: float = 0.05
+    num_tables: int = 5
+    num_bits: int = 6
+    transform: str = "l2"
+    num_powers: int = 3
+    max_norm: float = 0.83
+    projection: str = "rademacher"
+    select: str = "union"
+    shared: bool = False
+    form: str = "gathered"
+    hashed_evaluation: bool = False
+    use_bias: bool = True
+    dtype: Any = None
+    param_dtype: Any = jax.numpy.float32
+    kernel_init: _Initializer = nn.initializers.lecun_normal()
+    bias_init: _Initializer = nn.initializers.zeros_init()
+    deterministic: bool | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, deterministic: bool | None = None) -> jax.Array:
+        """x `(..., in)` -> `(..., features)`; all leading axes together are the examples.
+
+        Raises:
+            ValueError: if an attribute does not fit.
+            flax.errors.InvalidRngError: if a key is needed and the stream "sample" is missing.
+        """
+        if isinstance(self.active, bool) or not isinstance(self.active, int | float) or not 0 < self.active <= 1:
+            raise ValueError(f"active must be a number in (0, 1], got {self.active!r}")
+        size = max(1, round(self.active * self.features))
+        deterministic = nn.merge_param("deterministic", self.deterministic, deterministic)
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features), self.param_dtype)
+        bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype) if self.use_bias else None
+        tables = self.variable("lsh", "tables", self._build, kernel).value
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
+        if deterministic and not self.hashed_evaluation:
+            y = x @ kernel
+            return y if bias is None else y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+        choose = shared_active_set if self.shared else active_set
+        examples = x.reshape(-1, x.shape[-1])
+        ids = choose(sample_key(self), tables, examples, size=size, select=self.select)
+        return active_dense(examples, kernel, bias, ids, form=self.form).reshape(*x.shape[:-1], self.features)
+
+    def _build(self, kernel: jax.Array) -> Tables:
+        names = ("num_tables", "num_bits", "transform", "num_powers", "max_norm", "projection")
+        return build(self.make_rng("params"), kernel.T, **{name: getattr(self, name) for name in names})
+
+
+def rehash(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """New tables for every `ALSHDense` of a model, by the same hash functions from the weights as they are now.
+
+    Args:
+        variables: with the collections "params" and "lsh"; leading axes (seeds, scanned layers) are mapped over.
+
+    Returns:
+        The new collection "lsh".
+
+    Raises:
+        ValueError: if a collection is missing.
+    """
+    if not {"params", "lsh"} <= set(variables):
+        raise ValueError(f"variables must hold the collections params and lsh, got {', '.join(variables) or 'none'}")
+    return _rehashed(variables["lsh"], variables["params"])
+
+
+def _rehashed(tables: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """The tables of one module and of those within it."""
+    new: dict[str, Any] = {}
+    for name, child in tables.items():
+        if isinstance(child, Tables):
+            function = rebuild
+            for _ in range(params["kernel"].ndim - 2):
+                function = jax.vmap(function)
+            new[name] = function(child, params["kernel"].swapaxes(-1, -2))
+        else:
+            new[name] = _rehashed(child, params[name])
+    return new
 
 
 def sample_key(module: nn.Module) -> jax.Array:

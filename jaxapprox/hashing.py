@@ -1,0 +1,221 @@
+r"""Asymmetric locality-sensitive hashing for maximum inner product: which units of a layer answer an input most.
+
+Weights w and inputs x go through two different transforms, P and Q, such that P(w) and Q(x) point the same way where
+w . x is large; then K signs of random projections make a code, once for each of L tables. A unit is found in a table
+where its code is the input's. With w~ = w U / max |w| (a copy: parameters are never rescaled) and x^ = x / |x|:
+
+    transform   P(w~)                                               Q(x^)
+    "l2"        [w~; |w~|^2; |w~|^4; ...; |w~|^(2^m)]               [x^; 1/2; ...; 1/2]
+    "sign"      [w~; 1/2 - |w~|^2; ...; 1/2 - |w~|^(2^m)]           [x^; 0; ...; 0]
+    "simple"    [w~; sqrt(1 - |w~|^2)], with U = 1                  [x^; 0]
+
+For a Gaussian projection a bit agrees with probability 1 - theta / pi, theta the angle between P and Q.
+
+References:
+    Shrivastava, Li, Asymmetric LSH (ALSH) for Sublinear Time Maximum Inner Product Search, NeurIPS 2014 ("l2").
+    Shrivastava, Li, Improved Asymmetric Locality Sensitive Hashing (ALSH) for MIPS, UAI 2015 ("sign").
+    Neyshabur, Srebro, On Symmetric and Asymmetric LSHs for Inner Product Search, ICML 2015 ("simple").
+    Goemans, Williamson, Improved Approximation Algorithms for Maximum Cut, J. ACM 1995 (the angle of a sign).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+TRANSFORMS = ("l2", "sign", "simple")
+PROJECTIONS = ("rademacher", "gaussian")
+_BUCKETS_FROM_UNITS = 1 << 15  # below, comparing every unit's code costs less than collecting buckets
+_MOST_BITS = 24
+
+
+class Tables(NamedTuple):
+    """Hash functions and the units' codes: arrays only, so it scans, vmaps and checkpoints.
+
+    Attributes:
+        projections: `(features, tables * bits)`; a row for each feature, so that few features read few rows.
+        tail: `(extra, tables * bits)`: the projections of what the transform appends.
+        codes: `(tables, units)` int32.
+        order: `(tables, units)` int32, unit ids by code; `(tables, 0)` for a layer without buckets.
+        offsets: `(tables, 2^bits + 1)` int32, where each bucket of `order` begins; `(tables, 0)` without buckets.
+        transform: () int32, an index into `TRANSFORMS`.
+        max_norm: () float, U.
+    """
+
+    projections: jax.Array
+    tail: jax.Array
+    codes: jax.Array
+    order: jax.Array
+    offsets: jax.Array
+    transform: jax.Array
+    max_norm: jax.Array
+
+    @property
+    def has_buckets(self) -> bool:
+        """Whether `active_set` collects buckets (32,768 units or more), instead of comparing every unit's code."""
+        return self.order.shape[-1] > 0
+
+
+def build(
+    key: jax.Array,
+    weights: jax.Array,
+    *,
+    num_tables: int = 5,
+    num_bits: int = 6,
+    transform: str = "l2",
+    num_powers: int = 3,
+    max_norm: float = 0.83,
+    projection: str = "rademacher",
+) -> Tables:
+    """Draws hash functions and hashes the units by them. The defaults are the paper's setting.
+
+    Args:
+        key: a PRNG key.
+        weights: `(units, features)`, any floating dtype; a unit's bias has no part in it.
+        num_tables: L.
+        num_bits: K, bits of a code, at most 24.
+        transform: "l2", "sign" or "simple".
+        num_powers: m, powers of the norm that "l2" and "sign" append.
+        max_norm: U in (0, 1), the norm that the longest weight vector is scaled to ("simple": to 1 whatever U).
+        projection: "rademacher" (entries +1 and -1) or "gaussian".
+
+    Returns:
+        `Tables`, with buckets where there are 32,768 units or more.
+
+    Raises:
+        ValueError: if an argument is not as above.
+    """
+    _check_int("num_tables", num_tables, None)
+    _check_int("num_bits", num_bits, _MOST_BITS)
+    _check_int("num_powers", num_powers, None)
+    for name, choice, options in (("transform", transform, TRANSFORMS), ("projection", projection, PROJECTIONS)):
+        if choice not in options:
+            raise ValueError(f"{name} must be one of {', '.join(options)}, got {choice!r}")
+    if not isinstance(max_norm, int | float) or not 0 < max_norm < 1:
+        raise ValueError(f"max_norm must be a number in (0, 1), got {max_norm!r}")
+    _check_weights(weights, None)
+    units, features = weights.shape
+    dtype = jnp.promote_types(weights.dtype, jnp.float32)
+    appended = 1 if transform == "simple" else num_powers
+    draw = jax.random.rademacher if projection == "rademacher" else jax.random.normal
+    vectors = draw(key, (features + appended, num_tables * num_bits)).astype(dtype)
+    buckets = units >= _BUCKETS_FROM_UNITS
+    tables = Tables(
+        projections=vectors[:features],
+        tail=vectors[features:],
+        codes=jnp.zeros((num_tables, units), jnp.int32),
+        order=jnp.zeros((num_tables, units if buckets else 0), jnp.int32),
+        offsets=jnp.zeros((num_tables, 2**num_bits + 1 if buckets else 0), jnp.int32),
+        transform=jnp.int32(TRANSFORMS.index(transform)),
+        max_norm=jnp.asarray(1.0 if transform == "simple" else max_norm, dtype),
+    )
+    return rebuild(tables, weights)
+
+
+def rebuild(tables: Tables, weights: jax.Array) -> Tables:
+    """The units hashed anew, by the same hash functions.
+
+    Args:
+        tables: from `build`.
+        weights: `(units, features)` as `build` was given, with other values.
+
+    Returns:
+        `Tables` in which only `codes`, `order` and `offsets` are new.
+
+    Raises:
+        ValueError: if the shape of `weights` is another.
+    """
+    _check_weights(weights, (tables.codes.shape[-1], tables.projections.shape[0]))
+    weights = lax.stop_gradient(weights).astype(tables.projections.dtype)
+    norms = jnp.sqrt(jnp.sum(jnp.square(weights), -1))
+    longest = jnp.max(norms)
+    scale = jnp.where(longest > 0, tables.max_norm / jnp.where(longest > 0, longest, 1), 0)
+    appended = _appended_to_weights(tables, norms * scale)
+    codes = _codes(tables, _project(weights, tables.projections) * scale + _project(appended, tables.tail)).T
+    if not tables.has_buckets:
+        return tables._replace(codes=codes)
+    order = jnp.argsort(codes, -1).astype(jnp.int32)
+    in_order = jnp.take_along_axis(codes, order, -1)
+    bounds = jnp.arange(tables.offsets.shape[-1], dtype=jnp.int32)
+    offsets = jax.vmap(lambda row: jnp.searchsorted(row, bounds))(in_order).astype(jnp.int32)
+    return tables._replace(codes=codes, order=order, offsets=offsets)
+
+
+def query_codes(tables: Tables, x: jax.Array) -> jax.Array:
+    """The codes of inputs x `(batch, features)`: `(batch, tables)` int32. An input of zeros is hashed by its tail."""
+    features = tables.projections.shape[0]
+    if getattr(x, "ndim", None) != 2 or x.shape[1] != features:
+        raise ValueError(f"x must have shape (batch, {features}), as the tables' features, got {np.shape(x)}")
+    x = lax.stop_gradient(x).astype(tables.projections.dtype)
+    norms = jnp.sqrt(jnp.sum(jnp.square(x), -1, keepdims=True))
+    norms = jnp.where(norms > 0, norms, 1)  # signs do not feel the scale: multiply the tail instead of dividing x
+    appended = jnp.where(tables.transform == TRANSFORMS.index("l2"), 0.5, 0.0).astype(x.dtype)
+    return _codes(tables, _project(x, tables.projections) + norms * (appended * jnp.sum(tables.tail, 0))[None, :])
+
+
+def collisions(tables: Tables, x: jax.Array) -> jax.Array:
+    """In how many tables each unit shares the bucket of each input.
+
+    Args:
+        tables: from `build`.
+        x: `(batch, features)`.
+
+    Returns:
+        `(batch, units)` int32, from 0 to the number of tables.
+
+    Raises:
+        ValueError: if the shape of x does not fit.
+    """
+    same = query_codes(tables, x)[:, :, None] == tables.codes[None]
+    return jnp.sum(same, 1, dtype=jnp.int32)
+
+
+def collision_probability(cosine: jax.Array, num_bits: int, num_tables: int = 1) -> jax.Array:
+    r"""The chance that two vectors meet in at least one of L tables: 1 - (1 - p^K)^L with p = 1 - theta / pi.
+
+    Args:
+        cosine: of the angle theta between P(w) and Q(x), any shape.
+        num_bits: K.
+        num_tables: L.
+
+    Returns:
+        Probabilities, shaped as `cosine`; exact for Gaussian projections.
+    """
+    agree = 1 - jnp.arccos(jnp.clip(cosine, -1, 1)) / jnp.pi
+    return 1 - (1 - agree**num_bits) ** num_tables
+
+
+def _appended_to_weights(tables: Tables, norms: jax.Array) -> jax.Array:
+    """What P appends for weights of these norms, at most 1: `(units, extra)`."""
+    squares = jnp.square(norms)[:, None]
+    powers = squares ** (2.0 ** jnp.arange(tables.tail.shape[0]))[None, :]
+    branches = (lambda: powers, lambda: 0.5 - powers, lambda: jnp.sqrt(jnp.maximum(1 - squares, 0)) + 0 * powers)
+    return lax.switch(tables.transform, branches)
+
+
+def _project(vectors: jax.Array, projections: jax.Array) -> jax.Array:
+    return jnp.matmul(vectors, projections, precision=lax.Precision.HIGHEST)  # a sign must not hang on the platform
+
+
+def _codes(tables: Tables, projected: jax.Array) -> jax.Array:
+    """Signs of `(n, tables * bits)` projections as `(n, tables)` codes."""
+    num_tables = tables.codes.shape[-2]
+    bits = (projected >= 0).reshape(projected.shape[0], num_tables, -1)
+    places = jnp.left_shift(1, jnp.arange(bits.shape[-1], dtype=jnp.int32))
+    return jnp.sum(jnp.where(bits, places[None, None, :], 0), -1, dtype=jnp.int32)
+
+
+def _check_int(name: str, value: int, most: int | None) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1 or (most and value > most):
+        limits = "a positive integer" if most is None else f"an integer between 1 and {most}"
+        raise ValueError(f"{name} must be {limits}, got {value!r}")
+
+
+def _check_weights(weights: jax.Array, shape: tuple[int, int] | None) -> None:
+    if getattr(weights, "ndim", None) != 2 or 0 in weights.shape or not jnp.issubdtype(weights.dtype, jnp.floating):
+        got = f"shape {np.shape(weights)}, {getattr(weights, 'dtype', type(weights).__name__)}"
+        raise ValueError(f"weights must be a floating array (units, features), got {got}")
+    if shape is not None and weights.shape != shape:
+        raise ValueError(f"weights must have the shape the tables were built for, {shape}, got {weights.shape}")
