@@ -1,7 +1,5 @@
 """The Linen layers: `nn.Conv` and `nn.Dense` in everything but the estimate."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +7,7 @@ import pytest
 from flax import linen as nn
 from flax import serialization
 from flax.errors import InvalidRngError
+from quick_compilation import jit
 
 from jaxapprox import mc_conv, topk, uniform
 from jaxapprox.linen import MCConv, MCDense
@@ -146,7 +145,6 @@ def test_jit_vmap_over_seeds_and_remat():
         model = Net(exact=False, layer=layer)
         return jax.grad(lambda v: jnp.sum(model.apply(v, x, rngs={"sample": key}) ** 2))(variables)
 
-    jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # compiling takes longest
     mapped = jit(jax.vmap(lambda key: gradient(MCConv, key)))(sample_keys)
     for i, key in enumerate(sample_keys[:2]):
         for other in (jit(lambda key: gradient(MCConv, key)), jit(lambda key: gradient(nn.remat(MCConv), key))):

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import quick_compilation
 
 ROOT = Path(__file__).parents[1]
 # A test suite started in the background may ignore Ctrl-C, and its children with it.
@@ -17,8 +18,6 @@ import runpy, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 runpy.run_module("experiments.cifar", run_name="__main__", alter_sys=True)
 """
-# Compiling is most of a small run's time.
-QUICK_TO_COMPILE = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
 TINY = ("--preset", "quick", "--width", "2", "--epochs", "2")
 
 
@@ -27,7 +26,7 @@ def run(*args: str, module: str = "experiments.cifar", **environment: str) -> su
     return subprocess.run(
         [sys.executable, "-m", module, *args],
         cwd=ROOT,
-        env={**os.environ, **QUICK_TO_COMPILE, "COLUMNS": "200", **environment},
+        env={**os.environ, **quick_compilation.ENVIRONMENT, "COLUMNS": "200", **environment},
         capture_output=True,
         text=True,
         timeout=300,
@@ -138,7 +137,7 @@ def test_interrupted_run_keeps_its_rows(tmp_path):
         process = subprocess.Popen(
             [sys.executable, "-c", HEEDING_INTERRUPTS, *arguments],
             cwd=ROOT,
-            env={**os.environ, **QUICK_TO_COMPILE},
+            env={**os.environ, **quick_compilation.ENVIRONMENT},
             stdout=subprocess.DEVNULL,
             stderr=stderr,
         )

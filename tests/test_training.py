@@ -1,12 +1,13 @@
 """The pieces of `experiments.cifar`: augmentation, normalisation, and training as a pure function of a key."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import linen as nn
+from quick_compilation import jit
 
 from experiments.augment import augment
 from experiments.config import Config
@@ -15,8 +16,6 @@ from experiments.methods import METHODS
 from experiments.norm import BatchNorm
 from experiments.train import make_train
 
-# Compiling a ResNet-18 is most of the time here; what is optimised is tested with the library itself.
-jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 CONFIG = Config(width=2, epochs=2, batch_size=8, lr=0.01)
 
 
@@ -70,10 +69,11 @@ def test_batch_norm_is_that_of_flax():
         jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-3, atol=1e-3), *results)
 
 
-def test_whole_run_under_jit_and_vmap():
+@pytest.mark.parametrize("method", ["exact", "mc"])
+def test_whole_run_under_jit_and_vmap(method):
     """`run` of two keys at once is `run` of each; another key is another run."""
     data = small_digits()
-    run = make_train(CONFIG, METHODS["mc"](CONFIG), data).run
+    run = make_train(CONFIG, METHODS[method](CONFIG), data).run
     keys = jax.random.split(jax.random.key(0), 2)
     _, losses, accuracies = jit(jax.vmap(run, in_axes=(0, None, None)))(keys, data.train, data.test)
     assert losses.shape == accuracies.shape == (2, CONFIG.epochs)
