@@ -1,9 +1,10 @@
 """A dense layer of which each example computes its active units only; the others are exactly 0, bias included."""
 
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
-
-FORMS = ("gathered", "masked")
 
 
 def active_dense(
@@ -16,8 +17,8 @@ def active_dense(
         kernel: `(in, units)`.
         bias: `(units,)` or None.
         ids: `(batch, size)` int32, distinct in each row, or `(size,)` for one set shared by the batch.
-        form: "gathered" computes the active units alone; "masked" computes all and zeroes the rest, which is the
-            faster one for small layers on an accelerator. Their results differ by rounding only.
+        form: "gathered" computes the active units alone; "masked" computes all and zeroes the rest, for layers so small
+            that a gather costs more than the product. Their results differ by rounding only.
 
     Returns:
         `(batch, units)` in the dtype of x.
@@ -25,27 +26,22 @@ def active_dense(
     Raises:
         ValueError: if `form` is not one of these.
     """
-    if form not in FORMS:
-        raise ValueError(f"form must be one of {', '.join(FORMS)}, got {form!r}")
-    if form == "masked":
-        y = x @ kernel
-        y = y if bias is None else y + bias[None, :]
-        return jnp.where(_is_active(ids, *y.shape), y, 0)
-    if ids.ndim == 1:
-        active = x @ jnp.take(kernel, ids, axis=1, mode="clip")
-        active = active if bias is None else active + bias[ids][None, :]
-        return jnp.zeros((x.shape[0], kernel.shape[1]), active.dtype).at[:, ids].set(active, unique_indices=True)
-
-    def one(x, ids):
-        active = x @ jnp.take(kernel, ids, axis=1, mode="clip")
-        active = active if bias is None else active + bias[ids]
-        return jnp.zeros(kernel.shape[1], active.dtype).at[ids].set(active, unique_indices=True)
-
-    return jax.vmap(one)(x, ids)
+    if form not in tuple(_FORMS):  # not a hash lookup: an unhashable one is refused as well
+        raise ValueError(f"form must be one of {', '.join(_FORMS)}, got {form!r}")
+    per_example = functools.partial(_FORMS[form], kernel, bias)
+    return jax.vmap(per_example, in_axes=(0, 0 if ids.ndim == 2 else None))(x, ids)
 
 
-def _is_active(ids: jax.Array, batch: int, units: int) -> jax.Array:
-    """`(batch, units)`, or `(1, units)` for a shared set."""
-    if ids.ndim == 1:
-        return jnp.zeros(units, bool).at[ids].set(True)[None, :]
-    return jnp.zeros((batch, units), bool).at[jnp.arange(batch)[:, None], ids].set(True)
+def _gathered(kernel: jax.Array, bias: jax.Array | None, x: jax.Array, ids: jax.Array) -> jax.Array:
+    active = x @ jnp.take(kernel, ids, axis=1, mode="clip")
+    active = active if bias is None else active + bias[ids]
+    return jnp.zeros(kernel.shape[1], active.dtype).at[ids].set(active, unique_indices=True)
+
+
+def _masked(kernel: jax.Array, bias: jax.Array | None, x: jax.Array, ids: jax.Array) -> jax.Array:
+    y = x @ kernel
+    y = y if bias is None else y + bias
+    return jnp.where(jnp.zeros(y.shape, bool).at[ids].set(True), y, 0)
+
+
+_FORMS: dict[str, Callable[..., jax.Array]] = {"gathered": _gathered, "masked": _masked}

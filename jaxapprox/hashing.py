@@ -25,6 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxapprox.column_row import check_key
+
 TRANSFORMS = ("l2", "sign", "simple")
 PROJECTIONS = ("rademacher", "gaussian")
 # On a CPU comparing every unit's code takes as long as collecting buckets at 1,000 units, two to three times as long at
@@ -89,6 +91,7 @@ def build(
     Raises:
         ValueError: if an argument is not as above.
     """
+    check_key(key)
     _check_int("num_tables", num_tables, None)
     _check_int("num_bits", num_bits, _MOST_BITS)
     _check_int("num_powers", num_powers, None)

@@ -84,7 +84,7 @@ class MCConv(nn.Module):
                 padding=self.padding,
                 kernel_dilation=self.kernel_dilation,
             )
-        return y if bias is None else y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+        return _plus_bias(y, bias)
 
 
 class MCDense(nn.Module):
@@ -131,7 +131,7 @@ class MCDense(nn.Module):
                 mode=self.mode,
                 min_samples=self.min_samples,
             )
-        return y if bias is None else y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+        return _plus_bias(y, bias)
 
 
 class ALSHDense(nn.Module):
@@ -189,8 +189,7 @@ class ALSHDense(nn.Module):
         tables = self.variable("lsh", "tables", self._build, kernel).value
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
         if deterministic and not self.hashed_evaluation:
-            y = x @ kernel
-            return y if bias is None else y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+            return _plus_bias(x @ kernel, bias)
         choose = shared_active_set if self.shared else active_set
         examples = x.reshape(-1, x.shape[-1])
         ids = choose(sample_key(self), tables, examples, size=size, select=self.select)
@@ -230,6 +229,10 @@ def _rehashed(tables: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str,
         else:
             new[name] = _rehashed(child, params[name])
     return new
+
+
+def _plus_bias(y: jax.Array, bias: jax.Array | None) -> jax.Array:
+    return y if bias is None else y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
 
 
 def sample_key(module: nn.Module) -> jax.Array:

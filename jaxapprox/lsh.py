@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxapprox.column_row import check_key
 from jaxapprox.hashing import Tables, build, collision_probability, collisions, query_codes, rebuild
 
 __all__ = [
@@ -47,8 +48,9 @@ def active_set(key: jax.Array, tables: Tables, x: jax.Array, *, size: int, selec
     units = tables.codes.shape[-1]
     if isinstance(size, bool) or not isinstance(size, int | np.integer) or not 1 <= size <= units:
         raise ValueError(f"size must be a Python int between 1 and the number of units ({units}), got {size!r}")
-    if select not in ("union", "count"):
-        raise ValueError(f"select must be one of union, count, got {select!r}")
+    if select not in tuple(_BY_COMPARISON):
+        raise ValueError(f"select must be one of {', '.join(_BY_COMPARISON)}, got {select!r}")
+    check_key(key)
     codes = query_codes(tables, x)
     one = (_FROM_BUCKETS if tables.has_buckets else _BY_COMPARISON)[select]
     keys = jax.random.split(key, x.shape[0])
