@@ -73,24 +73,26 @@ def shared_active_set(key: jax.Array, tables: Tables, x: jax.Array, *, size: int
 _Selection = Callable[[jax.Array, Tables, jax.Array, int], jax.Array]
 
 
-def _by_comparison(rank: Callable[[jax.Array, int], jax.Array]) -> _Selection:
+def _by_comparison(rank: Callable[[jax.Array], jax.Array]) -> _Selection:
     def select(key: jax.Array, tables: Tables, codes: jax.Array, size: int) -> jax.Array:
         units = tables.codes.shape[-1]
-        order = jax.random.permutation(key, units)  # one random order does for subsampling, ties and fill
+        order = jax.random.permutation(key, units)  # one random order does for subsamples, ties and fill
         matches = tables.codes[:, order] == codes[:, None]
-        first = rank(matches, size) * units + jnp.arange(units)
+        first = rank(matches) * units + jnp.arange(units)
         return order[lax.top_k(-first, size)[1]].astype(jnp.int32)
 
     return select
 
 
-def _first_table(matches: jax.Array, size: int) -> jax.Array:
-    """The first table that finds each unit, when each gives its first `size`; the number of tables where none does."""
-    given = matches & (jnp.cumsum(matches, 1) <= size)
-    return jnp.where(jnp.any(given, 0), jnp.argmax(given, 0), matches.shape[0])
+def _first_table(matches: jax.Array) -> jax.Array:
+    """The first table that finds each unit; the number of tables where none does.
+
+    A bucket of `size` or more completes the set, so taking its units in random order is subsampling it.
+    """
+    return jnp.where(jnp.any(matches, 0), jnp.argmax(matches, 0), matches.shape[0])
 
 
-def _tables_missed(matches: jax.Array, size: int) -> jax.Array:
+def _tables_missed(matches: jax.Array) -> jax.Array:
     return jnp.sum(~matches, 0)
 
 
