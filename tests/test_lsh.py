@@ -184,9 +184,8 @@ def test_union_goes_through_the_tables_in_order(path, size):
         else:  # that bucket alone gives enough
             rows["subsampled"] += 1
             assert np.all(table < 3)
-    assert all(
-        rows[kind] > 0 for kind in {3: ["subsampled"], 10: ["whole", "subsampled"], 25: ["whole", "filled"]}[size]
-    )
+    happens = {3: ["subsampled"], 10: ["whole", "subsampled"], 25: ["whole", "filled"]}[size]
+    assert all(rows[kind] > 0 for kind in happens)
 
 
 def test_count_takes_the_most_collisions_first(path):
@@ -224,6 +223,15 @@ def test_equal_units_are_equally_likely(path, select, found):
         bounds = np.arange(6) * 23 // 5
         expected = np.repeat(1 / np.diff(bounds), np.diff(bounds))
     oracles.assert_mean(taken, expected, 1e-4 / 8)
+
+
+@selects
+def test_examples_draw_apart(path, select):
+    """The same input twice in a batch: the ties and the fill are another draw."""
+    x = vectors(1, 1, 6)
+    tables = build(jax.random.key(0), np.repeat(-x, 23, axis=0), transform="simple")
+    first, second = active_set(jax.random.key(1), tables, np.repeat(x, 2, axis=0), size=5, select=select)
+    assert set(np.asarray(first)) != set(np.asarray(second))
 
 
 def test_shared_set_is_the_batch_s_majority(path):
