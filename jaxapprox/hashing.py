@@ -30,7 +30,7 @@ from jaxapprox.column_row import check_key
 TRANSFORMS = ("l2", "sign", "simple")
 PROJECTIONS = ("rademacher", "gaussian")
 # On a CPU comparing every unit's code takes as long as collecting buckets at 1,000 units, two to three times as long at
-# 4,000, and 2 to 9 times at 670,000 (a twentieth of them active; over 180 times where 500 are).
+# 4,000, and 2 to 11 times at 670,000 (a twentieth of them active; over 180 times where 500 are).
 _BUCKETS_FROM_UNITS = 2048
 _MOST_BITS = 24
 
