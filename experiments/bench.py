@@ -120,11 +120,13 @@ def _our_step(method: str, config: Config) -> tuple[Callable[[], float], float]:
     images = np.random.default_rng(0).integers(0, 256, (n, 32, 32, 3), np.uint8)
     split = Split(jnp.asarray(images), jnp.arange(n, dtype=jnp.int32) % 10)
     data = Dataset("random", split, split, 10, crop=2, flip=True)
-    train = make_train(config, METHODS[method](config), data)
+    how = METHODS[method](config)
+    train = make_train(config, how, data)
     state = jax.jit(train.init)(jax.random.key(0))
-    epoch = jit(train.epoch).lower(state, split).compile()
-    bench_kernels.seconds(lambda: epoch(state, split))
-    return lambda: bench_kernels.seconds(lambda: epoch(state, split)) / _STEPS, step_flops(config, method, data)
+    rounds = train.rounds[0]
+    epoch = jit(train.epoch).lower(state, split, rounds).compile()
+    bench_kernels.seconds(lambda: epoch(state, split, rounds))
+    return lambda: bench_kernels.seconds(lambda: epoch(state, split, rounds)) / _STEPS, step_flops(config, how, data)
 
 
 def _has_torch(python: str) -> bool:

@@ -15,6 +15,7 @@ import jax
 
 from experiments.config import Config, UsageError, parse
 from experiments.data import hold_out, load
+from experiments.methods import METHODS
 from experiments.runner import compile_method, run_method
 
 RESULTS = Path(__file__).parent / "results" / "mc_selection.json"
@@ -43,7 +44,7 @@ def main(config: Config) -> None:
     for candidate in ({}, *_CANDIDATES):
         name = "mc" if candidate else "exact"
         chosen = dataclasses.replace(config, **candidate)
-        programs = compile_method(chosen, name, data)
+        programs = compile_method(chosen, METHODS[name](chosen), data)
         rows = [row for row in run_method(chosen, name, data, programs) if row.epoch == config.epochs]
         result = {
             "method": name,

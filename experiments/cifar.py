@@ -1,7 +1,7 @@
-"""The paper's CNN, trained exactly and with sampled convolutions.
+"""The paper's CNN, trained exactly, with sampled convolutions and with a hashed dense layer (Table 3).
 
 python -m experiments.cifar --preset quick
-python -m experiments.cifar --data cifar10 --width 16 --epochs 3 --methods exact mc --ratio 0.5
+python -m experiments.cifar --data cifar10 --width 16 --epochs 3 --methods exact mc alsh --ratio 0.5
 """
 
 import sys
@@ -10,6 +10,7 @@ from experiments.config import Config, UsageError, parse
 from experiments.data import hold_out, load
 from experiments.display import Display
 from experiments.interrupt import interruptible
+from experiments.methods import METHODS
 from experiments.report import RunDirectory
 from experiments.runner import compile_method, run_method
 
@@ -34,7 +35,7 @@ def main(config: Config) -> int:
         with interruptible():
             for method in config.methods:
                 display.compiling(method)
-                programs = compile_method(config, method, data, display.on_step)
+                programs = compile_method(config, METHODS[method](config), data, display.on_step)
                 flops[method] = programs.flops_per_step
                 display.start(method, steps, batch_size)
                 for row in run_method(config, method, data, programs):

@@ -7,10 +7,19 @@ from typing import Any, Literal
 
 import tyro
 
+from jaxapprox.lsh import MOST_BITS
+
 _PRESETS: dict[str, dict[str, Any]] = {
     "quick": {"data": "digits", "width": 8, "epochs": 30, "batch_size": 32, "lr": 0.03},
     "cifar10": {},
-    "table3": {"epochs": 50},
+    "table3": {"epochs": 50, "methods": ("exact", "mc", "alsh")},
+}
+_AT_LEAST: dict[int, tuple[str, ...]] = {
+    0: ("seed", "rehash_every", "rehash_decay_after"),
+    1: (
+        *("width", "epochs", "batch_size", "seeds", "recalibration_batches"),
+        *("num_tables", "num_bits", "rehash_every_late"),
+    ),
 }
 
 
@@ -20,20 +29,31 @@ class UsageError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Trains a ResNet-18 exactly and with sampled convolutions, and compares accuracy and time."""
+    """Compares a ResNet-18 trained exactly, with sampled convolutions (mc) and with a hashed dense layer (alsh)."""
 
     preset: Literal["quick", "cifar10", "table3"] = "cifar10"
     """quick: digits, no download, 2 minutes on 2 cores. cifar10: the standard network. table3: the paper's setting."""
     data: Literal["digits", "mnist", "cifar10"] = "cifar10"
     data_dir: Path | None = None
     """Where TFDS keeps prepared data (default: TFDS_DATA_DIR, else TFDS's own)."""
-    methods: tuple[Literal["exact", "mc"], ...] = ("exact", "mc")
+    methods: tuple[Literal["exact", "mc", "alsh"], ...] = ("exact", "mc")
     """What to compare; the first is the one others are relative to."""
     ratio: float = 0.5
     """Share of the rows that mc keeps, in (0, 1]."""
     sampler: Literal["topk", "uniform", "importance", "bernoulli", "systematic"] = "topk"
     unit: Literal["channel", "edge"] = "channel"
     mode: Literal["forward", "backward", "straight_through"] = "forward"
+    active: float = 0.05
+    """Share of the classifier's hidden units that alsh activates for an example, in (0, 1]."""
+    num_tables: int = 5
+    num_bits: int = 6
+    transform: Literal["l2", "sign", "simple"] = "l2"
+    select: Literal["union", "count"] = "union"
+    rehash_every: int = 100
+    """Steps between rehashes, or 0 for never."""
+    rehash_decay_after: int = 10_000
+    """Steps after which there are --rehash-every-late steps between rehashes."""
+    rehash_every_late: int = 1_000
     width: int = 64
     """Channels of the first stage; 64 is the standard ResNet-18."""
     epochs: int = 15
@@ -57,11 +77,15 @@ class Config:
 
     def check(self) -> None:
         """Raises a UsageError naming a flag, its value and what it must be, unless all is well."""
-        for name in ("width", "epochs", "batch_size", "seeds", "recalibration_batches"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
-        if not 0 < self.ratio <= 1:
-            raise UsageError(f"--ratio must be in (0, 1], got {self.ratio}")
+        for least, names in _AT_LEAST.items():
+            for name in names:
+                if getattr(self, name) < least:
+                    raise UsageError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(self, name)}")
+        for name in ("ratio", "active"):
+            if not 0 < getattr(self, name) <= 1:
+                raise UsageError(f"--{name} must be in (0, 1], got {getattr(self, name)}")
+        if self.num_bits > MOST_BITS:
+            raise UsageError(f"--num-bits must be at most {MOST_BITS}, got {self.num_bits}")
         if not self.methods or len(set(self.methods)) < len(self.methods):
             raise UsageError(f"--methods must be one or more different ones, got {' '.join(self.methods) or 'none'}")
         if not 0 < self.lr < float("inf"):
@@ -70,8 +94,6 @@ class Config:
             raise UsageError(f"--momentum must be in [0, 1), got {self.momentum}")
         if not 0 <= self.weight_decay < float("inf"):
             raise UsageError(f"--weight-decay must be a non-negative number, got {self.weight_decay}")
-        if self.seed < 0:
-            raise UsageError(f"--seed must be a non-negative integer, got {self.seed}")
 
 
 def parse(program: str) -> Config:

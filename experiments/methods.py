@@ -3,12 +3,16 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 from flax import linen as nn
 
 from experiments.config import Config
 from jaxapprox import SAMPLERS
-from jaxapprox.linen import MCConv
+from jaxapprox.linen import ALSHDense, MCConv, MCDense, rehash
+
+_exact_conv = functools.partial(MCConv, ratio=1.0)
+_exact_dense = functools.partial(MCDense, ratio=1.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,24 +20,43 @@ class Method:
     """How a network is trained.
 
     Attributes:
-        conv: makes the convolutions of the residual blocks.
         exact: whether training does without sampling altogether.
-        exact_forward: whether the training forward is exact, so that BatchNorm's statistics fit the exact network.
+        exact_statistics: whether the convolutions' training forward is exact, so that BatchNorm's statistics fit the
+            exact network.
+        conv: makes the convolutions of the residual blocks.
+        hidden: makes the classifier's hidden layer.
+        output: makes its output layer.
+        rehash: (params, lsh) -> (params, lsh), with new hash tables; None for a method that hashes nothing.
     """
 
-    conv: Callable[..., nn.Module]
     exact: bool
-    exact_forward: bool
+    exact_statistics: bool
+    conv: Callable[..., nn.Module] = _exact_conv
+    hidden: Callable[..., nn.Module] = _exact_dense
+    output: Callable[..., nn.Module] = _exact_dense
+    rehash: Callable[[Any, Any], tuple[Any, Any]] | None = None
 
 
 def _exact(config: Config) -> Method:
-    return Method(MCConv, exact=True, exact_forward=True)
+    return Method(exact=True, exact_statistics=True)
 
 
 def _mc(config: Config) -> Method:
     sampler = SAMPLERS[config.sampler]
     conv = functools.partial(MCConv, ratio=config.ratio, sampler=sampler, unit=config.unit, mode=config.mode)
-    return Method(conv, exact=False, exact_forward=config.mode == "backward")
+    return Method(exact=False, exact_statistics=config.mode == "backward", conv=conv)
 
 
-METHODS: dict[str, Callable[[Config], Method]] = {"exact": _exact, "mc": _mc}
+def _alsh(config: Config) -> Method:
+    names = ("active", "num_tables", "num_bits", "transform", "select")
+    # Masked: at a batch's size the product of so small a layer is faster than its gather.
+    hidden = functools.partial(ALSHDense, form="masked", **{name: getattr(config, name) for name in names})
+    return Method(exact=False, exact_statistics=True, hidden=hidden, rehash=hash_as_they_are)
+
+
+def hash_as_they_are(params: Any, tables: Any) -> tuple[Any, Any]:
+    """`Method.rehash` that leaves the parameters alone."""
+    return params, rehash({"params": params, "lsh": tables})
+
+
+METHODS: dict[str, Callable[[Config], Method]] = {"exact": _exact, "mc": _mc, "alsh": _alsh}

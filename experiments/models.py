@@ -36,19 +36,22 @@ class ResidualBlock(nn.Module):
 
 
 class ResNet18(nn.Module):
-    """ResNet-18 for small images: 3x3 stem of stride 1, no pooling before the stages. Stem and classifier are exact.
+    """ResNet-18 for small images: 3x3 stem of stride 1, no pooling before the stages. The stem is exact.
 
     Attributes:
         width: channels of the first stage; 64 is the standard network.
         num_classes: outputs.
-        hidden: units of the first of the two fully connected layers.
         conv: makes the convolutions inside the blocks, called as `nn.Conv`; an `MCConv` with its sampling bound.
+        hidden, output: make the two fully connected layers, called as `nn.Dense`, with a switch `deterministic`.
+        hidden_units: of the first of them.
     """
 
     width: int
     num_classes: int
     conv: Callable[..., nn.Module]
-    hidden: int = 1000
+    hidden: Callable[..., nn.Module]
+    output: Callable[..., nn.Module]
+    hidden_units: int = 1000
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool, exact: bool, momentum: jax.Array | float = 0.9) -> jax.Array:
@@ -67,5 +70,6 @@ class ResNet18(nn.Module):
                 strides = 2 if stage > 0 and block == 0 else 1
                 x = ResidualBlock(self.width * factor, strides, self.conv)(x, exact=exact, norm=norm)
         x = jnp.mean(x, (1, 2))
-        x = nn.relu(nn.Dense(self.hidden, kernel_init=he_normal, name="hidden")(x))
-        return nn.Dense(self.num_classes, name="classifier")(x)
+        hidden = self.hidden(self.hidden_units, kernel_init=he_normal, name="hidden")
+        x = nn.relu(hidden(x, deterministic=exact))
+        return self.output(self.num_classes, name="classifier")(x, deterministic=exact)

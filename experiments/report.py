@@ -31,6 +31,7 @@ class MethodSummary:
     seeds: int
     accuracy: str
     accuracy_uncalibrated: str
+    accuracy_hashed: str  # empty for a method that hashes nothing
     train_seconds: float
     step_ratio: float
     flops_ratio: float
@@ -66,7 +67,7 @@ class RunDirectory:
         """Writes summary.md and the plots from the rows there are, and closes the directory."""
         self._metrics.close()
         summaries = summarise(self.rows, flops)
-        (self.path / "summary.md").write_text(_markdown(self._config, summaries))
+        (self.path / "summary.md").write_text(_markdown(self._config, self.rows, summaries))
         if self.rows:
             plot_accuracy(self.rows, self.path / "accuracy.png")
             plot_time(self.rows, self.path / "time.png")
@@ -115,6 +116,7 @@ def summarise(rows: Sequence[Row], flops: dict[str, float]) -> list[MethodSummar
             len(last),
             _mean_and_deviation([100 * row.test_accuracy for row in last.values()]),
             _mean_and_deviation([100 * row.test_accuracy_uncalibrated for row in last.values()]),
+            _mean_and_deviation([100 * a for row in last.values() if (a := row.test_accuracy_hashed) is not None]),
             statistics.mean(row.train_seconds for row in last.values()),
             step[method] / step[base],
             flops[method] / flops[base],
@@ -124,27 +126,55 @@ def summarise(rows: Sequence[Row], flops: dict[str, float]) -> list[MethodSummar
 
 
 def _mean_and_deviation(values: Sequence[float]) -> str:
+    if not values:
+        return ""
     spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.2f}{spread}"
 
 
-def _markdown(config: Config, summaries: Sequence[MethodSummary]) -> str:
+def _markdown(config: Config, rows: Sequence[Row], summaries: Sequence[MethodSummary]) -> str:
     where = "a held-out tenth of the training set" if config.validation else "the test set"
     lines = [
         f"# {config.data}, ResNet-18 of width {config.width}, {config.epochs} epochs",
         "",
-        f"{device_line()}. mc: ratio {config.ratio}, {config.sampler}, {config.unit}, {config.mode}.",
+        f"{device_line()}. mc: ratio {config.ratio}, {config.sampler}, {config.unit}, {config.mode}."
+        f" alsh: {config.active:.1%} active by {config.select}, K {config.num_bits}, L {config.num_tables},"
+        f" {config.transform}.",
         f"Accuracy (%) on {where}, mean ± standard deviation over seeds; training seconds leave out compilation.",
         "",
-        "| method | seeds | accuracy | with training's BatchNorm statistics | training s | step time | FLOPs |",
-        "|---|---|---|---|---|---|---|",
+        "| method | seeds | accuracy | with training's BatchNorm statistics | through the hash | training s | step time"
+        " | FLOPs |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for s in summaries:
         lines.append(
-            f"| {s.method} | {s.seeds} | {s.accuracy} | {s.accuracy_uncalibrated} | {s.train_seconds:.1f}"
-            f" | {s.step_ratio:.2f} | {s.flops_ratio:.2f} |"
+            f"| {s.method} | {s.seeds} | {s.accuracy} | {s.accuracy_uncalibrated} | {s.accuracy_hashed}"
+            f" | {s.train_seconds:.1f} | {s.step_ratio:.2f} | {s.flops_ratio:.2f} |"
         )
-    return "\n".join([*lines, "", *_selection_lines(), ""])
+    return "\n".join([*lines, "", *_diagnostics_lines(rows), *_selection_lines(), ""])
+
+
+def _diagnostics_lines(rows: Sequence[Row]) -> list[str]:
+    """The hashed layers' diagnostics in the first and the last epoch, mean over seeds."""
+    hashed = [row for row in rows if row.diagnostics]
+    if not hashed:
+        return []
+    names = list(next(iter(hashed[0].diagnostics.values())))
+    lines = [
+        "## Hashed layers",
+        "",
+        "Mean over an epoch's steps and over seeds; `jaxapprox.diagnostics.Diagnostics` says what each is.",
+        "",
+        f"| method | layer | epoch | {' | '.join(name.replace('_', ' ') for name in names)} |",
+        "|---" * (3 + len(names)) + "|",
+    ]
+    for method, layer in dict.fromkeys((row.method, layer) for row in hashed for layer in row.diagnostics):
+        mine = [row for row in hashed if row.method == method]
+        for epoch in sorted({mine[0].epoch, mine[-1].epoch}):
+            values = [row.diagnostics[layer] for row in mine if row.epoch == epoch]
+            means = (f"{statistics.mean(v[name] for v in values):.3g}" for name in names)
+            lines.append(f"| {method} | {layer} | {epoch} | {' | '.join(means)} |")
+    return [*lines, ""]
 
 
 def _selection_lines() -> list[str]:

@@ -2,17 +2,19 @@
 
 import contextlib
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from experiments.compilation import jit
 from experiments.config import Config
 from experiments.data import Dataset
-from experiments.methods import METHODS
+from experiments.methods import Method
 from experiments.train import make_train
 
 
@@ -26,6 +28,8 @@ class Row:
     train_loss: float
     test_accuracy: float
     test_accuracy_uncalibrated: float  # with the BatchNorm statistics gathered in training
+    test_accuracy_hashed: float | None  # evaluated through the hash, of a method that hashes
+    diagnostics: dict[str, dict[str, float]]  # mean over the epoch's steps, of each hashed layer by its name
     train_seconds: float  # recalibration included
     recalibrate_seconds: float
     step_seconds: float  # of this epoch, mean, recalibration left out
@@ -46,15 +50,16 @@ class Programs:
     epoch: Callable[..., Any]
     recalibrate: Callable[..., Any] | None
     accuracy: Callable[..., Any]
+    hashed_accuracy: Callable[..., Any] | None
+    rounds: np.ndarray
     compile_seconds: float
     flops_per_step: float
 
 
 def compile_method(
-    config: Config, name: str, data: Dataset, on_step: Callable[[jax.Array], None] | None = None
+    config: Config, method: Method, data: Dataset, on_step: Callable[[jax.Array], None] | None = None
 ) -> Programs:
-    """Compiles what training `name` needs. On an accelerator all seeds run at once; on a CPU that would not pay."""
-    method = METHODS[name](config)
+    """Compiles what training by `method` needs. On an accelerator all seeds run at once, on a CPU in turn."""
     train = make_train(config, method, data, on_step)
     group = config.seeds if config.seeds > 1 and jax.default_backend() != "cpu" else 0
     lift = jax.vmap if group else _plain
@@ -62,14 +67,20 @@ def compile_method(
     start = time.perf_counter()
     init = jit(lift(train.init)).lower(key).compile()
     state = jax.eval_shape(lift(train.init), key)
-    epoch = jit(lift(train.epoch, in_axes=(0, None)), donate_argnums=0).lower(state, data.train).compile()
-    evaluate = jit(lift(train.accuracy, in_axes=(0, 0, None)))
-    accuracy = evaluate.lower(state.params, state.batch_stats, data.test).compile()
-    recalibrate = None
-    if config.recalibrate and not method.exact_forward:
+    epoch = jit(lift(train.epoch, in_axes=(0, None, None)), donate_argnums=0)
+    epoch = epoch.lower(state, data.train, train.rounds[0]).compile()
+    evaluate, evaluate_hashed = (
+        jit(lift(functools.partial(train.accuracy, exact=exact), in_axes=(0, 0, None))) for exact in (True, False)
+    )
+    accuracy = evaluate.lower(state, state.batch_stats, data.test).compile()
+    hashed_accuracy = recalibrate = None
+    if state.tables:
+        hashed_accuracy = evaluate_hashed.lower(state, state.batch_stats, data.test).compile()
+    if config.recalibrate and not method.exact_statistics:
         recalibrate = jit(lift(train.recalibrate, in_axes=(0, None))).lower(state, data.train).compile()
     seconds = time.perf_counter() - start
-    return Programs(group, init, epoch, recalibrate, accuracy, seconds, step_flops(config, name, data))
+    flops = step_flops(config, method, data)
+    return Programs(group, init, epoch, recalibrate, accuracy, hashed_accuracy, train.rounds, seconds, flops)
 
 
 def run_method(config: Config, name: str, data: Dataset, programs: Programs) -> Iterator[Row]:
@@ -85,7 +96,7 @@ def _run_group(config: Config, name: str, data: Dataset, programs: Programs, fir
     train_seconds = recalibrate_seconds = 0.0
     for epoch in range(1, config.epochs + 1):
         with _timed() as training:
-            state, loss = jax.block_until_ready(programs.epoch(state, data.train))
+            state, metrics = jax.block_until_ready(programs.epoch(state, data.train, programs.rounds[epoch - 1]))
             jax.effects_barrier()
         stats, recalibrating = state.batch_stats, [0.0]
         if programs.recalibrate is not None:
@@ -93,18 +104,25 @@ def _run_group(config: Config, name: str, data: Dataset, programs: Programs, fir
                 stats = jax.block_until_ready(programs.recalibrate(state, data.train))
         train_seconds += (training[0] + recalibrating[0]) / members
         recalibrate_seconds += recalibrating[0] / members
-        uncalibrated = programs.accuracy(state.params, state.batch_stats, data.test)
-        accuracy = uncalibrated
+        accuracy = uncalibrated = programs.accuracy(state, state.batch_stats, data.test)
         if programs.recalibrate is not None:
-            accuracy = programs.accuracy(state.params, stats, data.test)
+            accuracy = programs.accuracy(state, stats, data.test)
+        hashed = None
+        if programs.hashed_accuracy is not None:
+            hashed = programs.hashed_accuracy(state, stats, data.test)
         for member in range(members):
             yield Row(
                 method=name,
                 seed=config.seed + first + member,
                 epoch=epoch,
-                train_loss=float(jnp.ravel(loss)[member]),
+                train_loss=float(jnp.ravel(metrics.loss)[member]),
                 test_accuracy=float(jnp.ravel(accuracy)[member]),
                 test_accuracy_uncalibrated=float(jnp.ravel(uncalibrated)[member]),
+                test_accuracy_hashed=None if hashed is None else float(jnp.ravel(hashed)[member]),
+                diagnostics={
+                    layer: {name: float(jnp.ravel(value)[member]) for name, value in values._asdict().items()}
+                    for layer, values in metrics.diagnostics.items()
+                },
                 train_seconds=train_seconds,
                 recalibrate_seconds=recalibrate_seconds,
                 step_seconds=training[0] / members / steps,
@@ -112,13 +130,13 @@ def _run_group(config: Config, name: str, data: Dataset, programs: Programs, fir
             )
 
 
-def step_flops(config: Config, name: str, data: Dataset) -> float:
+def step_flops(config: Config, method: Method, data: Dataset) -> float:
     """FLOPs of a training step, as XLA counts them for the plain form of every convolution.
 
     That is the form for accelerators, lowered but not compiled: the CPU's runs kernel gradients block by block in a
     loop, of which the analysis would count one turn.
     """
-    train = make_train(config, METHODS[name](config), data)
+    train = make_train(config, method, data)
     batch = min(config.batch_size, len(data.train.labels))
     state = jax.eval_shape(train.init, jax.random.key(0))
     images, labels = (jax.ShapeDtypeStruct((batch, *a.shape[1:]), a.dtype) for a in data.train)

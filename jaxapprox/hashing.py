@@ -32,7 +32,8 @@ PROJECTIONS = ("rademacher", "gaussian")
 # On a CPU comparing every unit's code takes as long as collecting buckets at 1,000 units, two to three times as long at
 # 4,000, and 2 to 11 times at 670,000 (a twentieth of them active; over 180 times where 500 are).
 _BUCKETS_FROM_UNITS = 2048
-_MOST_BITS = 24
+MOST_BITS = 30
+_MOST_BUCKET_BITS = 24
 
 
 class Tables(NamedTuple):
@@ -79,21 +80,21 @@ def build(
         key: a PRNG key.
         weights: `(units, features)`, any floating dtype; a unit's bias has no part in it.
         num_tables: L.
-        num_bits: K, bits of a code, at most 24.
+        num_bits: K, bits of a code, at most 30 (`MOST_BITS`).
         transform: "l2", "sign" or "simple".
         num_powers: m, powers of the norm that "l2" and "sign" append.
         max_norm: U in (0, 1), the norm that the longest weight vector is scaled to ("simple": to 1 whatever U).
         projection: "rademacher" (entries +1 and -1) or "gaussian".
 
     Returns:
-        `Tables`, with buckets where there are 2,048 units or more.
+        `Tables`, with buckets where there are 2,048 units or more and at most 2^24 buckets a table.
 
     Raises:
         ValueError: if an argument is not as above.
     """
     check_key(key)
     _check_int("num_tables", num_tables, None)
-    _check_int("num_bits", num_bits, _MOST_BITS)
+    _check_int("num_bits", num_bits, MOST_BITS)
     _check_int("num_powers", num_powers, None)
     for name, choice, options in (("transform", transform, TRANSFORMS), ("projection", projection, PROJECTIONS)):
         if choice not in options:
@@ -106,7 +107,7 @@ def build(
     appended = 1 if transform == "simple" else num_powers
     draw = jax.random.rademacher if projection == "rademacher" else jax.random.normal
     vectors = draw(key, (features + appended, num_tables * num_bits)).astype(dtype)
-    buckets = units >= _BUCKETS_FROM_UNITS
+    buckets = units >= _BUCKETS_FROM_UNITS and num_bits <= _MOST_BUCKET_BITS
     tables = Tables(
         projections=vectors[:features],
         tail=vectors[features:],
@@ -132,13 +133,7 @@ def rebuild(tables: Tables, weights: jax.Array) -> Tables:
     Raises:
         ValueError: if the shape of `weights` is another.
     """
-    _check_weights(weights, (tables.codes.shape[-1], tables.projections.shape[0]))
-    weights = lax.stop_gradient(weights).astype(tables.projections.dtype)
-    norms = jnp.sqrt(jnp.sum(jnp.square(weights), -1))
-    longest = jnp.max(norms)
-    scale = jnp.where(longest > 0, tables.max_norm / jnp.where(longest > 0, longest, 1), 0)
-    appended = _appended_to_weights(tables, norms * scale)
-    codes = _codes(tables, _project(weights, tables.projections) * scale + _project(appended, tables.tail)).T
+    codes = unit_codes(tables, weights)
     if not tables.has_buckets:
         return tables._replace(codes=codes)
     order = jnp.argsort(codes, -1).astype(jnp.int32)
@@ -146,6 +141,18 @@ def rebuild(tables: Tables, weights: jax.Array) -> Tables:
     bounds = jnp.arange(tables.offsets.shape[-1], dtype=jnp.int32)
     offsets = jax.vmap(lambda row: jnp.searchsorted(row, bounds))(in_order).astype(jnp.int32)
     return tables._replace(codes=codes, order=order, offsets=offsets)
+
+
+def unit_codes(tables: Tables, weights: jax.Array, *, every: int = 1) -> jax.Array:
+    """The codes of every `every`-th of the units, weights `(units, features)`: `(tables, ceil(units / every))`."""
+    _check_weights(weights, (tables.codes.shape[-1], tables.projections.shape[0]))
+    weights = lax.stop_gradient(weights).astype(tables.projections.dtype)
+    norms = jnp.sqrt(jnp.sum(jnp.square(weights), -1))
+    longest = jnp.max(norms)
+    scale = jnp.where(longest > 0, tables.max_norm / jnp.where(longest > 0, longest, 1), 0)
+    weights, norms = weights[::every], norms[::every]
+    appended = _appended_to_weights(tables, norms * scale)
+    return _codes(tables, _project(weights, tables.projections) * scale + _project(appended, tables.tail)).T
 
 
 def query_codes(tables: Tables, x: jax.Array) -> jax.Array:
@@ -196,8 +203,8 @@ def _appended_to_weights(tables: Tables, norms: jax.Array) -> jax.Array:
     """What P appends for weights of these norms, at most 1: `(units, extra)`."""
     squares = jnp.square(norms)[:, None]
     powers = squares ** (2.0 ** jnp.arange(tables.tail.shape[0]))[None, :]
-    branches = (lambda: powers, lambda: 0.5 - powers, lambda: jnp.sqrt(jnp.maximum(1 - squares, 0)) + 0 * powers)
-    return lax.switch(tables.transform, branches)
+    rest = jnp.broadcast_to(jnp.sqrt(jnp.maximum(1 - squares, 0)), powers.shape)
+    return lax.select_n(tables.transform, powers, 0.5 - powers, rest)
 
 
 def _project(vectors: jax.Array, projections: jax.Array) -> jax.Array:

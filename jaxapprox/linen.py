@@ -11,6 +11,7 @@ from flax.linen.dtypes import promote_dtype
 from jaxapprox.alsh import active_dense
 from jaxapprox.conv import conv, mc_conv
 from jaxapprox.dense import mc_dense
+from jaxapprox.diagnostics import diagnose
 from jaxapprox.geometry import Padding
 from jaxapprox.lsh import Tables, active_set, build, rebuild, shared_active_set
 from jaxapprox.sampling import Sampler, systematic
@@ -139,7 +140,8 @@ class ALSHDense(nn.Module):
 
     Inactive units output exactly 0, bias included, and get no gradient. Parameters have the names, shapes and
     initialisers of `nn.Dense`; the hash tables live in the collection "lsh", which a call only reads: `rehash` makes
-    new ones. Each call that hashes needs a key from the RNG stream "sample".
+    new ones. Each call that hashes needs a key from the RNG stream "sample". With `mutable=["diagnostics"]` such a call
+    writes its `jaxapprox.diagnostics.Diagnostics` into that collection, as "alsh".
 
     Attributes:
         features: output units.
@@ -186,18 +188,48 @@ class ALSHDense(nn.Module):
         deterministic = nn.merge_param("deterministic", self.deterministic, deterministic)
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features), self.param_dtype)
         bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype) if self.use_bias else None
-        tables = self.variable("lsh", "tables", self._build, kernel).value
+        weights = kernel.T
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
-        if deterministic and not self.hashed_evaluation:
+        exact = deterministic and not self.hashed_evaluation
+        if exact and not self.is_initializing():  # no tables are needed: a checkpoint of `nn.Dense` can be evaluated
             return _plus_bias(x @ kernel, bias)
-        choose = shared_active_set if self.shared else active_set
+        tables = self._tables(weights)
+        if exact:
+            return _plus_bias(x @ kernel, bias)
         examples = x.reshape(-1, x.shape[-1])
-        ids = choose(sample_key(self), tables, examples, size=size, select=self.select)
+        ids = self.choose(sample_key(self), tables, weights, examples, size)
+        if self.is_mutable_collection("diagnostics") and not self.is_initializing():
+            self.put_variable("diagnostics", "alsh", diagnose(tables, weights, examples, ids))
         return active_dense(examples, kernel, bias, ids, form=self.form).reshape(*x.shape[:-1], self.features)
 
-    def _build(self, kernel: jax.Array) -> Tables:
+    def choose(self, key: jax.Array, tables: Tables, weights: jax.Array, x: jax.Array, size: int) -> jax.Array:
+        """The active sets of examples x: `(batch, size)` or, shared, `(size,)` int32. A subclass may have another rule.
+
+        Args:
+            key: from the stream "sample".
+            tables: of the layer.
+            weights: `(units, features)`, the kernel transposed: what the tables stand in for.
+            x: `(batch, features)`.
+            size: units of a set.
+        """
+        rule = shared_active_set if self.shared else active_set
+        return rule(key, tables, x, size=size, select=self.select)
+
+    def _tables(self, weights: jax.Array) -> Tables:
+        """The layer's tables, built when the layer is initialised."""
+        if not self.has_variable("lsh", "tables") and not self.is_mutable_collection("lsh"):
+            raise ValueError(
+                "variables must hold the collection lsh with this layer's tables: pass on what init or rehash returned"
+            )
+        tables = self.variable("lsh", "tables", self._build, weights).value
+        built_for = (tables.codes.shape[-1], tables.projections.shape[0])
+        if built_for != weights.shape:
+            raise ValueError(f"lsh must hold tables for (units, features) = {weights.shape}, got some for {built_for}")
+        return tables
+
+    def _build(self, weights: jax.Array) -> Tables:
         names = ("num_tables", "num_bits", "transform", "num_powers", "max_norm", "projection")
-        return build(self.make_rng("params"), kernel.T, **{name: getattr(self, name) for name in names})
+        return build(self.make_rng("params"), weights, **{name: getattr(self, name) for name in names})
 
 
 def rehash(variables: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,9 +12,10 @@ import numpy as np
 from jax import lax
 
 from jaxapprox.column_row import check_key
-from jaxapprox.hashing import Tables, build, collision_probability, collisions, query_codes, rebuild
+from jaxapprox.hashing import MOST_BITS, Tables, build, collision_probability, collisions, query_codes, rebuild
 
 __all__ = [
+    "MOST_BITS",
     "Tables",
     "active_set",
     "build",

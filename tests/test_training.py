@@ -69,29 +69,31 @@ def test_batch_norm_is_that_of_flax():
         jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-3, atol=1e-3), *results)
 
 
-@pytest.mark.parametrize("method", ["exact", "mc"])
+@pytest.mark.parametrize("method", ["exact", "mc", "alsh"])
 def test_whole_run_under_jit_and_vmap(method):
     """`run` of two keys at once is `run` of each; another key is another run."""
     data = small_digits()
     run = make_train(CONFIG, METHODS[method](CONFIG), data).run
     keys = jax.random.split(jax.random.key(0), 2)
-    _, losses, accuracies = jit(jax.vmap(run, in_axes=(0, None, None)))(keys, data.train, data.test)
+    _, metrics, accuracies = jit(jax.vmap(run, in_axes=(0, None, None)))(keys, data.train, data.test)
+    losses = metrics.loss
     assert losses.shape == accuracies.shape == (2, CONFIG.epochs)
     assert losses[0, 0] != losses[1, 0]
     one = jit(run)(keys[1], data.train, data.test)
-    np.testing.assert_allclose(one[1], losses[1], rtol=1e-3)
+    np.testing.assert_allclose(one[1].loss, losses[1], rtol=1e-3)
     np.testing.assert_allclose(one[2], accuracies[1], atol=1.5 / 11)
 
 
 def test_methods_of_a_seed_start_alike():
     """Same initial parameters, and the same first loss where sampling keeps everything."""
-    data, keep_all = small_digits(), dataclasses.replace(CONFIG, ratio=1.0)
+    data, keep_all = small_digits(), dataclasses.replace(CONFIG, ratio=1.0, active=1.0)
     first = {}
-    for method in ("exact", "mc"):
+    for method in ("exact", "mc", "alsh"):
         train = make_train(keep_all, METHODS[method](keep_all), data)
         state = jit(train.init)(jax.random.key(3))
-        first[method] = state.params, jit(train.step)(state, *(a[:8] for a in data.train))[1]
+        first[method] = state.params, jit(train.step)(state, *(a[:8] for a in data.train))[1].loss
     jax.tree.map(np.testing.assert_array_equal, first["mc"], first["exact"])
+    jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-5), first["alsh"], first["exact"])
 
 
 def test_recalibration_averages_exact_batches():
