@@ -47,11 +47,31 @@ def _mc(config: Config) -> Method:
     return Method(exact=False, exact_statistics=config.mode == "backward", conv=conv)
 
 
-def _alsh(config: Config) -> Method:
+def alsh(
+    config: Config,
+    *,
+    layer: type[ALSHDense] = ALSHDense,
+    hash_output: bool = False,
+    rehash: Callable[[Any, Any], tuple[Any, Any]] | None = None,
+) -> Method:
+    """The paper's method for CNNs: the classifier's hidden layer hashed, convolutions and output layer exact.
+
+    Args:
+        config: resolved.
+        layer: what the hidden layer is; its `choose` finds the active sets.
+        hash_output: whether the output layer is hashed as well.
+        rehash: as `Method.rehash`; by default the weights are hashed as they are.
+    """
     names = ("active", "num_tables", "num_bits", "transform", "select")
     # Masked: at a batch's size the product of so small a layer is faster than its gather.
-    hidden = functools.partial(ALSHDense, form="masked", **{name: getattr(config, name) for name in names})
-    return Method(exact=False, exact_statistics=True, hidden=hidden, rehash=hash_as_they_are)
+    hashed = functools.partial(layer, form="masked", **{name: getattr(config, name) for name in names})
+    return Method(
+        exact=False,
+        exact_statistics=True,
+        hidden=hashed,
+        output=hashed if hash_output else _exact_dense,
+        rehash=(rehash or hash_as_they_are) if config.rehash_every else None,
+    )
 
 
 def hash_as_they_are(params: Any, tables: Any) -> tuple[Any, Any]:
@@ -59,4 +79,4 @@ def hash_as_they_are(params: Any, tables: Any) -> tuple[Any, Any]:
     return params, rehash({"params": params, "lsh": tables})
 
 
-METHODS: dict[str, Callable[[Config], Method]] = {"exact": _exact, "mc": _mc, "alsh": _alsh}
+METHODS: dict[str, Callable[[Config], Method]] = {"exact": _exact, "mc": _mc, "alsh": alsh}

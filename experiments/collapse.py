@@ -1,0 +1,188 @@
+"""Why did ALSH-approx collapse to 10.3 % (Table 3)? The same network and seeds, one ingredient changed at a time.
+
+    python -m experiments.collapse --width 16 --epochs 3 --images 50000
+
+Every variant is evaluated exactly, as in the paper, and through its own hash.
+"""
+
+import dataclasses
+import json
+import statistics
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib
+import tyro
+from scipy import stats
+
+from experiments.config import Config, UsageError
+from experiments.data import Dataset, Split, load
+from experiments.ingredients import VARIANTS
+from experiments.interrupt import interruptible
+from experiments.report import environment
+from experiments.runner import compile_method, run_method
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt  # after the backend is chosen: no screen is needed
+
+
+@dataclasses.dataclass(frozen=True)
+class Collapse:
+    """Trains the paper's CNN with one ingredient of ALSH-approx changed at a time."""
+
+    data: Literal["digits", "mnist", "cifar10"] = "cifar10"
+    data_dir: Path | None = None
+    """Where TFDS keeps prepared data (default: TFDS_DATA_DIR, else TFDS's own)."""
+    images: int = 10_000
+    """Training images, the first of the data; all where there are fewer."""
+    width: int = 8
+    epochs: int = 3
+    seeds: int = 3
+    seed: int = 0
+    """The first seed."""
+    variants: tuple[str, ...] = tuple(VARIANTS)
+    """Which to train; all by default."""
+    out: Path = Path("collapse")
+    """Directory for collapse.json, collapse.md and collapse.png; what it holds of other variants is kept."""
+
+
+def main(collapse: Collapse) -> int:
+    """Trains the variants, writes the results after each, and returns the exit code.
+
+    Raises:
+        UsageError: if a value is out of its range, `--out` holds results of other settings, or can't be written.
+    """
+    unknown = [name for name in collapse.variants if name not in VARIANTS]
+    if unknown or not collapse.variants:
+        raise UsageError(f"--variants must be of {'; '.join(VARIANTS)}, got {'; '.join(unknown) or 'none'}")
+    if collapse.images < Config.batch_size:
+        raise UsageError(f"--images must be at least {Config.batch_size}, got {collapse.images}")
+    shared = {name: getattr(collapse, name) for name in ("data", "width", "epochs", "seeds", "seed")}
+    Config(**shared).check()
+    data = _first_images(load(collapse.data, collapse.data_dir), collapse.images)
+    results = _Results(collapse.out, {**shared, "images": len(data.train.labels)})
+    try:
+        with interruptible():
+            for name in collapse.variants:
+                variant = VARIANTS[name]
+                config = Config(**shared, **variant.settings)
+                method = variant.method(config)
+                programs = compile_method(config, method, data)
+                rows = [row for row in run_method(config, name, data, programs) if row.epoch == config.epochs]
+                results.add(name, [dataclasses.asdict(row) for row in rows])
+                print(results.line(name), flush=True)
+    except KeyboardInterrupt:
+        print(f"interrupted: the variants done are kept in {collapse.out}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _first_images(data: Dataset, count: int) -> Dataset:
+    return dataclasses.replace(data, train=Split(*(a[:count] for a in data.train)))
+
+
+class _Results:
+    """Last epochs by variant, on disk."""
+
+    def __init__(self, path: Path, settings: dict[str, Any]):
+        self._path = path
+        self._record: dict[str, Any] = {"settings": settings, "runs": {}}
+        file = path / "collapse.json"
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if file.exists():
+                self._record = json.loads(file.read_text())
+            file.touch()
+        except (OSError, ValueError) as error:
+            raise UsageError(f"--out must be a writable directory of collapse.json, got {path} ({error})") from error
+        if self._record["settings"] != settings:
+            raise UsageError(f"--out must be a directory for {settings}, got {path}, of {self._record['settings']}")
+
+    def add(self, name: str, rows: list[dict[str, Any]]) -> None:
+        runs = {**self._record["runs"], name: {**environment(), "rows": rows}}
+        self._record["runs"] = {known: runs[known] for known in VARIANTS if known in runs}
+        new = self._path / "collapse.json.new"
+        new.write_text(json.dumps(self._record, indent=1) + "\n")
+        new.replace(self._path / "collapse.json")
+        (self._path / "collapse.md").write_text(self._table())
+        self._plot()
+
+    def values(self, name: str, column: str) -> list[float]:
+        """A column of the variant's rows, by seed, in per cent; empty where the variant has none."""
+        rows = self._record["runs"][name]["rows"]
+        if column == "recall":
+            return [100 * row["diagnostics"]["hidden"]["recall"] for row in rows if row["diagnostics"]]
+        return [100 * row[column] for row in rows if row[column] is not None]
+
+    def line(self, name: str) -> str:
+        cells = (_interval(self.values(name, column)) for column in _COLUMNS)
+        return f"| {VARIANTS[name].ingredient} | {name} | {' | '.join(cells)} |"
+
+    def _table(self) -> str:
+        settings = self._record["settings"]
+        head = [
+            f"# ALSH-approx, one ingredient at a time: {settings['data']}, {settings['images']} training images, ResNet-18"
+            f" of width {settings['width']}, {settings['epochs']} epochs, {settings['seeds']} seed(s)",
+            "",
+            "Per cent, mean ± half the 95 % interval of the mean (Student). Recall of the true top units: mean over the"
+            " last epoch.",
+            "",
+            f"| ingredient | variant | {' | '.join(_COLUMNS.values())} |",
+            "|---" * (2 + len(_COLUMNS)) + "|",
+        ]
+        return "\n".join([*head, *map(self.line, self._record["runs"]), ""])
+
+    def _plot(self) -> None:
+        """Accuracy against recall, evaluated exactly and through the hash, with error bars over seeds."""
+        figure, panels = plt.subplots(1, 2, figsize=(11, 5), sharey=True, layout="constrained")
+        runs = self._record["runs"]
+        for axes, column in zip(panels, ("test_accuracy", "test_accuracy_hashed"), strict=True):
+            for name in runs:
+                recall, accuracy = self.values(name, "recall"), self.values(name, column)
+                if recall and accuracy:
+                    color = list(dict.fromkeys(v.ingredient for v in VARIANTS.values())).index(
+                        VARIANTS[name].ingredient
+                    )
+                    at = statistics.mean(recall), statistics.mean(accuracy)
+                    spread = _half_interval(accuracy)
+                    axes.errorbar(*at, yerr=spread, fmt="o", color=f"C{color}", capsize=2, markersize=4)
+                    axes.annotate(name, at, xytext=(4, 3), textcoords="offset points", fontsize=7)
+            for name, style in (("exact", "-"), ("exact, batch 1", ":")):
+                if name in runs:
+                    axes.axhline(statistics.mean(self.values(name, "test_accuracy")), ls=style, color="0.4", label=name)
+            axes.axhline(10.3, ls="--", color="0.7", label="the paper's 10.3 %")
+            axes.set(xlabel="recall of the true top units (%)", xscale="log", title=_COLUMNS[column])
+            axes.grid(alpha=0.3)
+        panels[0].set_ylabel("test accuracy (%)")
+        panels[0].legend()
+        figure.savefig(self._path / "collapse.png", dpi=150)
+        plt.close(figure)
+
+
+_COLUMNS = {
+    "test_accuracy": "evaluated exactly",
+    "test_accuracy_hashed": "evaluated through the hash",
+    "recall": "recall",
+}
+
+
+def _half_interval(values: list[float]) -> float | None:
+    """Half the 95 % interval of the mean (Student), or None for a single value."""
+    n = len(values)
+    return stats.t.ppf(0.975, n - 1) * statistics.stdev(values) / n**0.5 if n > 1 else None
+
+
+def _interval(values: list[float]) -> str:
+    if not values:
+        return "–"
+    half = _half_interval(values)
+    return f"{statistics.mean(values):.1f}" + (f" ± {half:.1f}" if half is not None else "")
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(tyro.cli(Collapse, prog="python -m experiments.collapse")))
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
