@@ -122,8 +122,10 @@ class _Results:
     def _table(self) -> str:
         settings = self._record["settings"]
         head = [
-            f"# ALSH-approx, one ingredient at a time: {settings['data']}, {settings['images']} training images, ResNet-18"
-            f" of width {settings['width']}, {settings['epochs']} epochs, {settings['seeds']} seed(s)",
+            "# ALSH-approx, one ingredient at a time",
+            "",
+            f"{settings['data']}, {settings['images']} training images, ResNet-18 of width {settings['width']},"
+            f" {settings['epochs']} epochs, {settings['seeds']} seed(s).",
             "",
             "Per cent, mean ± half the 95 % interval of the mean (Student). Recall of the true top units: mean over the"
             " last epoch.",
@@ -141,9 +143,7 @@ class _Results:
             for name in runs:
                 recall, accuracy = self.values(name, "recall"), self.values(name, column)
                 if recall and accuracy:
-                    color = list(dict.fromkeys(v.ingredient for v in VARIANTS.values())).index(
-                        VARIANTS[name].ingredient
-                    )
+                    color = _INGREDIENTS.index(VARIANTS[name].ingredient)
                     at = statistics.mean(recall), statistics.mean(accuracy)
                     spread = _half_interval(accuracy)
                     axes.errorbar(*at, yerr=spread, fmt="o", color=f"C{color}", capsize=2, markersize=4)
@@ -160,6 +160,7 @@ class _Results:
         plt.close(figure)
 
 
+_INGREDIENTS = list(dict.fromkeys(variant.ingredient for variant in VARIANTS.values()))
 _COLUMNS = {
     "test_accuracy": "evaluated exactly",
     "test_accuracy_hashed": "evaluated through the hash",
@@ -175,7 +176,7 @@ def _half_interval(values: list[float]) -> float | None:
 
 def _interval(values: list[float]) -> str:
     if not values:
-        return "–"
+        return ""
     half = _half_interval(values)
     return f"{statistics.mean(values):.1f}" + (f" ± {half:.1f}" if half is not None else "")
 
