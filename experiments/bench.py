@@ -5,7 +5,7 @@
 (a) the gradient of `conv` inside `scan` against outside, (b) four seeds vmapped against four in sequence, and half of
 the edges against the exact convolution, (c) a training step of ResNet-18, exact and sampled, against plain Flax and
 (where an interpreter has it) PyTorch, (d) the bound: images a second if all FLOPs ran at the measured rate of a matrix
-product and nothing else took time.
+product and nothing else took time, (e) hashed dense layers against exact ones.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from experiments import bench_kernels, flax_peer
+from experiments import bench_hashing, bench_kernels, flax_peer
 from experiments.compilation import jit
 from experiments.config import Config, UsageError
 from experiments.data import Dataset, Split
@@ -49,6 +49,8 @@ class Bench:
     """How many times everything is measured, in turn."""
     torch_python: str = sys.executable
     """An interpreter that has PyTorch, where this one has not."""
+    parts: tuple[Literal["kernels", "resnet18", "hashing"], ...] = ("kernels", "resnet18", "hashing")
+    """What to measure: (a) and (b), (c) and (d), (e)."""
     out: Path | None = None
     """Directory for bench.json."""
 
@@ -70,19 +72,29 @@ def main(bench: Bench) -> None:
             (bench.out / "bench.json").touch()
         except OSError as error:
             raise UsageError(f"--out must be a writable directory, got {bench.out} ({error.strerror})") from error
-    results = {
-        "environment": environment(),
-        **{name: pair(5 * bench.rounds) for name, pair in bench_kernels.PAIRS.items()},
-        "matrix_product_flops_per_second": bench_kernels.matrix_product_rate(5 * bench.rounds),
-        "resnet18": _resnet18(bench),
-    }
-    if bench.out is not None:
-        (bench.out / "bench.json").write_text(json.dumps(results, indent=1) + "\n")
+    results: dict[str, Any] = {"environment": environment()}
+    for part in bench.parts:
+        results |= _PARTS[part](bench)
+        if bench.out is not None:
+            (bench.out / "bench.json").write_text(json.dumps(results, indent=1) + "\n")
     _print(bench, results)
 
 
+def _kernels(bench: Bench) -> dict[str, Any]:
+    return {name: pair(5 * bench.rounds) for name, pair in bench_kernels.PAIRS.items()}
+
+
+def _hashing(bench: Bench) -> dict[str, Any]:
+    return {
+        **{name: pair(5 * bench.rounds) for name, pair in bench_hashing.PAIRS.items()},
+        "comparison_against_buckets": bench_hashing.comparison_against_buckets(5 * bench.rounds),
+        "queries": bench_hashing.queries(bench.rounds),
+    }
+
+
 def _resnet18(bench: Bench) -> dict[str, Any]:
-    """Seconds a step, by round, of every variant; FLOPs a step of ours."""
+    """Seconds a step, by round, of every variant; FLOPs a step of ours; the rate of a matrix product."""
+    rate = bench_kernels.matrix_product_rate(5 * bench.rounds)
     mc = [(ratio, mode, sampler) for ratio in bench.ratios for mode, sampler in _MC_VARIANTS]
     configs = {"exact": ("exact", _config(bench))}
     for ratio, mode, sampler in mc:
@@ -103,8 +115,14 @@ def _resnet18(bench: Bench) -> dict[str, Any]:
             if with_torch and name in peer_ratio:
                 for memory_format, step_seconds in _torch_step(bench, peer_ratio[name]).items():
                     steps.setdefault(f"torch {peer_ratio[name]} {memory_format}", []).append(step_seconds)
-    return {"step_seconds": steps, "flops": flops}
+    return {"matrix_product_flops_per_second": rate, "resnet18": {"step_seconds": steps, "flops": flops}}
 
+
+_PARTS: dict[str, Callable[[Bench], dict[str, Any]]] = {
+    "kernels": _kernels,
+    "resnet18": _resnet18,
+    "hashing": _hashing,
+}
 
 # The peer's own scheme first: channels by top-k, gradients through the kept ones.
 _MC_VARIANTS = (("forward", "topk"), ("forward", "systematic"), ("backward", "systematic"))
@@ -148,9 +166,29 @@ def _torch_step(bench: Bench, ratio: float) -> dict[str, float]:
 
 def _print(bench: Bench, results: dict[str, Any]) -> None:
     console = Console(width=max(Console().width, 90))  # room for the longest variant on a line
-    for name in bench_kernels.PAIRS:
-        r = results[name]
-        console.print(f"{name}: {r['ratio']:.2f} ({r['ratio_min']:.2f} to {r['ratio_max']:.2f})", highlight=False)
+    for name in (*bench_kernels.PAIRS, *bench_hashing.PAIRS):
+        if name in results:
+            r = results[name]
+            console.print(f"{name}: {r['ratio']:.2f} ({r['ratio_min']:.2f} to {r['ratio_max']:.2f})", highlight=False)
+    if "queries" in results:
+        _print_queries(console, results)
+    if "resnet18" in results:
+        _print_resnet18(bench, results, console)
+
+
+def _print_queries(console: Console, results: dict[str, Any]) -> None:
+    for units, ratio in results["comparison_against_buckets"].items():
+        console.print(f"comparing codes / collecting buckets, {units} units: {ratio:.2f}", highlight=False)
+    table = Table("L", "K", "build s", "build MB", "query ms", "query MB", "exact product ms", box=box.SIMPLE_HEAD)
+    table.title = "670,000 units x 128 features, 0.5 % active, batch 128: milliseconds an example"
+    for q in results["queries"]:
+        sizes = (f"{q['build_seconds']:.2f}", f"{q['build_megabytes']:.0f}")
+        query = (f"{1e3 * q['query_seconds']:.2f}", f"{q['query_megabytes']:.0f}", f"{1e3 * q['product_seconds']:.2f}")
+        table.add_row(str(q["num_tables"]), str(q["num_bits"]), *sizes, *query)
+    console.print(table)
+
+
+def _print_resnet18(bench: Bench, results: dict[str, Any], console: Console) -> None:
     rate = results["matrix_product_flops_per_second"]
     steps, flops = results["resnet18"]["step_seconds"], results["resnet18"]["flops"]
     console.print(f"matrix product: {rate / 1e9:.0f} GFLOP/s", highlight=False)

@@ -34,6 +34,7 @@ PROJECTIONS = ("rademacher", "gaussian")
 _BUCKETS_FROM_UNITS = 2048
 MOST_BITS = 30
 _MOST_BUCKET_BITS = 24
+_UNITS_AT_ONCE = 1 << 14  # to project: what bounds the memory that hashing a large layer takes
 
 
 class Tables(NamedTuple):
@@ -136,10 +137,13 @@ def rebuild(tables: Tables, weights: jax.Array) -> Tables:
     codes = unit_codes(tables, weights)
     if not tables.has_buckets:
         return tables._replace(codes=codes)
-    order = jnp.argsort(codes, -1).astype(jnp.int32)
-    in_order = jnp.take_along_axis(codes, order, -1)
     bounds = jnp.arange(tables.offsets.shape[-1], dtype=jnp.int32)
-    offsets = jax.vmap(lambda row: jnp.searchsorted(row, bounds))(in_order).astype(jnp.int32)
+
+    def sort(codes):
+        in_order, order = lax.sort_key_val(codes, jnp.arange(codes.shape[0], dtype=jnp.int32))
+        return order, jnp.searchsorted(in_order, bounds).astype(jnp.int32)
+
+    order, offsets = lax.map(sort, codes)  # a table after another: the memory of a sort is that of one
     return tables._replace(codes=codes, order=order, offsets=offsets)
 
 
@@ -150,9 +154,14 @@ def unit_codes(tables: Tables, weights: jax.Array, *, every: int = 1) -> jax.Arr
     norms = jnp.sqrt(jnp.sum(jnp.square(weights), -1))
     longest = jnp.max(norms)
     scale = jnp.where(longest > 0, tables.max_norm / jnp.where(longest > 0, longest, 1), 0)
-    weights, norms = weights[::every], norms[::every]
-    appended = _appended_to_weights(tables, norms * scale)
-    return _codes(tables, _project(weights, tables.projections) * scale + _project(appended, tables.tail)).T
+
+    def code(unit):
+        weights, norm = unit
+        appended = _appended_to_weights(tables, norm[None] * scale)
+        projected = _project(weights[None], tables.projections) * scale + _project(appended, tables.tail)
+        return _codes(tables, projected)[0]
+
+    return lax.map(code, (weights[::every], norms[::every]), batch_size=_UNITS_AT_ONCE).T
 
 
 def query_codes(tables: Tables, x: jax.Array) -> jax.Array:

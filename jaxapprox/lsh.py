@@ -1,9 +1,11 @@
 """Which units an input activates: maximum-inner-product search by the hash tables of `jaxapprox.hashing`.
 
 Two ways to the same kind of answer, by the size of the layer (`Tables.has_buckets`): small layers compare the codes of
-all units; large ones collect at most `size` ids from each bucket that the input falls into.
+all units, all examples at once; large ones collect ids from the buckets that the input falls into, example by example,
+so that the memory is that of the layer's units whatever the batch.
 """
 
+import sys
 from collections.abc import Callable
 
 import jax
@@ -41,7 +43,8 @@ def active_set(key: jax.Array, tables: Tables, x: jax.Array, *, size: int, selec
 
     Returns:
         `(batch, size)` int32, distinct ids in each row, the first found first. In a layer with buckets at most `size`
-        consecutive units (from a random one on) of a bucket count, and the fill is stratified over the ids.
+        consecutive units (from a random one on) of a bucket count, "union" looks at the first 4 `size` of them all, and
+        the fill is stratified over the ids.
 
     Raises:
         ValueError: if an argument is not as above.
@@ -53,9 +56,10 @@ def active_set(key: jax.Array, tables: Tables, x: jax.Array, *, size: int, selec
         raise ValueError(f"select must be one of {', '.join(_BY_COMPARISON)}, got {select!r}")
     check_key(key)
     codes = query_codes(tables, x)
-    one = (_FROM_BUCKETS if tables.has_buckets else _BY_COMPARISON)[select]
     keys = jax.random.split(key, x.shape[0])
-    return jax.vmap(lambda key, codes: one(key, tables, codes, size))(keys, codes)
+    if tables.has_buckets:
+        return _collect(keys, tables, codes, size, *_FROM_BUCKETS[select])
+    return jax.vmap(lambda key, codes: _by_comparison(key, tables, codes, size, _BY_COMPARISON[select]))(keys, codes)
 
 
 def shared_active_set(key: jax.Array, tables: Tables, x: jax.Array, *, size: int, select: str = "union") -> jax.Array:
@@ -71,18 +75,15 @@ def shared_active_set(key: jax.Array, tables: Tables, x: jax.Array, *, size: int
     return order[lax.top_k(votes[order], size)[1]]
 
 
-_Selection = Callable[[jax.Array, Tables, jax.Array, int], jax.Array]
-
-
-def _by_comparison(rank: Callable[[jax.Array], jax.Array]) -> _Selection:
-    def select(key: jax.Array, tables: Tables, codes: jax.Array, size: int) -> jax.Array:
-        units = tables.codes.shape[-1]
-        order = jax.random.permutation(key, units)  # one random order does for subsamples, ties and fill
-        matches = tables.codes[:, order] == codes[:, None]
-        first = rank(matches) * units + jnp.arange(units)
-        return order[lax.top_k(-first, size)[1]].astype(jnp.int32)
-
-    return select
+def _by_comparison(
+    key: jax.Array, tables: Tables, codes: jax.Array, size: int, rank: Callable[[jax.Array], jax.Array]
+) -> jax.Array:
+    """One example's set: the lowest ranks first, equal ones in random order, which does for subsamples and fill too."""
+    num_tables, units = tables.codes.shape
+    free = 31 - num_tables.bit_length()  # bits below the rank
+    ties = (jax.random.bits(key, (units,), jnp.uint32) >> (32 - free)).astype(jnp.int32)
+    ranks = rank(tables.codes == codes[:, None]).astype(jnp.int32)
+    return lax.top_k(-((ranks << free) | ties), size)[1].astype(jnp.int32)
 
 
 def _first_table(matches: jax.Array) -> jax.Array:
@@ -97,34 +98,55 @@ def _tables_missed(matches: jax.Array) -> jax.Array:
     return jnp.sum(~matches, 0)
 
 
-def _from_buckets(rank: Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]) -> _Selection:
-    def select(key: jax.Array, tables: Tables, codes: jax.Array, size: int) -> jax.Array:
-        bucket_key, fill_key, tie_key = jax.random.split(key, 3)
-        found = _bucket_members(bucket_key, tables, codes, size).reshape(-1)
-        units = tables.codes.shape[-1]
-        ids = jnp.concatenate([found, _stratified(fill_key, units, size)])
-        place = jnp.arange(ids.shape[0], dtype=jnp.int32)
-        ids, place = lax.sort((ids, place), num_keys=2)  # equal ids side by side, the first found first
-        is_unit = ids < units
-        is_first = jnp.concatenate([jnp.ones(1, bool), ids[1:] != ids[:-1]]) & is_unit
-        ranks = rank(tie_key, is_first, place, is_unit & (place < found.shape[0]))
-        best = lax.top_k(-jnp.where(is_first, ranks, jnp.iinfo(jnp.int32).max), size)[1]
-        return ids[best]
-
-    return select
+_BY_COMPARISON: dict[str, Callable[[jax.Array], jax.Array]] = {"union": _first_table, "count": _tables_missed}
 
 
-def _bucket_members(key: jax.Array, tables: Tables, codes: jax.Array, size: int) -> jax.Array:
-    """`(tables, size)` ids from the buckets of `codes`; past the end of a bucket, the number of units."""
+def _collect(
+    keys: jax.Array, tables: Tables, codes: jax.Array, size: int, most_tables: int, choose: Callable[..., jax.Array]
+) -> jax.Array:
+    """The sets of examples with these codes, one after another: they share one note on every unit."""
+    num_tables, units = tables.codes.shape
+    looked_at = min(num_tables, most_tables) * size
+    n = looked_at + size  # the fill follows
+
+    def one(first_place, example):
+        key, own = example
+        bucket_key, fill_key, choice_key = jax.random.split(key, 3)
+        members = _bucket_members(bucket_key, tables, own, size, looked_at)
+        ids = jnp.concatenate([members, _stratified(fill_key, units, size)])
+        first_place = first_place.at[ids].min(jnp.arange(n, dtype=jnp.int32), mode="drop")
+        first = first_place.at[ids].get(mode="fill", fill_value=n)
+        return first_place.at[ids].set(n, mode="drop"), choose(choice_key, ids, first, looked_at, size)
+
+    return lax.scan(one, jnp.full(units, n, jnp.int32), (keys, codes))[1]
+
+
+def _first_found(key: jax.Array, ids: jax.Array, first: jax.Array, looked_at: int, size: int) -> jax.Array:
+    is_first = first == jnp.arange(ids.shape[0])
+    return jnp.zeros(size, jnp.int32).at[jnp.where(is_first, jnp.cumsum(is_first) - 1, size)].set(ids, mode="drop")
+
+
+def _most_often_found(key: jax.Array, ids: jax.Array, first: jax.Array, looked_at: int, size: int) -> jax.Array:
+    n = ids.shape[0]
+    times_found = jnp.zeros(n, jnp.int32).at[first[:looked_at]].add(1, mode="drop")
+    rank = jax.random.permutation(key, n) - times_found * n
+    return ids[lax.top_k(-jnp.where(first == jnp.arange(n), rank, jnp.iinfo(jnp.int32).max), size)[1]]
+
+
+def _bucket_members(key: jax.Array, tables: Tables, codes: jax.Array, size: int, count: int) -> jax.Array:
+    """`(count,)` ids: up to `size` from the bucket of each table, table after table; then the number of units."""
     num_tables, units = tables.codes.shape
     table = jnp.arange(num_tables)
     start, stop = tables.offsets[table, codes], tables.offsets[table, codes + 1]
-    length = jnp.maximum(stop - start, 1)
-    shift = jax.random.randint(key, (num_tables,), 0, length)
-    steps = jnp.arange(size, dtype=jnp.int32)[None, :]
-    positions = start[:, None] + (shift[:, None] + steps) % length[:, None]
-    members = tables.order[table[:, None], positions.clip(max=units - 1)]
-    return jnp.where(steps < (stop - start)[:, None], members, units)
+    length = stop - start
+    taken = jnp.minimum(length, size)
+    ends = jnp.cumsum(taken)
+    shift = jax.random.randint(key, (num_tables,), 0, jnp.maximum(length, 1))
+    of = jnp.cumsum(jnp.zeros(count, jnp.int32).at[ends[:-1]].add(1, mode="drop"))  # the table of each place
+    step = jnp.arange(count, dtype=jnp.int32) - (ends - taken)[of]
+    positions = start[of] + (shift[of] + step) % jnp.maximum(length, 1)[of]
+    members = tables.order[of, positions.clip(max=units - 1)]
+    return jnp.where(step < taken[of], members, units)
 
 
 def _stratified(key: jax.Array, units: int, size: int) -> jax.Array:
@@ -133,22 +155,8 @@ def _stratified(key: jax.Array, units: int, size: int) -> jax.Array:
     return jax.random.randint(key, (size,), bounds[:-1].astype(np.int32), bounds[1:].astype(np.int32))
 
 
-def _in_order_found(key: jax.Array, is_first: jax.Array, place: jax.Array, found: jax.Array) -> jax.Array:
-    return place
-
-
-def _most_often_found(key: jax.Array, is_first: jax.Array, place: jax.Array, found: jax.Array) -> jax.Array:
-    n = place.shape[0]
-    run = jnp.cumsum(is_first) - 1
-    count = jax.ops.segment_sum(found.astype(jnp.int32), run, num_segments=n)[run]
-    return jax.random.permutation(key, n) - count * n
-
-
-_BY_COMPARISON: dict[str, _Selection] = {
-    "union": _by_comparison(_first_table),
-    "count": _by_comparison(_tables_missed),
-}
-_FROM_BUCKETS: dict[str, _Selection] = {
-    "union": _from_buckets(_in_order_found),
-    "count": _from_buckets(_most_often_found),
+# Of how many tables all places are looked at, and how to choose among them.
+_FROM_BUCKETS: dict[str, tuple[int, Callable[..., jax.Array]]] = {
+    "union": (4, _first_found),
+    "count": (sys.maxsize, _most_often_found),
 }

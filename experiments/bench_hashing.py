@@ -1,0 +1,168 @@
+"""Timings of hashed dense layers against exact ones: a hidden layer at batch 1, an output layer of 670,000 units."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+
+from experiments.bench_kernels import paired, seconds
+from experiments.compilation import jit
+from jaxapprox import active_rows
+from jaxapprox.linen import ALSHDense
+from jaxapprox.lsh import active_set, build
+
+_HIDDEN, _ACTIVE = 1000, 0.05
+_UNITS, _FEATURES, _BATCH, _ACTIVE_OF_MANY = 670_000, 128, 128, 0.005
+
+
+def layer_by_autodiff(rounds: int) -> dict[str, float]:
+    """`nn.Dense` against `ALSHDense`, gathered, 1,000 -> 1,000 at 5 %, batch 1: output and `vjp`, a dense gradient."""
+    x, g = _normal((2, 1, _HIDDEN), 0)
+    exact, hashed = nn.Dense(_HIDDEN), ALSHDense(_HIDDEN, active=_ACTIVE, deterministic=False)
+    keys = {"params": jax.random.key(1), "sample": jax.random.key(2)}
+    variables = hashed.init(keys, x)
+
+    @jit
+    def exact_step(params, x, g):
+        y, pull = jax.vjp(lambda params, x: exact.apply({"params": params}, x), params, x)
+        return y, pull(g)
+
+    @jit
+    def hashed_step(variables, x, g, key):
+        params, tables = variables["params"], variables["lsh"]
+        call = lambda params, x: hashed.apply({"params": params, "lsh": tables}, x, rngs={"sample": key})  # noqa: E731
+        y, pull = jax.vjp(call, params, x)
+        return y, pull(g)
+
+    key = jax.random.key(3)
+    return paired(lambda: exact_step(variables["params"], x, g), lambda: hashed_step(variables, x, g, key), 20 * rounds)
+
+
+def layer_by_rows(rounds: int) -> dict[str, float]:
+    """The same with the gradient kept as rows (`jaxapprox.active_rows`): hash query, active units, their gradients."""
+    x, g = _normal((2, 1, _HIDDEN), 0)
+    weights, bias = _weights(_HIDDEN, _HIDDEN), jnp.zeros(_HIDDEN)
+    tables = build(jax.random.key(1), weights)
+    size = round(_ACTIVE * _HIDDEN)
+
+    @jit
+    def exact_step(kernel, bias, x, g):
+        y, pull = jax.vjp(lambda x, kernel, bias: x @ kernel + bias[None], x, kernel, bias)
+        return y, pull(g)
+
+    @jit
+    def rows_step(tables, weights, bias, x, g, key):
+        ids = active_set(key, tables, x, size=size)
+        y = active_rows.forward(x, weights, bias, ids)
+        return y, active_rows.pull_back(x, weights, ids, jnp.take_along_axis(g, ids, 1))
+
+    kernel, key = weights.T.copy(), jax.random.key(3)
+    return paired(
+        lambda: exact_step(kernel, bias, x, g), lambda: rows_step(tables, weights, bias, x, g, key), 20 * rounds
+    )
+
+
+def large_output_layer(rounds: int) -> dict[str, Any]:
+    """128 -> 670,000 at 0.5 %, batch 128: softmax cross-entropy, forward and backward, exact against active rows.
+
+    Active sets are found for each example by 5 tables of 6 bits; the label's unit takes the last place. The gradient
+    stays as rows.
+    """
+    x, weights, bias = _normal((_BATCH, _FEATURES), 0), _weights(_UNITS, _FEATURES), jnp.zeros(_UNITS)
+    labels = jax.random.randint(jax.random.key(4), (_BATCH,), 0, _UNITS)
+    size = round(_ACTIVE_OF_MANY * _UNITS)
+    tables = jit(lambda weights: build(jax.random.key(1), weights))(weights)
+
+    @jit
+    def exact_step(x, kernel, bias, labels):
+        def loss_of(x, kernel, bias):
+            return optax.softmax_cross_entropy_with_integer_labels(x @ kernel + bias[None], labels).mean()
+
+        return jax.value_and_grad(loss_of, argnums=(0, 1, 2))(x, kernel, bias)
+
+    @jit
+    def rows_step(x, weights, bias, labels, tables, key):
+        ids = _with_label(active_set(key, tables, x, size=size), labels)
+        logits = active_rows.forward(x, weights, bias, ids)
+
+        def loss_of(logits):
+            is_label = ids == labels[:, None]
+            return (jax.nn.logsumexp(logits, -1) - jnp.sum(jnp.where(is_label, logits, 0), -1)).mean()
+
+        loss, g = jax.value_and_grad(loss_of)(logits)
+        return loss, active_rows.pull_back(x, weights, ids, g)
+
+    kernel, key = weights.T.copy(), jax.random.key(3)
+    return paired(
+        lambda: exact_step(x, kernel, bias, labels), lambda: rows_step(x, weights, bias, labels, tables, key), rounds
+    )
+
+
+def _with_label(ids: jax.Array, labels: jax.Array) -> jax.Array:
+    """The label's unit in the place of the last one found, unless it was found."""
+    missing = ~jnp.any(ids == labels[:, None], -1)
+    return ids.at[:, -1].set(jnp.where(missing, labels, ids[:, -1]))
+
+
+def queries(rounds: int) -> list[dict[str, float]]:
+    """Seconds for each example of a query among 670,000 units x 128 features, by K and L, and of the exact product."""
+    x, weights = _normal((_BATCH, _FEATURES), 0), _weights(_UNITS, _FEATURES)
+    size, key = round(_ACTIVE_OF_MANY * _UNITS), jax.random.key(3)
+    product = jit(lambda x, weights: x @ weights.T)
+    results = []
+    for num_tables, num_bits in ((5, 6), (50, 6), (50, 10), (50, 15)):
+        construct = jit(lambda w, L=num_tables, K=num_bits: build(jax.random.key(1), w, num_tables=L, num_bits=K))
+        tables = jax.block_until_ready(construct(weights))
+        query = jit(functools.partial(active_set, size=size)).lower(key, tables, x).compile()
+        times = paired(lambda: query(key, tables, x), lambda: product(x, weights), rounds)  # noqa: B023
+        results.append(
+            {
+                "num_tables": num_tables,
+                "num_bits": num_bits,
+                "build_seconds": seconds(lambda: construct(weights)),  # noqa: B023
+                "query_seconds": times["seconds"] / _BATCH,
+                "product_seconds": times["reference_seconds"] / _BATCH,
+                "query_megabytes": _megabytes(query),
+                "build_megabytes": _megabytes(construct.lower(weights).compile()),
+            }
+        )
+    return results
+
+
+def _megabytes(compiled: Any) -> float:
+    """What a program's arguments, results and temporaries take, by XLA's account."""
+    memory = compiled.memory_analysis()
+    return (memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes) / 1e6
+
+
+def comparison_against_buckets(rounds: int) -> dict[int, float]:
+    """Time of comparing all units' codes over that of collecting buckets, one example, a twentieth active, by units."""
+    results = {}
+    for units in (2_048, 4_096, 32_768):
+        x, key = _normal((1, _FEATURES), 0), jax.random.key(3)
+        with_buckets = build(jax.random.key(1), _weights(units, _FEATURES))
+        without = with_buckets._replace(order=with_buckets.order[:, :0], offsets=with_buckets.offsets[:, :0])
+        query = jit(functools.partial(active_set, size=units // 20))
+        times = paired(lambda: query(key, without, x), lambda: query(key, with_buckets, x), 10 * rounds)  # noqa: B023
+        results[units] = times["ratio"]
+    return results
+
+
+def _normal(shape: tuple[int, ...], seed: int) -> jax.Array:
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+def _weights(units: int, features: int) -> jax.Array:
+    return _normal((units, features), 5) / np.sqrt(features)
+
+
+PAIRS: dict[str, Callable[[int], dict[str, float]]] = {
+    "layer_by_autodiff": layer_by_autodiff,
+    "layer_by_rows": layer_by_rows,
+    "large_output_layer": large_output_layer,
+}
