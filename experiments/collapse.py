@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 import matplotlib
 import tyro
-from scipy import stats
 
 from experiments.config import Config, UsageError
 from experiments.data import Dataset, Split, load
 from experiments.ingredients import VARIANTS
 from experiments.interrupt import interruptible
+from experiments.intervals import half_interval, interval
 from experiments.report import environment
 from experiments.runner import compile_method, run_method
 
@@ -116,7 +116,7 @@ class _Results:
         return [100 * row[column] for row in rows if row[column] is not None]
 
     def line(self, name: str) -> str:
-        cells = (_interval(self.values(name, column)) for column in _COLUMNS)
+        cells = (interval(self.values(name, column)) for column in _COLUMNS)
         return f"| {VARIANTS[name].ingredient} | {name} | {' | '.join(cells)} |"
 
     def _table(self) -> str:
@@ -145,7 +145,7 @@ class _Results:
                 if recall and accuracy:
                     color = _INGREDIENTS.index(VARIANTS[name].ingredient)
                     at = statistics.mean(recall), statistics.mean(accuracy)
-                    spread = _half_interval(accuracy)
+                    spread = half_interval(accuracy)
                     axes.errorbar(*at, yerr=spread, fmt="o", color=f"C{color}", capsize=2, markersize=4)
                     axes.annotate(name, at, xytext=(4, 3), textcoords="offset points", fontsize=7)
             for name, style in (("exact", "-"), ("exact, batch 1", ":")):
@@ -166,19 +166,6 @@ _COLUMNS = {
     "test_accuracy_hashed": "evaluated through the hash",
     "recall": "recall",
 }
-
-
-def _half_interval(values: list[float]) -> float | None:
-    """Half the 95 % interval of the mean (Student), or None for a single value."""
-    n = len(values)
-    return stats.t.ppf(0.975, n - 1) * statistics.stdev(values) / n**0.5 if n > 1 else None
-
-
-def _interval(values: list[float]) -> str:
-    if not values:
-        return ""
-    half = _half_interval(values)
-    return f"{statistics.mean(values):.1f}" + (f" ± {half:.1f}" if half is not None else "")
 
 
 if __name__ == "__main__":

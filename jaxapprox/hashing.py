@@ -79,7 +79,7 @@ def build(
 
     Args:
         key: a PRNG key.
-        weights: `(units, features)`, any floating dtype; a unit's bias has no part in it.
+        weights: `(units, features)`, any floating dtype, finite, no row of zeros; a unit's bias has no part in it.
         num_tables: L.
         num_bits: K, bits of a code, at most 30 (`MOST_BITS`).
         transform: "l2", "sign" or "simple".
@@ -149,11 +149,7 @@ def rebuild(tables: Tables, weights: jax.Array) -> Tables:
 
 def unit_codes(tables: Tables, weights: jax.Array, *, every: int = 1) -> jax.Array:
     """The codes of every `every`-th of the units, weights `(units, features)`: `(tables, ceil(units / every))`."""
-    _check_weights(weights, (tables.codes.shape[-1], tables.projections.shape[0]))
-    weights = lax.stop_gradient(weights).astype(tables.projections.dtype)
-    norms = jnp.sqrt(jnp.sum(jnp.square(weights), -1))
-    longest = jnp.max(norms)
-    scale = jnp.where(longest > 0, tables.max_norm / jnp.where(longest > 0, longest, 1), 0)
+    weights, norms, scale = _scaled(tables, weights)
 
     def code(unit):
         weights, norm = unit
@@ -165,15 +161,11 @@ def unit_codes(tables: Tables, weights: jax.Array, *, every: int = 1) -> jax.Arr
 
 
 def query_codes(tables: Tables, x: jax.Array) -> jax.Array:
-    """The codes of inputs x `(batch, features)`: `(batch, tables)` int32. An input of zeros is hashed by its tail."""
-    features = tables.projections.shape[0]
-    if getattr(x, "ndim", None) != 2 or x.shape[1] != features:
-        raise ValueError(f"x must have shape (batch, {features}), as the tables' features, got {np.shape(x)}")
-    x = lax.stop_gradient(x).astype(tables.projections.dtype)
-    norms = jnp.sqrt(jnp.sum(jnp.square(x), -1, keepdims=True))
-    norms = jnp.where(norms > 0, norms, 1)  # signs do not feel the scale: multiply the tail instead of dividing x
-    appended = jnp.where(tables.transform == TRANSFORMS.index("l2"), 0.5, 0.0).astype(x.dtype)
-    return _codes(tables, _project(x, tables.projections) + norms * (appended * jnp.sum(tables.tail, 0))[None, :])
+    """The codes of inputs x `(batch, features)`: `(batch, tables)` int32. Raises: ValueError, as `collisions`."""
+    x, norms = _query(tables, x)
+    # Signs do not feel the scale: the tail is multiplied instead of dividing x.
+    tail = _appended_to_query(tables) * jnp.sum(tables.tail, 0)
+    return _codes(tables, _project(x, tables.projections) + norms * tail[None, :])
 
 
 def collisions(tables: Tables, x: jax.Array) -> jax.Array:
@@ -187,10 +179,34 @@ def collisions(tables: Tables, x: jax.Array) -> jax.Array:
         `(batch, units)` int32, from 0 to the number of tables.
 
     Raises:
-        ValueError: if the shape of x does not fit.
+        ValueError: if the shape of x does not fit, or its values are known and a row is of zeros or not finite.
     """
     same = query_codes(tables, x)[:, :, None] == tables.codes[None]
     return jnp.sum(same, 1, dtype=jnp.int32)
+
+
+def cosines(tables: Tables, weights: jax.Array, x: jax.Array) -> jax.Array:
+    """The cosine of the angle between P(w) and Q(x): what `collision_probability` takes.
+
+    Args:
+        tables: from `build`; no projection is used.
+        weights: `(units, features)`.
+        x: `(batch, features)`.
+
+    Returns:
+        `(batch, units)`; 0 where P(w) is 0.
+
+    Raises:
+        ValueError: if a shape does not fit.
+    """
+    weights, norms, scale = _scaled(tables, weights)
+    x, x_norms = _query(tables, x)
+    appended = _appended_to_weights(tables, norms * scale)
+    constant = _appended_to_query(tables)
+    inner = _project(x, weights.T) / x_norms * scale + (constant * jnp.sum(appended, -1))[None, :]
+    p_norms = jnp.sqrt(jnp.square(norms * scale) + jnp.sum(jnp.square(appended), -1))
+    q_norm = jnp.sqrt(1 + appended.shape[-1] * jnp.square(constant))
+    return inner / (jnp.where(p_norms > 0, p_norms, 1)[None, :] * q_norm)
 
 
 def collision_probability(cosine: jax.Array, num_bits: int, num_tables: int = 1) -> jax.Array:
@@ -206,6 +222,31 @@ def collision_probability(cosine: jax.Array, num_bits: int, num_tables: int = 1)
     """
     agree = 1 - jnp.arccos(jnp.clip(cosine, -1, 1)) / jnp.pi
     return 1 - (1 - agree**num_bits) ** num_tables
+
+
+def _scaled(tables: Tables, weights: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Weights in the tables' dtype, their norms `(units,)`, and the factor U / max |w| that makes them w~."""
+    _check_weights(weights, (tables.codes.shape[-1], tables.projections.shape[0]))
+    weights = lax.stop_gradient(weights).astype(tables.projections.dtype)
+    norms = jnp.sqrt(jnp.sum(jnp.square(weights), -1))
+    longest = jnp.max(norms)
+    return weights, norms, jnp.where(longest > 0, tables.max_norm / jnp.where(longest > 0, longest, 1), 0)
+
+
+def _query(tables: Tables, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Inputs in the tables' dtype, and their norms `(batch, 1)`, of zeros 1."""
+    features = tables.projections.shape[0]
+    if getattr(x, "ndim", None) != 2 or x.shape[1] != features:
+        raise ValueError(f"x must have shape (batch, {features}), as the tables' features, got {np.shape(x)}")
+    check_finite("x", x)
+    x = lax.stop_gradient(x).astype(tables.projections.dtype)
+    norms = jnp.sqrt(jnp.sum(jnp.square(x), -1, keepdims=True))
+    return x, jnp.where(norms > 0, norms, 1)
+
+
+def _appended_to_query(tables: Tables) -> jax.Array:
+    """What Q appends to x^, in each place."""
+    return jnp.where(tables.transform == TRANSFORMS.index("l2"), 0.5, 0.0).astype(tables.projections.dtype)
 
 
 def _appended_to_weights(tables: Tables, norms: jax.Array) -> jax.Array:
@@ -240,3 +281,14 @@ def _check_weights(weights: jax.Array, shape: tuple[int, int] | None) -> None:
         raise ValueError(f"weights must be a floating array (units, features), got {got}")
     if shape is not None and weights.shape != shape:
         raise ValueError(f"weights must have the shape the tables were built for, {shape}, got {weights.shape}")
+    check_finite("weights", weights)
+
+
+def check_finite(name: str, array: jax.Array) -> None:
+    """Refuses NaN, infinity and rows of zeros; traced values can't be looked at, and get arbitrary codes."""
+    if isinstance(array, jax.core.Tracer):
+        return
+    if not np.all(np.isfinite(np.asarray(array, np.float32))):
+        raise ValueError(f"{name} must be finite, got NaN or infinity: look for where they come from")
+    if not np.all(np.any(np.asarray(array), -1)):
+        raise ValueError(f"{name} must have no row of zeros, which has no direction to hash: leave it out")

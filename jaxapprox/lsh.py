@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 
 from jaxapprox.column_row import check_key
-from jaxapprox.hashing import MOST_BITS, Tables, build, collision_probability, collisions, query_codes, rebuild
+from jaxapprox.hashing import MOST_BITS, Tables, build, collision_probability, collisions, cosines, query_codes, rebuild
 
 __all__ = [
     "MOST_BITS",
@@ -23,6 +23,7 @@ __all__ = [
     "build",
     "collision_probability",
     "collisions",
+    "cosines",
     "query_codes",
     "rebuild",
     "shared_active_set",

@@ -152,7 +152,7 @@ def test_recall_grows_with_the_number_of_tables(select):
     [(60, 7, 4, jnp.float32), (60, 60, 2, jnp.float32), (1, 1, 1, jnp.float32), (61, 20, 3, jnp.bfloat16)],
 )
 def test_distinct_ids_of_the_asked_size(path, select, units, size, batch, dtype):
-    """Distinct, in range, the same for the same key; also for zeros and NaN, of one unit and of all."""
+    """Distinct, in range, the same for the same key; under jit also for zeros and NaN; of one unit and of all."""
     weights, x = jnp.asarray(vectors(0, units, 6), dtype), jnp.asarray(vectors(1, batch, 6), dtype)
     tables = build(jax.random.key(0), weights, num_bits=2)
     draw = jax.jit(functools.partial(active_set, size=size, select=select))
@@ -275,6 +275,8 @@ BAD = [
     (dict(weights=jnp.ones((3, 0))), "weights"),
     (dict(weights=jnp.ones((3, 4), jnp.int32)), "weights"),
     (dict(weights=[[1.0]]), "weights"),
+    (dict(weights=jnp.ones((5, 4)).at[2].set(0)), "weights"),
+    *((dict(weights=jnp.ones((5, 4)).at[2, 1].set(v)), "weights") for v in (jnp.nan, jnp.inf)),
 ]
 
 
@@ -292,6 +294,9 @@ def test_build_names_bad_arguments(arguments, name):
         (lambda t: rebuild(t, jnp.ones((5, 3))), "weights"),
         (lambda t: collisions(t, jnp.ones((2, 3))), "x"),
         (lambda t: collisions(t, jnp.ones(4)), "x"),
+        (lambda t: collisions(t, jnp.ones((2, 4)).at[1].set(0)), "x"),
+        (lambda t: active_set(jax.random.key(0), t, jnp.ones((2, 4)).at[1, 0].set(jnp.nan), size=2), "x"),
+        (lambda t: rebuild(t, jnp.zeros((5, 4))), "weights"),
         (lambda t: active_set(jax.random.key(0), t, jnp.ones((2, 4)), size=0), "size"),
         (lambda t: active_set(jax.random.key(0), t, jnp.ones((2, 4)), size=6), "size"),
         (lambda t: active_set(jax.random.key(0), t, jnp.ones((2, 4)), size=2.0), "size"),
