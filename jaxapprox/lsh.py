@@ -92,7 +92,8 @@ def _first_table(matches: jax.Array) -> jax.Array:
 
     A bucket of `size` or more completes the set, so taking its units in random order is subsampling it.
     """
-    return jnp.where(jnp.any(matches, 0), jnp.argmax(matches, 0), matches.shape[0])
+    num_tables = matches.shape[0]
+    return jnp.min(jnp.where(matches, jnp.arange(num_tables)[:, None], num_tables), 0)
 
 
 def _tables_missed(matches: jax.Array) -> jax.Array:

@@ -230,3 +230,19 @@ def test_bad_options_are_named(options, name):
     """What the layer cannot do is a ValueError that begins with the attribute's name."""
     with pytest.raises(ValueError, match=f"^{name} must "):
         ALSHDense(8, deterministic=False, **options).init(keys(0), X)
+
+
+def test_missing_and_foreign_tables_are_named():
+    """Hashing without the collection, or with another layer's tables, says what to pass; exact calls need none."""
+    layer = ALSHDense(8)
+    variables = layer.init(keys(0), X, deterministic=True)
+    params = {"params": variables["params"]}
+    rngs = {"sample": jax.random.key(0)}
+    with pytest.raises(ValueError, match=r"^variables must hold the collection lsh"):
+        layer.apply(params, X, deterministic=False, rngs=rngs)
+    np.testing.assert_array_equal(
+        layer.apply(params, X, deterministic=True), layer.apply(variables, X, deterministic=True)
+    )
+    for other in (ALSHDense(9).init(keys(0), X, deterministic=True), layer.init(keys(0), X[:, :5], deterministic=True)):
+        with pytest.raises(ValueError, match=r"^lsh must hold tables for \(units, features\) = \(8, 6\)"):
+            layer.apply({**params, "lsh": other["lsh"]}, X, deterministic=False, rngs=rngs)

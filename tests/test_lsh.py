@@ -11,7 +11,16 @@ from jax import lax
 from scipy import stats
 
 from jaxapprox import hashing
-from jaxapprox.lsh import active_set, build, collision_probability, collisions, query_codes, rebuild, shared_active_set
+from jaxapprox.lsh import (
+    active_set,
+    build,
+    collision_probability,
+    collisions,
+    cosines,
+    query_codes,
+    rebuild,
+    shared_active_set,
+)
 
 TRANSFORMS = ("l2", "sign", "simple")
 transforms = pytest.mark.parametrize("transform", TRANSFORMS)
@@ -116,9 +125,9 @@ def test_collisions_are_as_frequent_as_theory_says(transform, bits, tables):
     assert np.ptp(agree) > 0.2  # the units do differ
     oracles.assert_mean(counts / tables, agree**bits, 1e-4 / 18)
     oracles.assert_mean(counts > 0, 1 - (1 - agree**bits) ** tables, 1e-4 / 18)
-    np.testing.assert_allclose(
-        collision_probability(jnp.asarray(cosine), bits, tables), 1 - (1 - agree**bits) ** tables, atol=1e-5
-    )
+    ours = cosines(build(keys[0], jnp.asarray(weights), **options), jnp.asarray(weights), jnp.asarray(x))[0]
+    np.testing.assert_allclose(ours, cosine, atol=1e-5)
+    np.testing.assert_allclose(collision_probability(ours, bits, tables), 1 - (1 - agree**bits) ** tables, atol=1e-4)
 
 
 @pytest.mark.parametrize("transform", ["sign", "simple"])
@@ -232,6 +241,22 @@ def test_examples_draw_apart(path, select):
     tables = build(jax.random.key(0), np.repeat(-x, 23, axis=0), transform="simple")
     first, second = active_set(jax.random.key(1), tables, np.repeat(x, 2, axis=0), size=5, select=select)
     assert set(np.asarray(first)) != set(np.asarray(second))
+
+
+def test_large_layers_are_hashed_in_bounded_memory():
+    """Neither a projection of all units nor an array of batch x units: 200,000 units, 50 tables, 12 bits."""
+    units, features, batch, size = 200_000, 8, 64, 200
+    weights = jax.ShapeDtypeStruct((units, features), jnp.float32)
+    construct = jax.jit(lambda w: build(jax.random.key(0), w, num_tables=50, num_bits=12))
+    tables = jax.eval_shape(construct, weights)
+    x = jax.ShapeDtypeStruct((batch, features), jnp.float32)
+    query = jax.jit(lambda t, x: active_set(jax.random.key(1), t, x, size=size))
+    temporary = [
+        f.compile().memory_analysis().temp_size_in_bytes for f in (construct.lower(weights), query.lower(tables, x))
+    ]
+    kept = sum(a.size * 4 for a in jax.tree.leaves(tables))
+    assert temporary[0] < 2 * kept < units * 50 * 12 * 4
+    assert temporary[1] < batch * units
 
 
 def test_shared_set_is_the_batch_s_majority(path):

@@ -36,9 +36,9 @@ def run(*args: str, module: str = "experiments.cifar", **environment: str) -> su
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
-    """A small run of both methods over two seeds, forward-sampled so that statistics are re-estimated."""
+    """A small run of all methods over two seeds, forward-sampled so that statistics are re-estimated."""
     out = tmp_path_factory.mktemp("runs") / "tiny"
-    mc = ("--methods", "exact", "mc", "--mode", "forward", "--seeds", "2", "--seed", "3")
+    mc = ("--methods", "exact", "mc", "alsh", "--mode", "forward", "--seeds", "2", "--seed", "3")
     return run(*TINY, *mc, "--out", str(out)), out
 
 
@@ -48,7 +48,7 @@ def test_run_writes_everything(finished):
     assert process.returncode == 0, process.stderr
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     keys = [(row["method"], row["seed"], row["epoch"]) for row in rows]
-    assert keys == [(m, s, e) for m in ("exact", "mc") for s in (3, 4) for e in (1, 2)]
+    assert keys == [(m, s, e) for m in ("exact", "mc", "alsh") for s in (3, 4) for e in (1, 2)]
     needed = {"method", "seed", "epoch", "train_loss", "test_accuracy", "train_seconds", "compile_seconds"}
     assert all(needed <= row.keys() and 0 <= row["test_accuracy"] <= 1 and row["train_loss"] > 0 for row in rows)
     assert all(b["train_seconds"] > a["train_seconds"] for a, b in zip(rows[::2], rows[1::2], strict=True))
@@ -67,12 +67,25 @@ def test_recalibration_is_charged_and_reported(finished):
     assert any(r["test_accuracy"] != r["test_accuracy_uncalibrated"] for r in sampled)
 
 
+def test_hashed_method_reports_its_hash(finished):
+    """Accuracy through the hash and diagnostics, of the method that hashes and of no other."""
+    _, out = finished
+    for row in (json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()):
+        hashes = row["method"] == "alsh"
+        assert (row["test_accuracy_hashed"] is not None) == hashes
+        assert set(row["diagnostics"]) == ({"hidden"} if hashes else set())
+        if hashes:
+            assert 50 <= row["diagnostics"]["hidden"]["active_units"] <= 1000
+            assert all(0 <= row["diagnostics"]["hidden"][name] <= 1 for name in ("recall", "drift", "random_fill"))
+
+
 def test_summary_and_screen(finished):
     """Summary and screen name each method with mean ± deviation; mc needs fewer FLOPs than exact."""
     process, out = finished
     lines = [line for line in (out / "summary.md").read_text().splitlines() if line.startswith(("| exact |", "| mc |"))]
     exact, mc = ([cell.strip() for cell in line.split("|")] for line in lines[:2])
     assert "±" in exact[3] and "±" in mc[3]
+    assert "| alsh | hidden | 2 |" in (out / "summary.md").read_text()
     assert float(exact[-2]) == 1 and 0.3 < float(mc[-2]) < 0.95
     assert "FLOPs / exact" in process.stdout and "jax" in process.stdout and "cpu" in process.stdout
 
@@ -101,6 +114,10 @@ def assert_usage_error(process: subprocess.CompletedProcess[str], *names: str) -
         ("--ratio", "1.5"),
         ("--ratio", "nan"),
         ("--epochs", "0"),
+        ("--active", "0"),
+        ("--num-bits", "31"),
+        ("--num-tables", "0"),
+        ("--rehash-every", "-1"),
         ("--seeds", "-1"),
         ("--lr", "-0.1"),
         ("--width", "x"),
@@ -162,3 +179,57 @@ def test_interrupted_run_keeps_its_rows(tmp_path):
 def test_bench_refuses_bad_flags():
     assert_usage_error(run("--ratios", "2", module="experiments.bench"), "--ratios")
     assert_usage_error(run("--torch-python", "/nowhere", "--rounds", "0", module="experiments.bench"), "--rounds")
+
+
+COLLAPSE = ("--data", "digits", "--images", "128", "--width", "2", "--epochs", "1", "--seeds", "2")
+
+
+def test_collapse_compares_variants(tmp_path):
+    """Table, figure and record hold what was asked for, and a later call adds to them; other settings are refused."""
+    out = ("--out", str(tmp_path / "collapse"))
+    for variant in ("oracle", "output hashed"):
+        process = run(*COLLAPSE, *out, "--variants", variant, module="experiments.collapse")
+        assert process.returncode == 0, process.stderr
+    record = json.loads((tmp_path / "collapse" / "collapse.json").read_text())
+    assert list(record["runs"]) == ["oracle", "output hashed"]
+    assert [row["seed"] for row in record["runs"]["oracle"]["rows"]] == [0, 1]
+    assert all(row["diagnostics"]["hidden"]["recall"] > 0.99 for row in record["runs"]["oracle"]["rows"])
+    table = (tmp_path / "collapse" / "collapse.md").read_text()
+    assert "| active set | oracle |" in table and "±" in table and "| defects | output hashed |" in table
+    assert (tmp_path / "collapse" / "collapse.png").read_bytes().startswith(b"\x89PNG")
+    process = run(*COLLAPSE[:-2], "--seeds", "3", *out, "--variants", "exact", module="experiments.collapse")
+    assert_usage_error(process, "--out")
+    assert json.loads((tmp_path / "collapse" / "collapse.json").read_text()) == record
+
+
+def test_hashing_measures_appendix_b(tmp_path):
+    """Recall, theory and costs of every part, on a small network."""
+    small = ("--data", "digits", "--width", "2", "--epochs", "1", "--images", "4", "--draws", "2")
+    process = run(*small, "--out", str(tmp_path / "hashing"), module="experiments.hashing")
+    assert process.returncode == 0, process.stderr
+    record = json.loads((tmp_path / "hashing" / "hashing.json").read_text())
+    assert record["unmasked"] == 9 / 64
+    for filters in ("untrained", "trained"):
+        rows = [record[filters]["masked"], *record[filters]["shared"]]
+        assert len(rows) == 7
+        for row in rows:
+            shares = [value for name in ("recall", "active_collide", "all_expected") for value in row[name]]
+            assert len(row["recall"]) == 2 and all(0 <= value <= 1 for value in shares)
+    assert record["family_per_node"]["all_bytes"] > record["family_per_node"]["bytes"] > 0
+    assert "| (d) | trained |" in (tmp_path / "hashing" / "hashing.md").read_text()
+    assert (tmp_path / "hashing" / "hashing.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("module", "flag", "value"),
+    [
+        ("collapse", "--variants", "magic"),
+        ("collapse", "--images", "0"),
+        ("collapse", "--seeds", "0"),
+        ("hashing", "--draws", "0"),
+        ("hashing", "--active", "2"),
+        ("hashing", "--out", "/proc/nowhere"),
+    ],
+)
+def test_bad_flags_of_other_programs(module, flag, value):
+    assert_usage_error(run("--data", "digits", flag, value, module=f"experiments.{module}"), flag)

@@ -12,9 +12,12 @@ from quick_compilation import jit
 from experiments.augment import augment
 from experiments.config import Config
 from experiments.data import Split, hold_out, load
+from experiments.ingredients import VARIANTS, OracleDense, RandomDense, hash_unscaled, shrink_then_hash
 from experiments.methods import METHODS
 from experiments.norm import BatchNorm
+from experiments.rehashing import rounds_by_epoch
 from experiments.train import make_train
+from jaxapprox.lsh import build, rebuild
 
 CONFIG = Config(width=2, epochs=2, batch_size=8, lr=0.01)
 
@@ -117,3 +120,62 @@ def test_held_out_images_are_not_trained_on():
     held = hold_out(digits)
     assert len(held.train.labels) + len(held.test.labels) == len(digits.train.labels)
     np.testing.assert_array_equal(np.concatenate([held.train.images, held.test.images]), digits.train.images)
+
+
+def test_rehashes_are_due_as_the_paper_says():
+    """Every step's last rehash is the one due by the schedule, or that of the epoch's beginning."""
+    config = dataclasses.replace(CONFIG, epochs=3, rehash_every=4, rehash_decay_after=12, rehash_every_late=7)
+    rounds = rounds_by_epoch(config, 10, rehash=True)
+    due = {0, 4, 8, 12, 19, 26} | {0, 10, 20}
+    begun = [10 * epoch + start for epoch in range(3) for start, stop in rounds[epoch] if start < stop]
+    assert begun == sorted(due)
+    steps = [10 * epoch + i for epoch in range(3) for start, stop in rounds[epoch] for i in range(start, stop)]
+    assert steps == list(range(30))
+    np.testing.assert_array_equal(rounds_by_epoch(config, 10, rehash=False), [[[0, 10]]] * 3)
+
+
+@pytest.mark.parametrize("every", [0, 2])
+def test_tables_follow_the_schedule(every):
+    """After an epoch of 5 steps the tables are those of its parameters before the last, or were never rebuilt."""
+    config = dataclasses.replace(CONFIG, rehash_every=every)
+    train = make_train(config, METHODS["alsh"](config), small_digits())
+    start = jit(train.init)(jax.random.key(0))
+    after, metrics = jit(train.epoch)(start, small_digits().train, train.rounds[0])
+    assert 0 < metrics.diagnostics["hidden"].recall < 1
+    built, now = start.tables["hidden"]["tables"], after.tables["hidden"]["tables"]
+    assert np.any(now.codes != built.codes) == bool(every)
+    assert (metrics.diagnostics["hidden"].drift > 0) and np.any(
+        rebuild(now, after.params["hidden"]["kernel"].T).codes != now.codes
+    )
+    np.testing.assert_array_equal(now.projections, built.projections)
+
+
+def test_ingredients_do_what_they_say():
+    """Oracle and random sets; weights shrunk to U and no further; unscaled hashing is of the weights as they are."""
+    x, weights = jax.random.normal(jax.random.key(0), (3, 6)), jax.random.normal(jax.random.key(1), (20, 6))
+    tables = build(jax.random.key(2), weights)
+    truth = np.argsort(-np.float64(x) @ np.float64(weights).T)[:, :5]
+    for layer, is_truth in ((OracleDense(20), True), (RandomDense(20), False)):
+        ids = np.sort(layer.choose(jax.random.key(3), tables, weights, x, 5))
+        assert np.array_equal(ids, np.sort(truth)) == is_truth
+        assert all(len(set(row)) == 5 for row in ids.tolist())
+    params, lsh = {"hidden": {"kernel": weights.T}}, {"hidden": {"tables": tables}}
+    shrunk, hashed = shrink_then_hash(params, lsh)
+    norms = np.linalg.norm(np.float64(shrunk["hidden"]["kernel"]), axis=0)
+    np.testing.assert_allclose(norms.max(), 0.83, rtol=1e-5)
+    again, _ = shrink_then_hash(jax.tree.map(lambda w: 0.5 * w, shrunk), hashed)
+    np.testing.assert_array_equal(again["hidden"]["kernel"], 0.5 * shrunk["hidden"]["kernel"])
+    same, unscaled = hash_unscaled(params, lsh)
+    assert same is params
+    projected = np.float64(weights) @ np.float64(tables.projections)
+    powers = np.linalg.norm(np.float64(weights), axis=1)[:, None] ** np.array([2, 4, 8])
+    bits = (projected + powers @ np.float64(tables.tail) >= 0).reshape(20, 5, 6)
+    np.testing.assert_array_equal(unscaled["hidden"]["tables"].codes, (bits @ (1 << np.arange(6))).T)
+
+
+def test_every_variant_of_the_collapse_makes_a_method():
+    """All name an ingredient, and give settings that the configuration accepts."""
+    for variant in VARIANTS.values():
+        config = dataclasses.replace(CONFIG, **variant.settings)
+        config.check()
+        assert variant.ingredient and callable(variant.method(config).hidden)
