@@ -111,6 +111,11 @@ class _Results:
     def values(self, name: str, column: str) -> list[float]:
         """A column of the variant's rows, by seed, in per cent; empty where the variant has none."""
         rows = self._record["runs"][name]["rows"]
+        if column == "difference":
+            if "exact" not in self._record["runs"]:
+                return []
+            pairs = zip(self.values(name, "test_accuracy"), self.values("exact", "test_accuracy"), strict=True)
+            return [own - exact for own, exact in pairs]
         if column == "recall":
             return [100 * row["diagnostics"]["hidden"]["recall"] for row in rows if row["diagnostics"]]
         return [100 * row[column] for row in rows if row[column] is not None]
@@ -127,8 +132,8 @@ class _Results:
             f"{settings['data']}, {settings['images']} training images, ResNet-18 of width {settings['width']},"
             f" {settings['epochs']} epochs, {settings['seeds']} seed(s).",
             "",
-            "Per cent, mean ± half the 95 % interval of the mean (Student). Recall of the true top units: mean over the"
-            " last epoch.",
+            "Per cent, mean ± half the 95 % interval of the mean (Student). Minus exact: the same seed's exact training."
+            " Recall of the true top units: mean over the last epoch.",
             "",
             f"| ingredient | variant | {' | '.join(_COLUMNS.values())} |",
             "|---" * (2 + len(_COLUMNS)) + "|",
@@ -163,6 +168,7 @@ class _Results:
 _INGREDIENTS = list(dict.fromkeys(variant.ingredient for variant in VARIANTS.values()))
 _COLUMNS = {
     "test_accuracy": "evaluated exactly",
+    "difference": "minus exact",
     "test_accuracy_hashed": "evaluated through the hash",
     "recall": "recall",
 }
