@@ -132,7 +132,7 @@ class _Results:
             f"{settings['data']}, {settings['images']} training images, ResNet-18 of width {settings['width']},"
             f" {settings['epochs']} epochs, {settings['seeds']} seed(s).",
             "",
-            "Per cent, mean ± half the 95 % interval of the mean (Student). Minus exact: the same seed's exact training."
+            "Per cent, mean ± half the 95 % interval of the mean (Student). Minus exact: by the seed."
             " Recall of the true top units: mean over the last epoch.",
             "",
             f"| ingredient | variant | {' | '.join(_COLUMNS.values())} |",
