@@ -93,7 +93,8 @@ class _Results:
             path.mkdir(parents=True, exist_ok=True)
             if file.exists():
                 self._record = json.loads(file.read_text())
-            file.touch()
+            else:
+                file.write_text(json.dumps(self._record) + "\n")
         except (OSError, ValueError) as error:
             raise UsageError(f"--out must be a writable directory of collapse.json, got {path} ({error})") from error
         if self._record["settings"] != settings:
@@ -112,9 +113,10 @@ class _Results:
         """A column of the variant's rows, by seed, in per cent; empty where the variant has none."""
         rows = self._record["runs"][name]["rows"]
         if column == "difference":
-            if "exact" not in self._record["runs"]:
+            reference = VARIANTS[name].reference
+            if reference not in self._record["runs"]:
                 return []
-            pairs = zip(self.values(name, "test_accuracy"), self.values("exact", "test_accuracy"), strict=True)
+            pairs = zip(self.values(name, "test_accuracy"), self.values(reference, "test_accuracy"), strict=True)
             return [own - exact for own, exact in pairs]
         if column == "recall":
             return [100 * row["diagnostics"]["hidden"]["recall"] for row in rows if row["diagnostics"]]

@@ -61,11 +61,16 @@ class Variant:
         ingredient: what is changed.
         settings: fields of `Config`, in place of the paper's.
         method: the training.
+        reference: the exact training to compare with.
     """
 
     ingredient: str
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     method: Callable[[Config], Method] = alsh
+    reference: str = "exact"
+
+
+_BETTER = {"transform": "simple", "select": "count"}
 
 
 def _batch(size: int) -> dict[str, Any]:
@@ -79,20 +84,16 @@ VARIANTS: dict[str, Variant] = {
     "oracle": Variant("active set", method=functools.partial(alsh, layer=OracleDense)),
     "count": Variant("active set", {"select": "count"}),
     "random": Variant("active set", method=functools.partial(alsh, layer=RandomDense)),
-    "K 3": Variant("K and L", {"num_bits": 3}),
     "K 10": Variant("K and L", {"num_bits": 10}),
-    "L 1": Variant("K and L", {"num_tables": 1}),
     "L 50": Variant("K and L", {"num_tables": 50}),
-    "count, L 50": Variant("K and L", {"select": "count", "num_tables": 50}),
-    "sign": Variant("transform", {"transform": "sign"}),
-    "simple": Variant("transform", {"transform": "simple"}),
-    "simple, count, L 50": Variant("transform", {"transform": "simple", "select": "count", "num_tables": 50}),
+    "simple, count, L 50": Variant("a better hash", {**_BETTER, "num_tables": 50}),
+    "simple, count, K 1, L 200": Variant("a better hash", {**_BETTER, "num_bits": 1, "num_tables": 200}),
+    "simple, count, K 1, L 1000": Variant("a better hash", {**_BETTER, "num_bits": 1, "num_tables": 1000}),
     "every step": Variant("rehash", {"rehash_every": 1, "rehash_every_late": 1}),
     "never": Variant("rehash", {"rehash_every": 0}),
     "weights rescaled": Variant("defects", method=functools.partial(alsh, rehash=shrink_then_hash)),
     "weights unscaled": Variant("defects", method=functools.partial(alsh, rehash=hash_unscaled)),
-    "output hashed": Variant("defects", method=functools.partial(alsh, hash_output=True)),
-    "exact, batch 1": Variant("batch 1", _batch(1), METHODS["exact"]),
-    "paper, batch 1": Variant("batch 1", _batch(1)),
-    "oracle, batch 1": Variant("batch 1", _batch(1), functools.partial(alsh, layer=OracleDense)),
+    "output hashed": Variant("output layer", method=functools.partial(alsh, hash_output=True)),
+    "exact, batch 1": Variant("batch 1", _batch(1), METHODS["exact"], "exact, batch 1"),
+    "paper, batch 1": Variant("batch 1", _batch(1), reference="exact, batch 1"),
 }

@@ -18,15 +18,14 @@ def rounds_by_epoch(config: Config, steps_per_epoch: int, *, rehash: bool) -> np
 
     Returns:
         `(epochs, rounds, 2)` int32: a round's first step within its epoch, and the one after its last. Epochs of fewer
-        rounds end with empty ones.
+        rounds begin with empty ones: rehashing the same weights again changes nothing.
     """
     steps = steps_per_epoch * config.epochs
     change = min(config.rehash_decay_after, steps)
     due = [*range(0, change, config.rehash_every), *range(change, steps, config.rehash_every_late)] if rehash else []
     starts = np.union1d(np.asarray(due, int), np.arange(config.epochs) * steps_per_epoch)
     by_epoch = [starts[starts // steps_per_epoch == e] - e * steps_per_epoch for e in range(config.epochs)]
-    rounds = np.full((config.epochs, max(map(len, by_epoch)), 2), steps_per_epoch, np.int32)
+    rounds = np.zeros((config.epochs, max(map(len, by_epoch)), 2), np.int32)
     for own, first in zip(rounds, by_epoch, strict=True):
-        own[: len(first), 0] = first
-        own[: len(first) - 1, 1] = first[1:]
+        own[-len(first) :] = np.stack([first, [*first[1:], steps_per_epoch]], -1)
     return rounds

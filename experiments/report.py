@@ -139,7 +139,7 @@ def _markdown(config: Config, rows: Sequence[Row], summaries: Sequence[MethodSum
         "",
         f"{device_line()}. mc: ratio {config.ratio}, {config.sampler}, {config.unit}, {config.mode}."
         f" alsh: {config.active:.1%} active by {config.select}, K {config.num_bits}, L {config.num_tables},"
-        f" {config.transform}.",
+        f" {config.transform}, computed in masked form with diagnostics: it saves no FLOPs here.",
         f"Accuracy (%) on {where}, mean ± standard deviation over seeds; training seconds leave out compilation.",
         "",
         "| method | seeds | accuracy | with training's BatchNorm statistics | through the hash | training s | step time"
@@ -170,9 +170,9 @@ def _diagnostics_lines(rows: Sequence[Row]) -> list[str]:
     ]
     for method, layer in dict.fromkeys((row.method, layer) for row in hashed for layer in row.diagnostics):
         mine = [row for row in hashed if row.method == method]
-        for epoch in sorted({mine[0].epoch, mine[-1].epoch}):
+        for epoch in sorted({min(row.epoch for row in mine), max(row.epoch for row in mine)}):
             values = [row.diagnostics[layer] for row in mine if row.epoch == epoch]
-            means = (f"{statistics.mean(v[name] for v in values):.3g}" for name in names)
+            means = (f"{statistics.mean(v[name] for v in values):.4g}" for name in names)
             lines.append(f"| {method} | {layer} | {epoch} | {' | '.join(means)} |")
     return [*lines, ""]
 

@@ -1,4 +1,4 @@
-"""How well a hashed layer's tables serve it, cheap enough to leave on: a few examples and a few units are looked at."""
+"""How well a hashed layer's tables serve it, cheap enough to leave on: a look at a few examples and units."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from jax import lax
 from jaxapprox.hashing import Tables, query_codes, unit_codes
 
 _EXAMPLES = 8
-_UNITS = 1024
+_UNITS = 128
 
 
 class Diagnostics(NamedTuple):
@@ -19,7 +19,7 @@ class Diagnostics(NamedTuple):
         active_units: how many units are in the active set of at least one example.
         recall: share of the `size` units with the largest inner products that the active set of `size` holds.
         empty_buckets: share of (example, table) whose bucket holds no unit.
-        random_fill: share of the active set that shares no bucket with its example.
+        random_fill: share of the active set that no table finds: it shares no bucket with its example.
         drift: share of (unit, table) whose code is another than when the tables were built.
     """
 
@@ -33,8 +33,9 @@ class Diagnostics(NamedTuple):
 def diagnose(tables: Tables, weights: jax.Array, x: jax.Array, ids: jax.Array) -> Diagnostics:
     """Diagnostics of the active sets `ids` that `tables` found for `x`.
 
-    Recall and buckets are those of the first 8 examples, drift that of about 1,024 units, evenly spaced. That costs the
-    exact product of 8 examples: much less than a batch's, but not less than the active units of a single example.
+    Recall, fill and buckets are those of the first 8 examples, drift that of at most 128 units, evenly spaced. That
+    costs the exact product of 8 examples, the hashing of 128 units and the norms of all: much less than a batch's
+    product, but more than the active units of a single example.
 
     Args:
         tables: from `build`, maybe some steps ago.

@@ -60,7 +60,7 @@ class Tables(NamedTuple):
 
     @property
     def has_buckets(self) -> bool:
-        """Whether `active_set` collects buckets (2,048 units or more), instead of comparing every unit's code."""
+        """Whether `active_set` collects buckets, instead of comparing every unit's code."""
         return self.order.shape[-1] > 0
 
 
@@ -91,7 +91,7 @@ def build(
         `Tables`, with buckets where there are 2,048 units or more and at most 2^24 buckets a table.
 
     Raises:
-        ValueError: if an argument is not as above.
+        ValueError: if an argument is not as above. Values can be looked at only outside `jit`.
     """
     check_key(key)
     _check_int("num_tables", num_tables, None)
@@ -132,7 +132,7 @@ def rebuild(tables: Tables, weights: jax.Array) -> Tables:
         `Tables` in which only `codes`, `order` and `offsets` are new.
 
     Raises:
-        ValueError: if the shape of `weights` is another.
+        ValueError: if the shape of `weights` is another, or `build` would refuse their values.
     """
     codes = unit_codes(tables, weights)
     if not tables.has_buckets:
@@ -197,7 +197,7 @@ def cosines(tables: Tables, weights: jax.Array, x: jax.Array) -> jax.Array:
         `(batch, units)`; 0 where P(w) is 0.
 
     Raises:
-        ValueError: if a shape does not fit.
+        ValueError: if a shape does not fit, or `build` or `collisions` would refuse the values.
     """
     weights, norms, scale = _scaled(tables, weights)
     x, x_norms = _query(tables, x)
@@ -252,7 +252,7 @@ def _appended_to_query(tables: Tables) -> jax.Array:
 def _appended_to_weights(tables: Tables, norms: jax.Array) -> jax.Array:
     """What P appends for weights of these norms, at most 1: `(units, extra)`."""
     squares = jnp.square(norms)[:, None]
-    powers = squares ** (2.0 ** jnp.arange(tables.tail.shape[0]))[None, :]
+    powers = squares ** (2.0 ** jnp.arange(tables.tail.shape[0], dtype=norms.dtype))[None, :]
     rest = jnp.broadcast_to(jnp.sqrt(jnp.maximum(1 - squares, 0)), powers.shape)
     return lax.select_n(tables.transform, powers, 0.5 - powers, rest)
 
@@ -288,7 +288,8 @@ def check_finite(name: str, array: jax.Array) -> None:
     """Refuses NaN, infinity and rows of zeros; traced values can't be looked at, and get arbitrary codes."""
     if isinstance(array, jax.core.Tracer):
         return
-    if not np.all(np.isfinite(np.asarray(array, np.float32))):
+    values = np.asarray(array)
+    if not np.all(np.isfinite(values)):
         raise ValueError(f"{name} must be finite, got NaN or infinity: look for where they come from")
-    if not np.all(np.any(np.asarray(array), -1)):
+    if not np.all(np.any(values, -1)):
         raise ValueError(f"{name} must have no row of zeros, which has no direction to hash: leave it out")

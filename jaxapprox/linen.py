@@ -179,7 +179,7 @@ class ALSHDense(nn.Module):
         """x `(..., in)` -> `(..., features)`; all leading axes together are the examples.
 
         Raises:
-            ValueError: if an attribute does not fit.
+            ValueError: if an attribute, the collection "lsh" or the values of x do not fit.
             flax.errors.InvalidRngError: if a key is needed and the stream "sample" is missing.
         """
         if isinstance(self.active, bool) or not isinstance(self.active, int | float) or not 0 < self.active <= 1:
@@ -242,7 +242,7 @@ def rehash(variables: Mapping[str, Any]) -> dict[str, Any]:
         The new collection "lsh".
 
     Raises:
-        ValueError: if a collection is missing.
+        ValueError: if a collection is missing, or a kernel has a unit of zeros or is not finite.
     """
     if not {"params", "lsh"} <= set(variables):
         raise ValueError(f"variables must hold the collections params and lsh, got {', '.join(variables) or 'none'}")

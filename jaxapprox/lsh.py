@@ -36,7 +36,7 @@ def active_set(key: jax.Array, tables: Tables, x: jax.Array, *, size: int, selec
     Args:
         key: a PRNG key: for the subsampling, the ties and the random fill. The same key gives the same sets.
         tables: from `build`.
-        x: `(batch, features)`.
+        x: `(batch, features)`, finite, no row of zeros.
         size: units an example activates, a Python int in [1, units].
         select: "union" is the paper's rule: tables in order, each bucket subsampled to `size`, until `size` units are
             found; what is missing is filled with random units. "count" takes the units with the most collisions first,
@@ -44,7 +44,7 @@ def active_set(key: jax.Array, tables: Tables, x: jax.Array, *, size: int, selec
 
     Returns:
         `(batch, size)` int32, distinct ids in each row, the first found first. In a layer with buckets at most `size`
-        consecutive units (from a random one on) of a bucket count, "union" looks at the first 4 `size` of them all, and
+        consecutive units (from a random one on) of a bucket count, "union" looks at 4 times `size` places in all, and
         the fill is stratified over the ids.
 
     Raises:
@@ -80,11 +80,14 @@ def _by_comparison(
     key: jax.Array, tables: Tables, codes: jax.Array, size: int, rank: Callable[[jax.Array], jax.Array]
 ) -> jax.Array:
     """One example's set: the lowest ranks first, equal ones in random order, which does for subsamples and fill too."""
-    num_tables, units = tables.codes.shape
-    free = 31 - num_tables.bit_length()  # bits below the rank
-    ties = (jax.random.bits(key, (units,), jnp.uint32) >> (32 - free)).astype(jnp.int32)
-    ranks = rank(tables.codes == codes[:, None]).astype(jnp.int32)
-    return lax.top_k(-((ranks << free) | ties), size)[1].astype(jnp.int32)
+    ranks = rank(tables.codes == codes[:, None])
+    return lax.top_k(-_ties_broken(key, ranks, tables.codes.shape[0]), size)[1].astype(jnp.int32)
+
+
+def _ties_broken(key: jax.Array, ranks: jax.Array, highest: int) -> jax.Array:
+    """Distinct ranks, but for a coincidence: random bits below those of ranks from 0 to `highest`."""
+    free = 31 - highest.bit_length()
+    return (ranks << free) | (jax.random.bits(key, ranks.shape, jnp.uint32) >> (32 - free)).astype(jnp.int32)
 
 
 def _first_table(matches: jax.Array) -> jax.Array:
@@ -93,22 +96,25 @@ def _first_table(matches: jax.Array) -> jax.Array:
     A bucket of `size` or more completes the set, so taking its units in random order is subsampling it.
     """
     num_tables = matches.shape[0]
-    return jnp.min(jnp.where(matches, jnp.arange(num_tables)[:, None], num_tables), 0)
+    return jnp.min(jnp.where(matches, jnp.arange(num_tables, dtype=jnp.int32)[:, None], num_tables), 0)
 
 
 def _tables_missed(matches: jax.Array) -> jax.Array:
-    return jnp.sum(~matches, 0)
+    return jnp.sum(~matches, 0, dtype=jnp.int32)
 
 
 _BY_COMPARISON: dict[str, Callable[[jax.Array], jax.Array]] = {"union": _first_table, "count": _tables_missed}
 
 
 def _collect(
-    keys: jax.Array, tables: Tables, codes: jax.Array, size: int, most_tables: int, choose: Callable[..., jax.Array]
+    keys: jax.Array, tables: Tables, codes: jax.Array, size: int, places: int, choose: Callable[..., jax.Array]
 ) -> jax.Array:
-    """The sets of examples with these codes, one after another: they share one note on every unit."""
+    """The sets of examples with these codes, one after another: they share one note on every unit.
+
+    `choose` gets the ids found at `places` times `size` places and the random fill, and for each its first place.
+    """
     num_tables, units = tables.codes.shape
-    looked_at = min(num_tables, most_tables) * size
+    looked_at = min(num_tables, places) * size
     n = looked_at + size  # the fill follows
 
     def one(first_place, example):
@@ -118,20 +124,24 @@ def _collect(
         ids = jnp.concatenate([members, _stratified(fill_key, units, size)])
         first_place = first_place.at[ids].min(jnp.arange(n, dtype=jnp.int32), mode="drop")
         first = first_place.at[ids].get(mode="fill", fill_value=n)
-        return first_place.at[ids].set(n, mode="drop"), choose(choice_key, ids, first, looked_at, size)
+        return first_place.at[ids].set(n, mode="drop"), choose(choice_key, ids, first, looked_at, size, num_tables)
 
     return lax.scan(one, jnp.full(units, n, jnp.int32), (keys, codes))[1]
 
 
-def _first_found(key: jax.Array, ids: jax.Array, first: jax.Array, looked_at: int, size: int) -> jax.Array:
+def _first_found(
+    key: jax.Array, ids: jax.Array, first: jax.Array, looked_at: int, size: int, num_tables: int
+) -> jax.Array:
     is_first = first == jnp.arange(ids.shape[0])
     return jnp.zeros(size, jnp.int32).at[jnp.where(is_first, jnp.cumsum(is_first) - 1, size)].set(ids, mode="drop")
 
 
-def _most_often_found(key: jax.Array, ids: jax.Array, first: jax.Array, looked_at: int, size: int) -> jax.Array:
+def _most_often_found(
+    key: jax.Array, ids: jax.Array, first: jax.Array, looked_at: int, size: int, num_tables: int
+) -> jax.Array:
     n = ids.shape[0]
     times_found = jnp.zeros(n, jnp.int32).at[first[:looked_at]].add(1, mode="drop")
-    rank = jax.random.permutation(key, n) - times_found * n
+    rank = _ties_broken(key, num_tables - times_found, num_tables)
     return ids[lax.top_k(-jnp.where(first == jnp.arange(n), rank, jnp.iinfo(jnp.int32).max), size)[1]]
 
 
@@ -143,7 +153,7 @@ def _bucket_members(key: jax.Array, tables: Tables, codes: jax.Array, size: int,
     length = stop - start
     taken = jnp.minimum(length, size)
     ends = jnp.cumsum(taken)
-    shift = jax.random.randint(key, (num_tables,), 0, jnp.maximum(length, 1))
+    shift = jax.random.randint(key, (num_tables,), 0, jnp.maximum(length, 1), jnp.int32)
     of = jnp.cumsum(jnp.zeros(count, jnp.int32).at[ends[:-1]].add(1, mode="drop"))  # the table of each place
     step = jnp.arange(count, dtype=jnp.int32) - (ends - taken)[of]
     positions = start[of] + (shift[of] + step) % jnp.maximum(length, 1)[of]
@@ -153,11 +163,11 @@ def _bucket_members(key: jax.Array, tables: Tables, codes: jax.Array, size: int,
 
 def _stratified(key: jax.Array, units: int, size: int) -> jax.Array:
     """`size` distinct ids, one from each of as many equal ranges."""
-    bounds = np.arange(size + 1, dtype=np.int64) * units // size
-    return jax.random.randint(key, (size,), bounds[:-1].astype(np.int32), bounds[1:].astype(np.int32))
+    bounds = (np.arange(size + 1, dtype=np.int64) * units // size).astype(np.int32)
+    return jax.random.randint(key, (size,), bounds[:-1], bounds[1:], jnp.int32)
 
 
-# Of how many tables all places are looked at, and how to choose among them.
+# How many times `size` places in buckets are looked at (at most all of them), and how to choose among what is there.
 _FROM_BUCKETS: dict[str, tuple[int, Callable[..., jax.Array]]] = {
     "union": (4, _first_found),
     "count": (sys.maxsize, _most_often_found),

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxapprox import hashing
+from jaxapprox import diagnostics, hashing
 from jaxapprox.diagnostics import diagnose
 from jaxapprox.linen import ALSHDense
 from jaxapprox.lsh import active_set, build, query_codes
@@ -41,6 +41,9 @@ def test_against_sets(monkeypatch, shared, buckets):
     np.testing.assert_allclose(actual.random_fill, np.mean(fill), rtol=1e-6)
     fresh = build(jax.random.key(0), moved, num_bits=5, num_tables=3).codes
     np.testing.assert_allclose(actual.drift, np.mean(np.asarray(fresh) != codes), rtol=1e-6)
+    monkeypatch.setattr(diagnostics, "_UNITS", 20)  # every third unit
+    third = diagnose(tables, moved, x, ids).drift
+    np.testing.assert_allclose(third, np.mean((np.asarray(fresh) != codes)[:, ::3]), rtol=1e-6)
     assert actual.drift > 0 and diagnose(tables, weights, x, ids).drift == 0
 
 
@@ -54,9 +57,9 @@ def test_layer_reports_when_asked():
     call = {"rngs": {"sample": jax.random.key(2)}}
     y, state = layer.apply(variables, x, deterministic=False, mutable=["diagnostics"], **call)
     np.testing.assert_array_equal(y, layer.apply(variables, x, deterministic=False, **call))
-    diagnostics = state["diagnostics"]["alsh"]
-    assert diagnostics.active_units == np.any(np.asarray(y) != 0, 0).sum()
-    assert diagnostics.drift == 0 and 0 <= diagnostics.recall <= 1
+    own = state["diagnostics"]["alsh"]
+    assert own.active_units == np.any(np.asarray(y) != 0, 0).sum()
+    assert own.drift == 0 and 0 <= own.recall <= 1
     _, state = layer.apply(variables, x, deterministic=True, mutable=["diagnostics"])
     assert not state.get("diagnostics")
 

@@ -243,6 +243,20 @@ def test_examples_draw_apart(path, select):
     assert set(np.asarray(first)) != set(np.asarray(second))
 
 
+def test_with_64_bit_types(path):
+    """Under `jax_enable_x64` float32 weights are hashed, and ids and codes stay int32."""
+    jax.config.update("jax_enable_x64", True)
+    try:
+        weights, x = jnp.asarray(vectors(0, 30, 6)), jnp.asarray(vectors(1, 4, 6))
+        tables = build(jax.random.key(0), weights)
+        assert tables.codes.dtype == tables.order.dtype == jnp.int32
+        for select in ("union", "count"):
+            ids = active_set(jax.random.key(1), tables, x, size=5, select=select)
+            assert ids.dtype == jnp.int32 and all(len(set(row)) == 5 for row in np.asarray(ids).tolist())
+    finally:
+        jax.config.update("jax_enable_x64", False)
+
+
 def test_large_layers_are_hashed_in_bounded_memory():
     """Neither a projection of all units nor an array of batch x units: 200,000 units, 50 tables, 12 bits."""
     units, features, batch, size = 200_000, 8, 64, 200

@@ -136,17 +136,25 @@ def test_rehashes_are_due_as_the_paper_says():
 
 @pytest.mark.parametrize("every", [0, 2])
 def test_tables_follow_the_schedule(every):
-    """After an epoch of 5 steps the tables are those of its parameters before the last, or were never rebuilt."""
+    """After two epochs of 5 steps the tables are those of the weights two steps before, or were never rebuilt."""
     config = dataclasses.replace(CONFIG, rehash_every=every, lr=0.5)  # far enough to change codes in a few steps
-    train = make_train(config, METHODS["alsh"](config), small_digits())
-    start = jit(train.init)(jax.random.key(0))
-    after, metrics = jit(train.epoch)(start, small_digits().train, train.rounds[0])
-    assert 0 < metrics.diagnostics["hidden"].recall < 1
-    built, now = start.tables["hidden"]["tables"], after.tables["hidden"]["tables"]
-    assert np.any(now.codes != built.codes) == bool(every)
-    assert metrics.diagnostics["hidden"].drift > 0
-    assert np.any(rebuild(now, after.params["hidden"]["kernel"].T).codes != now.codes)
+    data = small_digits()
+    train = make_train(config, METHODS["alsh"](config), data)
+    epoch = jit(train.epoch)
+    state = start = jit(train.init)(jax.random.key(0))
+    for rounds in train.rounds:
+        before, (state, metrics) = state, epoch(state, data.train, rounds)
+    assert 0 < metrics.diagnostics["hidden"].recall < 1 and metrics.diagnostics["hidden"].drift > 0
+    built, now = (s.tables["hidden"]["tables"] for s in (start, state))
     np.testing.assert_array_equal(now.projections, built.projections)
+    if not every:
+        np.testing.assert_array_equal(now.codes, built.codes)
+        return
+    assert len(train.rounds[0]) == 3 and train.rounds[1].tolist()[-1] == [3, 5]  # rehashed before steps 5, 6 and 8
+    until = np.asarray([[0, 0], [0, 1], [1, 3]], np.int32)
+    two_before, _ = epoch(before, data.train, until)
+    np.testing.assert_array_equal(now.codes, rebuild(now, two_before.params["hidden"]["kernel"].T).codes)
+    assert np.any(now.codes != built.codes)
 
 
 def test_ingredients_do_what_they_say():
