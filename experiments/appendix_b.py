@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,16 +18,17 @@ from jaxapprox import active_rows, conv
 from jaxapprox.linen import MCConv
 from jaxapprox.lsh import Tables, active_set, build, collision_probability, collisions, cosines
 
-_BITS, _TABLES, _POWERS, _ACTIVE = 6, 5, 3, 0.05  # the paper's
+_BITS, _ACTIVE = 6, 0.05  # the paper's
 _COSINES = np.linspace(-1, 1, 81)
 _PATCHES = 2048
-_NODES = 512
+_NODES, _IMAGES = 512, 8
 _SETTINGS: dict[str, dict[str, Any]] = {
     "the paper's": {"build": {}, "select": "union"},
     "simple, count, L 50": {"build": {"transform": "simple", "num_tables": 50}, "select": "count"},
 }
 
 
+@functools.partial(jax.tree_util.register_dataclass, data_fields=("inputs", "kernel"), meta_fields=("name", "strides"))
 @dataclasses.dataclass(frozen=True)
 class ConvLayer:
     """A convolution within a network: its inputs `(batch, height, width, in)` and kernel `(v, v, in, out)`."""
@@ -34,7 +36,7 @@ class ConvLayer:
     name: str
     inputs: jax.Array
     kernel: jax.Array
-    strides: Any  # an int
+    strides: int
 
 
 def conv_layers(model: nn.Module, variables: Any, images: jax.Array) -> list[ConvLayer]:
@@ -45,7 +47,7 @@ def conv_layers(model: nn.Module, variables: Any, images: jax.Array) -> list[Con
         if isinstance(context.module, MCConv) and context.method_name == "__call__":
             path = context.module.path
             kernel = functools.reduce(lambda params, name: params[name], path, variables["params"])["kernel"]
-            layers.append(ConvLayer("/".join(path), args[0], kernel, context.module.strides))
+            layers.append(ConvLayer("/".join(path), args[0], kernel, context.module.strides))  # type: ignore[arg-type]
         return call(*args, **kwargs)
 
     with nn.intercept_methods(note):
@@ -75,11 +77,11 @@ def _masked(layer: ConvLayer) -> jax.Array:
     """`(nodes, inputs)`: the convolution's response to each single input."""
     shape = layer.inputs.shape[1:]
     units = jnp.eye(math.prod(shape), dtype=layer.kernel.dtype).reshape(-1, *shape)
-    return _apply(layer, units).reshape(len(units), -1).T
+    return _apply(dataclasses.replace(layer, inputs=units)).reshape(len(units), -1).T
 
 
-def _apply(layer: ConvLayer, x: jax.Array) -> jax.Array:
-    return conv(x, layer.kernel, strides=layer.strides)
+def _apply(layer: ConvLayer) -> jax.Array:
+    return conv(layer.inputs, layer.kernel, strides=layer.strides)
 
 
 def _found(
@@ -88,7 +90,7 @@ def _found(
     top = lax.top_k(x @ weights.T, size)[1]
 
     @jit
-    def draw(key):
+    def draw(key, weights, x, top):
         build_key, select_key = jax.random.split(key)
         tables = build(build_key, weights, **options)
         ids = active_set(select_key, tables, x, size=size, select=select)
@@ -106,61 +108,64 @@ def _found(
         }
         return {name: jnp.mean(share, dtype=jnp.float32) for name, share in shares.items()}, of_top(cosine)
 
-    draws = [draw(key) for key in keys]
+    draws = [draw(key, weights, x, top) for key in keys]
     shares = {name: [float(draw[0][name]) for draw in draws] for name in draws[0][0]}
     histogram = np.histogram(np.asarray(draws[0][1]), _COSINES, density=True)[0]
     return {**shares, "chance": size / len(weights), "cosines": histogram.tolist()}
 
 
-def family_per_node(key: jax.Array, layers: list[ConvLayer]) -> dict[str, Any]:
-    """(c): hash functions and a table for every node, from its unmasked weights; 512 nodes measured, all extrapolated.
+def family_per_node(key: jax.Array, layers: list[ConvLayer]) -> dict[str, float]:
+    """(c): hash functions and a table for every node, from its unmasked weights.
+
+    512 nodes of each layer are built and queried with their patches of 8 images; a layer of more nodes counts in
+    proportion.
 
     Returns:
-        Seconds and bytes of building, and seconds of querying for one image: of the nodes measured, and of all nodes of
-        all `layers` in proportion to their nodes and patches; and seconds of all exact convolutions for one image.
+        Nodes, seconds and bytes of building, and seconds of querying for one image: measured, and extrapolated to all
+        nodes; for one image the seconds of the exact convolutions, and the bytes of their kernels.
     """
-    layer = layers[0]
-    patches = _patches(layer)[:_NODES]
-    filters = layer.kernel.transpose(2, 0, 1, 3).reshape(-1, layer.kernel.shape[-1]).T
-    own = jnp.resize(filters, (_NODES, 1, filters.shape[1]))  # node by node, a layer of one unit each
-    keys = jax.random.split(key, _NODES)
+    total = dict.fromkeys(("nodes", "build_seconds", "query_seconds", "bytes"), 0.0)
+    extrapolated = {f"all_{name}": 0.0 for name in total}
+    exact_seconds = 0.0
+    for number, layer in enumerate(layers):
+        layer = dataclasses.replace(layer, inputs=layer.inputs[:_IMAGES])
+        own = _measured_family(jax.random.fold_in(key, number), layer)
+        for name, value in own.items():
+            total[name] += value
+            extrapolated[f"all_{name}"] += value * _nodes(layer) / own["nodes"]
+        exact = jit(_apply)
+        exact_seconds += _best_of(lambda: exact(layer)) / len(layer.inputs)  # noqa: B023
+    kernel_bytes = sum(layer.kernel.nbytes for layer in layers)
+    return {**total, **extrapolated, "exact_seconds": exact_seconds, "kernel_bytes": float(kernel_bytes)}
+
+
+def _measured_family(key: jax.Array, layer: ConvLayer) -> dict[str, float]:
+    filters = _filters(layer)
+    nodes, images = min(_NODES, _nodes(layer)), len(layer.inputs)
+    node = jnp.arange(nodes)
+    patches = _patches(layer).reshape(images, -1, filters.shape[1])
+    queries = patches[:, node // len(filters)].swapaxes(0, 1)  # nodes by position, then filter
+    weights = filters[node % len(filters)][:, None]  # to each node a layer of one unit
     construct, query = jit(jax.vmap(build)), jit(jax.vmap(collisions))
-    tables = jax.block_until_ready(construct(keys, own))
-    each = jnp.resize(patches, (_NODES, 1, patches.shape[1]))
-    jax.block_until_ready(query(tables, each))
-    build_seconds = min(seconds(lambda: construct(keys, own)) for _ in range(5))
-    query_seconds = min(seconds(lambda: query(tables, each)) for _ in range(5))
-    weights = sum(_nodes(one) * (_patch_size(one) + _POWERS) for one in layers)
-    scale = weights / (_NODES * (patches.shape[1] + _POWERS))
-    bytes_measured = sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(tables))
-    exact = [jit(functools.partial(_apply, one)) for one in layers]
-    for one, apply in zip(layers, exact, strict=True):
-        jax.block_until_ready(apply(one.inputs))
-    exact_seconds = sum(
-        min(seconds(functools.partial(apply, one.inputs)) for _ in range(3)) / len(one.inputs)
-        for one, apply in zip(layers, exact, strict=True)
-    )
+    keys = jax.random.split(key, nodes)
+    tables = construct(keys, weights)
     return {
-        "nodes": _NODES,
-        "all_nodes": sum(map(_nodes, layers)),
-        "build_seconds": build_seconds,
-        "all_build_seconds": build_seconds * scale,
-        "query_seconds": query_seconds,
-        "all_query_seconds": query_seconds * scale,
-        "bytes": bytes_measured,
-        "all_bytes": bytes_measured * scale,
-        "exact_seconds": exact_seconds,
-        "parameter_bytes": sum(one.kernel.nbytes for one in layers),
+        "nodes": float(nodes),
+        "build_seconds": _best_of(lambda: construct(keys, weights)),
+        "query_seconds": _best_of(lambda: query(tables, queries)) / images,
+        "bytes": float(sum(a.nbytes for a in jax.tree.leaves(tables))),
     }
+
+
+def _best_of(function: Callable[[], Any], repeats: int = 5) -> float:
+    """Seconds of the fastest call, after a first one."""
+    seconds(function)
+    return min(seconds(function) for _ in range(repeats))
 
 
 def _nodes(layer: ConvLayer) -> int:
     _, height, width, _ = layer.inputs.shape
     return -(-height // layer.strides) * -(-width // layer.strides) * layer.kernel.shape[-1]
-
-
-def _patch_size(layer: ConvLayer) -> int:
-    return math.prod(layer.kernel.shape[:-1])
 
 
 def shared_filters(keys: jax.Array, layer: ConvLayer, share: float) -> list[dict[str, Any]]:
@@ -170,20 +175,21 @@ def shared_filters(keys: jax.Array, layer: ConvLayer, share: float) -> list[dict
         For the paper's setting and for a better one: shares as of `masked_nodes`, FLOPs and time over the exact
         convolution's. The time is that of patches, hash query and active inner products.
     """
-    filters = layer.kernel.transpose(2, 0, 1, 3).reshape(-1, layer.kernel.shape[-1]).T
+    filters = _filters(layer)
     units, features = filters.shape
     size = max(1, round(share * units))
     patches = _patches(layer)
-    x = jax.random.choice(keys[0], patches[jnp.any(patches != 0, 1)], (_PATCHES,))
+    patches = patches[jnp.any(patches != 0, 1)]
+    choice_key, time_key = jax.random.split(jax.random.fold_in(keys[0], 1))
+    x = jax.random.choice(choice_key, patches, (min(_PATCHES, len(patches)),), replace=False)
+    few = dataclasses.replace(layer, inputs=layer.inputs[:_IMAGES])
     results = []
     for name, setting in _SETTINGS.items():
         found = _found(keys, filters, x, size, setting["build"], setting["select"])
-        tables = build(keys[0], filters, **setting["build"])
+        tables = build(time_key, filters, **setting["build"])
         hashing = tables.codes.shape[0] * _BITS * (features + tables.tail.shape[0])
-        run = jit(functools.partial(_hashed_conv, layer, size, setting["select"]))
-        exact = jit(functools.partial(_apply, layer))
-        inputs = layer.inputs[:8]
-        times = paired(lambda: run(keys[0], tables, filters, inputs), lambda: exact(inputs), 3)  # noqa: B023
+        run, exact = jit(functools.partial(hashed_conv, size=size, select=setting["select"])), jit(_apply)
+        times = paired(lambda: run(time_key, tables, few)[0], lambda: exact(few), 3)  # noqa: B023
         results.append(
             {
                 "layer": layer.name,
@@ -198,13 +204,18 @@ def shared_filters(keys: jax.Array, layer: ConvLayer, share: float) -> list[dict
     return results
 
 
-def _hashed_conv(
-    layer: ConvLayer, size: int, select: str, key: jax.Array, tables: Tables, filters: jax.Array, inputs: jax.Array
-) -> jax.Array:
-    """The active filters' outputs at every position: `(positions, size)`."""
-    patches = _patches(dataclasses.replace(layer, inputs=inputs))
+def hashed_conv(
+    key: jax.Array, tables: Tables, layer: ConvLayer, *, size: int, select: str
+) -> tuple[jax.Array, jax.Array]:
+    """The outputs of `size` filters at every position of all images, and which: both `(positions, size)`."""
+    patches = _patches(layer)
     ids = active_set(key, tables, patches, size=size, select=select)
-    return active_rows.forward(patches, filters, None, ids)
+    return active_rows.forward(patches, _filters(layer), None, ids), ids
+
+
+def _filters(layer: ConvLayer) -> jax.Array:
+    """`(out, in * v * v)`, ordered as `_patches`."""
+    return layer.kernel.transpose(2, 0, 1, 3).reshape(-1, layer.kernel.shape[-1]).T
 
 
 def _patches(layer: ConvLayer) -> jax.Array:

@@ -122,12 +122,12 @@ def _table(record: dict[str, Any]) -> str:
         "",
         f"(a) Of a node's weights {record['unmasked']:.2%} are not masked: 3 x 3 of the image's pixels.",
         "",
-        f"(c) A hash family for each node: {per_node['nodes']} nodes took {per_node['build_seconds']:.2g} s and"
-        f" {per_node['bytes'] / 1e6:.3g} MB to build, {per_node['query_seconds']:.2g} s to query for one image. All"
-        f" {per_node['all_nodes']} nodes of the network, extrapolated: {per_node['all_build_seconds']:.3g} s,"
-        f" {per_node['all_bytes'] / 1e6:.4g} MB (its parameters: {per_node['parameter_bytes'] / 1e6:.3g} MB),"
-        f" {per_node['all_query_seconds']:.3g} s for an image, of which the exact convolutions take"
-        f" {per_node['exact_seconds']:.2g} s.",
+        f"(c) A hash family for each node: {per_node['nodes']:.0f} nodes of {per_node['all_nodes']:.0f} took"
+        f" {per_node['build_seconds']:.2g} s and {per_node['bytes'] / 1e6:.3g} MB to build, and"
+        f" {per_node['query_seconds']:.2g} s to query for one image. All, extrapolated:"
+        f" {per_node['all_build_seconds']:.3g} s and {per_node['all_bytes'] / 1e6:.4g} MB"
+        f" (the kernels: {per_node['kernel_bytes'] / 1e6:.3g} MB), and {per_node['all_query_seconds']:.3g} s for one"
+        f" image, where the exact convolutions take {per_node['exact_seconds']:.2g} s.",
         "",
         "(b) whole images against masked nodes, (d) patches against filters. Shares in %; of the truly active, those in"
         " the active set (recall) and those that share any bucket, measured and by theory.",

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import quick_compilation
 
@@ -187,15 +188,19 @@ COLLAPSE = ("--data", "digits", "--images", "128", "--width", "2", "--epochs", "
 def test_collapse_compares_variants(tmp_path):
     """Table, figure and record hold what was asked for, and a later call adds to them; other settings are refused."""
     out = ("--out", str(tmp_path / "collapse"))
-    for variant in ("oracle", "output hashed"):
+    for variant in ("oracle", "exact"):
         process = run(*COLLAPSE, *out, "--variants", variant, module="experiments.collapse")
         assert process.returncode == 0, process.stderr
     record = json.loads((tmp_path / "collapse" / "collapse.json").read_text())
-    assert list(record["runs"]) == ["oracle", "output hashed"]
+    assert list(record["runs"]) == ["exact", "oracle"]
     assert [row["seed"] for row in record["runs"]["oracle"]["rows"]] == [0, 1]
     assert all(row["diagnostics"]["hidden"]["recall"] > 0.99 for row in record["runs"]["oracle"]["rows"])
     table = (tmp_path / "collapse" / "collapse.md").read_text()
-    assert "| active set | oracle |" in table and "±" in table and "| defects | output hashed |" in table
+    lines = [line.split(" | ") for line in table.splitlines() if line.startswith("| active set | oracle")]
+    accuracy, difference = (float(cell.split(" ±")[0]) for cell in lines[0][2:4])
+    means = {name: np.mean([row["test_accuracy"] for row in run["rows"]]) for name, run in record["runs"].items()}
+    assert accuracy == pytest.approx(100 * means["oracle"], abs=0.06)
+    assert difference == pytest.approx(100 * (means["oracle"] - means["exact"]), abs=0.06)
     assert (tmp_path / "collapse" / "collapse.png").read_bytes().startswith(b"\x89PNG")
     process = run(*COLLAPSE[:-2], "--seeds", "3", *out, "--variants", "exact", module="experiments.collapse")
     assert_usage_error(process, "--out")

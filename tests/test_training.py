@@ -181,8 +181,11 @@ def test_ingredients_do_what_they_say():
 
 
 def test_every_variant_of_the_collapse_makes_a_method():
-    """All name an ingredient, and give settings that the configuration accepts."""
+    """All have settings that the configuration accepts, layers that can be made, and a reference that is exact."""
     for variant in VARIANTS.values():
         config = dataclasses.replace(CONFIG, **variant.settings)
         config.check()
-        assert variant.ingredient and callable(variant.method(config).hidden)
+        layer = variant.method(config).hidden(10)
+        variables = layer.init(jax.random.key(0), jnp.ones((1, 3)), deterministic=True)
+        assert layer.apply(variables, jnp.ones((1, 3)), deterministic=True).shape == (1, 10)
+        assert VARIANTS[variant.reference].method(config).exact
