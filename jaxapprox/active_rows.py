@@ -67,7 +67,10 @@ def pull_back(x: jax.Array, weights: jax.Array, ids: jax.Array, g: jax.Array) ->
     _check(x, weights, ids)
     if g.shape != ids.shape:
         raise ValueError(f"g must have the shape of ids, {ids.shape}, got {g.shape}")
-    return _each_example(lambda g, ids: g @ weights[ids], g, ids), RowGradient(ids, g, x)
+    dx = _each_example(lambda g, ids: g @ weights[ids], g, ids)
+    # No coefficient before dx: all rows are read when `add_rows` writes the first, and the weights need no copy.
+    dx, g = lax.optimization_barrier((dx, g))
+    return dx, RowGradient(ids, g, x)
 
 
 def add_rows(
