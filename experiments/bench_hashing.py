@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import linen as nn
+from jax import lax
 
 from experiments.bench_kernels import paired, seconds
 from experiments.compilation import jit
@@ -22,49 +23,72 @@ _UNITS, _FEATURES, _BATCH, _ACTIVE_OF_MANY = 670_000, 128, 128, 0.005
 
 
 def layer_by_autodiff(rounds: int) -> dict[str, float]:
-    """`nn.Dense` against `ALSHDense`, gathered, 1,000 -> 1,000 at 5 %, batch 1: output and `vjp`, a dense gradient."""
-    x, g = _normal((2, 1, _HIDDEN), 0)
+    """`nn.Dense` against `ALSHDense`, gathered, 1,000 -> 1,000 at 5 %, batch 1: output, gradients and a step of SGD.
+
+    100 examples in one `scan`. Autodiff's gradient is an array as large as the weights for both.
+    """
     exact, hashed = nn.Dense(_HIDDEN), ALSHDense(_HIDDEN, active=_ACTIVE, deterministic=False)
-    keys = {"params": jax.random.key(1), "sample": jax.random.key(2)}
-    variables = hashed.init(keys, x)
+    x, _, _ = examples = _examples()
+    init = hashed.init({"params": jax.random.key(1), "sample": jax.random.key(2)}, x[0])
+    tables = init["lsh"]
 
-    @jit
-    def exact_step(params, x, g):
-        y, pull = jax.vjp(lambda params, x: exact.apply({"params": params}, x), params, x)
-        return y, pull(g)
+    def steps(apply, params, examples):
+        def step(params, example):
+            x, g, key = example
+            y, pull = jax.vjp(lambda params, x: apply(params, x, key), params, x)
+            gradient, dx = pull(g)
+            return jax.tree.map(lambda p, d: p - _RATE * d, params, gradient), (y, dx)
 
-    @jit
-    def hashed_step(variables, x, g, key):
-        params, tables = variables["params"], variables["lsh"]
-        call = lambda params, x: hashed.apply({"params": params, "lsh": tables}, x, rngs={"sample": key})  # noqa: E731
-        y, pull = jax.vjp(call, params, x)
-        return y, pull(g)
+        return lax.scan(step, params, examples)
 
-    key = jax.random.key(3)
-    return paired(lambda: exact_step(variables["params"], x, g), lambda: hashed_step(variables, x, g, key), 20 * rounds)
+    def exact_steps(params, examples):
+        return steps(lambda params, x, key: exact.apply({"params": params}, x), params, examples)
+
+    def hashed_steps(params, tables, examples):
+        def apply(params, x, key):
+            return hashed.apply({"params": params, "lsh": tables}, x, rngs={"sample": key})
+
+        return steps(apply, params, examples)
+
+    params = init["params"]
+    other = jax.tree.map(jnp.copy, params)
+    return paired(_in_place(exact_steps, params, examples), _in_place(hashed_steps, other, tables, examples), rounds)
 
 
 def layer_by_rows(rounds: int) -> dict[str, float]:
-    """The same by `jaxapprox.active_rows`, to updated weights: query, active units, their gradients, a step of SGD."""
-    x, g = _normal((2, 1, _HIDDEN), 0)
-    weights, key = _weights(_HIDDEN, _HIDDEN), jax.random.key(3)
+    """The same by `jaxapprox.active_rows`: hash query, active units, their gradients, a step of SGD on their rows."""
+    weights = _weights(_HIDDEN, _HIDDEN)
     tables = build(jax.random.key(1), weights)
     size = round(_ACTIVE * _HIDDEN)
 
-    def exact_step(layer, x, g):
-        y, pull = jax.vjp(lambda layer, x: x @ layer[0] + layer[1][None], layer, x)
-        gradient, dx = pull(g)
-        return jax.tree.map(lambda p, d: p - _RATE * d, layer, gradient), (y, dx)
+    def exact_steps(layer, examples):
+        def step(layer, example):
+            x, g, _ = example
+            y, pull = jax.vjp(lambda layer, x: x @ layer[0] + layer[1][None], layer, x)
+            gradient, dx = pull(g)
+            return jax.tree.map(lambda p, d: p - _RATE * d, layer, gradient), (y, dx)
 
-    def rows_step(layer, tables, x, g, key):
-        weights, bias = layer
-        ids = active_set(key, tables, x, size=size)
-        y = active_rows.forward(x, weights, bias, ids)
-        dx, gradient = active_rows.pull_back(x, weights, ids, jnp.take_along_axis(g, ids, 1))
-        return active_rows.add_rows(weights, bias, gradient, -_RATE), (y, dx)
+        return lax.scan(step, layer, examples)
 
-    exact = _in_place(exact_step, (weights.T.copy(), jnp.zeros(_HIDDEN)), x, g)
-    return paired(exact, _in_place(rows_step, (weights, jnp.zeros(_HIDDEN)), tables, x, g, key), 20 * rounds)
+    def rows_steps(layer, tables, examples):
+        def step(layer, example):
+            (weights, bias), (x, g, key) = layer, example
+            ids = active_set(key, tables, x, size=size)
+            y = active_rows.forward(x, weights, bias, ids)
+            dx, gradient = active_rows.pull_back(x, weights, ids, jnp.take_along_axis(g, ids, 1))
+            return active_rows.add_rows(weights, bias, gradient, -_RATE), (y, dx)
+
+        return lax.scan(step, layer, examples)
+
+    examples = _examples()
+    exact = _in_place(exact_steps, (weights.T.copy(), jnp.zeros(_HIDDEN)), examples)
+    return paired(exact, _in_place(rows_steps, (weights, jnp.zeros(_HIDDEN)), tables, examples), rounds)
+
+
+def _examples() -> tuple[jax.Array, jax.Array, jax.Array]:
+    """100 inputs and output gradients of a hidden layer at batch 1, and keys."""
+    x, g = _normal((2, 100, 1, _HIDDEN), 0)
+    return x, g, jax.random.split(jax.random.key(3), 100)
 
 
 def large_output_layer(rounds: int) -> dict[str, float]:

@@ -29,8 +29,8 @@ from jaxapprox.column_row import check_key
 
 TRANSFORMS = ("l2", "sign", "simple")
 PROJECTIONS = ("rademacher", "gaussian")
-# On a CPU comparing every unit's code takes as long as collecting buckets at 1,000 units, two to three times as long at
-# 4,000, and 2 to 11 times at 670,000 (a twentieth of them active; over 180 times where 500 are).
+# On a CPU comparing every unit's code takes 1.2 times as long as collecting buckets at 2,048 units and 3 to 8 times as
+# long at 32,768 (one example, a twentieth active; `experiments.bench --parts hashing`).
 _BUCKETS_FROM_UNITS = 2048
 MOST_BITS = 30
 _MOST_BUCKET_BITS = 24

@@ -81,13 +81,12 @@ def _by_comparison(
 ) -> jax.Array:
     """One example's set: the lowest ranks first, equal ones in random order, which does for subsamples and fill too."""
     ranks = rank(tables.codes == codes[:, None])
-    return lax.top_k(-_ties_broken(key, ranks, tables.codes.shape[0]), size)[1].astype(jnp.int32)
+    return lax.top_k(-_ties_broken(key, ranks), size)[1].astype(jnp.int32)
 
 
-def _ties_broken(key: jax.Array, ranks: jax.Array, highest: int) -> jax.Array:
-    """Distinct ranks, but for a coincidence: random bits below those of ranks from 0 to `highest`."""
-    free = 31 - highest.bit_length()
-    return (ranks << free) | (jax.random.bits(key, ranks.shape, jnp.uint32) >> (32 - free)).astype(jnp.int32)
+def _ties_broken(key: jax.Array, ranks: jax.Array) -> jax.Array:
+    """Integers with a random fraction; float32, of which XLA has the fastest `top_k` on a CPU."""
+    return ranks.astype(jnp.float32) + jax.random.uniform(key, ranks.shape, jnp.float32)
 
 
 def _first_table(matches: jax.Array) -> jax.Array:
@@ -124,25 +123,21 @@ def _collect(
         ids = jnp.concatenate([members, _stratified(fill_key, units, size)])
         first_place = first_place.at[ids].min(jnp.arange(n, dtype=jnp.int32), mode="drop")
         first = first_place.at[ids].get(mode="fill", fill_value=n)
-        return first_place.at[ids].set(n, mode="drop"), choose(choice_key, ids, first, looked_at, size, num_tables)
+        return first_place.at[ids].set(n, mode="drop"), choose(choice_key, ids, first, looked_at, size)
 
     return lax.scan(one, jnp.full(units, n, jnp.int32), (keys, codes))[1]
 
 
-def _first_found(
-    key: jax.Array, ids: jax.Array, first: jax.Array, looked_at: int, size: int, num_tables: int
-) -> jax.Array:
+def _first_found(key: jax.Array, ids: jax.Array, first: jax.Array, looked_at: int, size: int) -> jax.Array:
     is_first = first == jnp.arange(ids.shape[0])
     return jnp.zeros(size, jnp.int32).at[jnp.where(is_first, jnp.cumsum(is_first) - 1, size)].set(ids, mode="drop")
 
 
-def _most_often_found(
-    key: jax.Array, ids: jax.Array, first: jax.Array, looked_at: int, size: int, num_tables: int
-) -> jax.Array:
+def _most_often_found(key: jax.Array, ids: jax.Array, first: jax.Array, looked_at: int, size: int) -> jax.Array:
     n = ids.shape[0]
     times_found = jnp.zeros(n, jnp.int32).at[first[:looked_at]].add(1, mode="drop")
-    rank = _ties_broken(key, num_tables - times_found, num_tables)
-    return ids[lax.top_k(-jnp.where(first == jnp.arange(n), rank, jnp.iinfo(jnp.int32).max), size)[1]]
+    rank = _ties_broken(key, -times_found)
+    return ids[lax.top_k(jnp.where(first == jnp.arange(n), -rank, -jnp.inf), size)[1]]
 
 
 def _bucket_members(key: jax.Array, tables: Tables, codes: jax.Array, size: int, count: int) -> jax.Array:
