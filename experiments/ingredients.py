@@ -96,4 +96,10 @@ VARIANTS: dict[str, Variant] = {
     "output hashed": Variant("output layer", method=functools.partial(alsh, hash_output=True)),
     "exact, batch 1": Variant("batch 1", _batch(1), METHODS["exact"], "exact, batch 1"),
     "paper, batch 1": Variant("batch 1", _batch(1), reference="exact, batch 1"),
+    "oracle, batch 1": Variant(
+        "batch 1", _batch(1), functools.partial(alsh, layer=OracleDense), reference="exact, batch 1"
+    ),
+    "output hashed, batch 1": Variant(
+        "batch 1", _batch(1), functools.partial(alsh, hash_output=True), reference="exact, batch 1"
+    ),
 }
