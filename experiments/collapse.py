@@ -114,7 +114,7 @@ class _Results:
         rows = self._record["runs"][name]["rows"]
         if column == "difference":
             reference = VARIANTS[name].reference
-            if reference not in self._record["runs"]:
+            if name == reference or reference not in self._record["runs"]:
                 return []
             pairs = zip(self.values(name, "test_accuracy"), self.values(reference, "test_accuracy"), strict=True)
             return [own - exact for own, exact in pairs]
@@ -134,8 +134,8 @@ class _Results:
             f"{settings['data']}, {settings['images']} training images, ResNet-18 of width {settings['width']},"
             f" {settings['epochs']} epochs, {settings['seeds']} seed(s).",
             "",
-            "Per cent, mean ± half the 95 % interval of the mean (Student). Minus exact: by the seed."
-            " Recall of the true top units: mean over the last epoch.",
+            "Per cent, mean ± half the 95 % interval of the mean (Student). Minus exact: by the seed, at"
+            " batch 1 from exact at batch 1. Recall of the true top units: mean over the last epoch.",
             "",
             f"| ingredient | variant | {' | '.join(_COLUMNS.values())} |",
             "|---" * (2 + len(_COLUMNS)) + "|",
@@ -144,29 +144,38 @@ class _Results:
 
     def _plot(self) -> None:
         """Accuracy against recall, evaluated exactly and through the hash, with error bars over seeds."""
-        figure, panels = plt.subplots(1, 2, figsize=(11, 5), sharey=True, layout="constrained")
+        figure, panels = plt.subplots(1, 2, figsize=(12, 5), sharey=True, layout="constrained")
         runs = self._record["runs"]
         for axes, column in zip(panels, ("test_accuracy", "test_accuracy_hashed"), strict=True):
             for name in runs:
                 recall, accuracy = self.values(name, "recall"), self.values(name, column)
                 if recall and accuracy:
-                    color = _INGREDIENTS.index(VARIANTS[name].ingredient)
-                    at = statistics.mean(recall), statistics.mean(accuracy)
-                    spread = half_interval(accuracy)
-                    axes.errorbar(*at, yerr=spread, fmt="o", color=f"C{color}", capsize=2, markersize=4)
-                    axes.annotate(name, at, xytext=(4, 3), textcoords="offset points", fontsize=7)
+                    ingredient = VARIANTS[name].ingredient
+                    same = [other for other in VARIANTS if VARIANTS[other].ingredient == ingredient]
+                    axes.errorbar(
+                        statistics.mean(recall),
+                        statistics.mean(accuracy),
+                        yerr=half_interval(accuracy),
+                        fmt="osD^v"[same.index(name)],
+                        color=f"C{_INGREDIENTS.index(ingredient)}",
+                        capsize=2,
+                        label=name,
+                    )
             for name, style in (("exact", "-"), ("exact, batch 1", ":")):
                 if name in runs:
                     axes.axhline(statistics.mean(self.values(name, "test_accuracy")), ls=style, color="0.4", label=name)
             axes.axhline(10.3, ls="--", color="0.7", label="the paper's 10.3 %")
             axes.set(xlabel="recall of the true top units (%)", xscale="log", title=_COLUMNS[column])
+            axes.set_xticks(_RECALLS, map(str, _RECALLS))
+            axes.minorticks_off()
             axes.grid(alpha=0.3)
         panels[0].set_ylabel("test accuracy (%)")
-        panels[0].legend()
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
         figure.savefig(self._path / "collapse.png", dpi=150)
         plt.close(figure)
 
 
+_RECALLS = (2, 5, 10, 20, 50, 100)
 _INGREDIENTS = list(dict.fromkeys(variant.ingredient for variant in VARIANTS.values()))
 _COLUMNS = {
     "test_accuracy": "evaluated exactly",
