@@ -57,10 +57,9 @@ def active_set(key: jax.Array, tables: Tables, x: jax.Array, *, size: int, selec
         raise ValueError(f"select must be one of {', '.join(_BY_COMPARISON)}, got {select!r}")
     check_key(key)
     codes = query_codes(tables, x)
-    keys = jax.random.split(key, x.shape[0])
     if tables.has_buckets:
-        return _collect(keys, tables, codes, size, *_FROM_BUCKETS[select])
-    return jax.vmap(lambda key, codes: _by_comparison(key, tables, codes, size, _BY_COMPARISON[select]))(keys, codes)
+        return _collect(jax.random.split(key, x.shape[0]), tables, codes, size, *_FROM_BUCKETS[select])
+    return _compare(key, tables, codes, size, _BY_COMPARISON[select])
 
 
 def shared_active_set(key: jax.Array, tables: Tables, x: jax.Array, *, size: int, select: str = "union") -> jax.Array:
@@ -76,11 +75,11 @@ def shared_active_set(key: jax.Array, tables: Tables, x: jax.Array, *, size: int
     return order[lax.top_k(votes[order], size)[1]]
 
 
-def _by_comparison(
+def _compare(
     key: jax.Array, tables: Tables, codes: jax.Array, size: int, rank: Callable[[jax.Array], jax.Array]
 ) -> jax.Array:
-    """One example's set: the lowest ranks first, equal ones in random order, which does for subsamples and fill too."""
-    ranks = rank(tables.codes == codes[:, None])
+    """The lowest ranks first, equal ones in random order, which does for subsamples and fill too."""
+    ranks = rank(tables.codes[None] == codes[:, :, None])
     return lax.top_k(-_ties_broken(key, ranks), size)[1].astype(jnp.int32)
 
 
@@ -90,16 +89,17 @@ def _ties_broken(key: jax.Array, ranks: jax.Array) -> jax.Array:
 
 
 def _first_table(matches: jax.Array) -> jax.Array:
-    """The first table that finds each unit; the number of tables where none does.
+    """The first table that finds each unit; the number of tables where none does. matches: `(batch, tables, units)`.
 
     A bucket of `size` or more completes the set, so taking its units in random order is subsampling it.
     """
-    num_tables = matches.shape[0]
-    return jnp.min(jnp.where(matches, jnp.arange(num_tables, dtype=jnp.int32)[:, None], num_tables), 0)
+    num_tables = matches.shape[1]
+    tables = jnp.arange(num_tables, dtype=jnp.int32)[None, :, None]
+    return jnp.min(jnp.where(matches, tables, num_tables), 1)
 
 
 def _tables_missed(matches: jax.Array) -> jax.Array:
-    return jnp.sum(~matches, 0, dtype=jnp.int32)
+    return jnp.sum(~matches, 1, dtype=jnp.int32)
 
 
 _BY_COMPARISON: dict[str, Callable[[jax.Array], jax.Array]] = {"union": _first_table, "count": _tables_missed}
