@@ -55,34 +55,41 @@ def layer_by_autodiff(rounds: int) -> dict[str, float]:
     return paired(_in_place(exact_steps, params, examples), _in_place(hashed_steps, other, tables, examples), rounds)
 
 
-def layer_by_rows(rounds: int) -> dict[str, float]:
-    """The same by `jaxapprox.active_rows`: hash query, active units, their gradients, a step of SGD on their rows."""
+def layer_by_rows(rounds: int, *, update: bool) -> dict[str, float]:
+    """The same by `jaxapprox.active_rows`: hash query, active units, their gradients, and with `update` a step of SGD.
+
+    Without it the gradients are the result: as large as the weights, and as rows.
+    """
     weights = _weights(_HIDDEN, _HIDDEN)
     tables = build(jax.random.key(1), weights)
     size = round(_ACTIVE * _HIDDEN)
+    exact_layer, layer = (weights.T.copy(), jnp.zeros(_HIDDEN)), (weights, jnp.zeros(_HIDDEN))
 
-    def exact_steps(layer, examples):
-        def step(layer, example):
+    def exact_steps(carried, fixed, examples):
+        def step(carried, example):
             x, g, _ = example
+            layer = carried if update else fixed
             y, pull = jax.vjp(lambda layer, x: x @ layer[0] + layer[1][None], layer, x)
             gradient, dx = pull(g)
-            return jax.tree.map(lambda p, d: p - _RATE * d, layer, gradient), (y, dx)
+            return jax.tree.map(lambda p, d: p - _RATE * d, layer, gradient) if update else gradient, (y, dx)
 
-        return lax.scan(step, layer, examples)
+        return lax.scan(step, carried, examples)
 
-    def rows_steps(layer, tables, examples):
-        def step(layer, example):
-            (weights, bias), (x, g, key) = layer, example
+    def rows_steps(carried, fixed, tables, examples):
+        def step(carried, example):
+            (weights, bias), (x, g, key) = carried if update else fixed, example
             ids = active_set(key, tables, x, size=size)
             y = active_rows.forward(x, weights, bias, ids)
             dx, gradient = active_rows.pull_back(x, weights, ids, jnp.take_along_axis(g, ids, 1))
-            return active_rows.add_rows(weights, bias, gradient, -_RATE), (y, dx)
+            if update:
+                return active_rows.add_rows(weights, bias, gradient, -_RATE), (y, dx)
+            return carried, (y, dx, gradient)
 
-        return lax.scan(step, layer, examples)
+        return lax.scan(step, carried, examples)
 
     examples = _examples()
-    exact = _in_place(exact_steps, (weights.T.copy(), jnp.zeros(_HIDDEN)), examples)
-    return paired(exact, _in_place(rows_steps, (weights, jnp.zeros(_HIDDEN)), tables, examples), rounds)
+    exact = _in_place(exact_steps, jax.tree.map(jnp.copy, exact_layer), exact_layer, examples)
+    return paired(exact, _in_place(rows_steps, jax.tree.map(jnp.copy, layer), layer, tables, examples), rounds)
 
 
 def _examples() -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -198,6 +205,7 @@ def _weights(units: int, features: int) -> jax.Array:
 # Each is the exact layer's time over the hashed one's.
 PAIRS: dict[str, Callable[[int], dict[str, float]]] = {
     "exact_over_hashed_layer_by_autodiff": layer_by_autodiff,
-    "exact_over_hashed_layer_by_rows": layer_by_rows,
+    "exact_over_hashed_layer_by_rows": functools.partial(layer_by_rows, update=True),
+    "exact_over_hashed_layer_by_rows_gradients_alone": functools.partial(layer_by_rows, update=False),
     "exact_over_hashed_output_layer": large_output_layer,
 }
