@@ -175,7 +175,7 @@ class _Results:
         plt.close(figure)
 
 
-_RECALLS = (2, 5, 10, 20, 50, 100)
+_RECALLS = (0.5, 1, 2, 5, 10, 20, 50, 100)
 _INGREDIENTS = list(dict.fromkeys(variant.ingredient for variant in VARIANTS.values()))
 _COLUMNS = {
     "test_accuracy": "evaluated exactly",

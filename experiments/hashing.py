@@ -162,8 +162,8 @@ def _plot(record: dict[str, Any], path: Path) -> None:
     probability = left.twinx()
     probability.plot(centers, collision_probability(jnp.asarray(centers), 6, 5), "k", label="P(some table), K 6, L 5")
     probability.set(ylabel="collision probability", ylim=(0, 1))
-    left.legend(loc="upper right")
-    probability.legend(loc="center right")
+    left.legend(loc="upper left", fontsize=7)
+    probability.legend(loc="lower right", fontsize=7)
     labels, bars, chances = [], [], []
     for filters in ("untrained", "trained"):
         masked = {"layer": "(b) whole image", "setting": "", **record[filters]["masked"]}

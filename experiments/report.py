@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import statistics
 import subprocess
 import sys
@@ -80,7 +81,7 @@ def environment() -> dict[str, Any]:
         ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
     )
     return {
-        "command": " ".join(["python -m experiments." + Path(sys.argv[0]).stem, *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", "experiments." + Path(sys.argv[0]).stem, *sys.argv[1:]]),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
         "device": device_line(),
         "git_revision": git.stdout.strip() or None,
