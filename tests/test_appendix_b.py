@@ -36,7 +36,7 @@ def test_masked_nodes_are_the_convolution(monkeypatch, strides):
     )
     facts = masked_nodes(jax.random.split(jax.random.key(0), 2), one)
     exact = conv(one.inputs, one.kernel, strides=strides)
-    np.testing.assert_allclose(seen["x"] @ seen["weights"].T, exact.reshape(3, -1), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(seen["x"] @ seen["w"].T, exact.reshape(3, -1), rtol=1e-4, atol=1e-4)
     assert facts["nodes"] == exact[0].size and facts["inputs"] == 50
 
 

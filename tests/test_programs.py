@@ -220,7 +220,7 @@ def test_hashing_measures_appendix_b(tmp_path):
         for row in rows:
             shares = [value for name in ("recall", "active_collide", "all_expected") for value in row[name]]
             assert len(row["recall"]) == 2 and all(0 <= value <= 1 for value in shares)
-    assert record["family_per_node"]["all_bytes"] > record["family_per_node"]["bytes"] > 0
+    assert record["family_per_node"]["all_bytes"] >= record["family_per_node"]["bytes"] > 0
     assert "| (d) | trained |" in (tmp_path / "hashing" / "hashing.md").read_text()
     assert (tmp_path / "hashing" / "hashing.png").read_bytes().startswith(b"\x89PNG")
 
