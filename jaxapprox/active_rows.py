@@ -78,8 +78,8 @@ def add_rows(
 ) -> tuple[jax.Array, jax.Array | None]:
     """Weights and bias plus `scale` times the gradient: a step of gradient descent for a negative `scale`.
 
-    Only active rows are read and written where the weights may be changed in place: in a loop's carry, or donated. (On a
-    CPU, JAX before 0.12 copies the weights once all the same.)
+    Only active rows are read and written where the weights may be changed in place: in a loop's carry, or donated. (On
+    a CPU, JAX before 0.12 copies the weights once all the same.)
 
     Args:
         weights, bias: as given to `forward`.
