@@ -30,6 +30,7 @@ from experiments.compilation import jit
 from experiments.config import Config, UsageError
 from experiments.data import Dataset, Split
 from experiments.methods import METHODS
+from experiments.program import output_directory, run
 from experiments.report import environment
 from experiments.runner import step_flops
 from experiments.train import make_train
@@ -67,11 +68,8 @@ def main(bench: Bench) -> None:
     if not all(0 < ratio < 1 for ratio in bench.ratios):
         raise UsageError(f"--ratios must be in (0, 1), got {' '.join(map(str, bench.ratios))}")
     if bench.out is not None:
-        try:
-            bench.out.mkdir(parents=True, exist_ok=True)
+        with output_directory(bench.out):
             (bench.out / "bench.json").touch()
-        except OSError as error:
-            raise UsageError(f"--out must be a writable directory, got {bench.out} ({error.strerror})") from error
     results: dict[str, Any] = {"environment": environment()}
     for part in bench.parts:
         results |= _PARTS[part](bench)
@@ -215,8 +213,4 @@ def _speed(times: list[float], reference: list[float]) -> float:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Bench, prog="python -m experiments.bench"))
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run(lambda: main(tyro.cli(Bench, prog="python -m experiments.bench")))

@@ -13,9 +13,10 @@ from typing import Any
 
 import jax
 
-from experiments.config import Config, UsageError, parse
+from experiments.config import Config, parse
 from experiments.data import hold_out, load
 from experiments.methods import METHODS
+from experiments.program import run
 from experiments.runner import compile_method, run_method
 
 RESULTS = Path(__file__).parent / "results" / "mc_selection.json"
@@ -59,8 +60,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(parse("experiments.choose"))
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run(lambda: main(parse("experiments.choose")))

@@ -6,11 +6,12 @@ python -m experiments.cifar --data cifar10 --width 16 --epochs 3 --methods exact
 
 import sys
 
-from experiments.config import Config, UsageError, parse
+from experiments.config import Config, parse
 from experiments.data import hold_out, load
 from experiments.display import Display
 from experiments.interrupt import interruptible
 from experiments.methods import METHODS
+from experiments.program import run
 from experiments.report import RunDirectory
 from experiments.runner import compile_method, run_method
 
@@ -24,9 +25,9 @@ def main(config: Config) -> int:
     data = load(config.data, config.data_dir)
     if config.validation:
         data = hold_out(data)
-    run = RunDirectory(config)
+    directory = RunDirectory(config)
     display = Display()
-    display.header(f"ResNet-18 of width {config.width} on {data.name}: {', '.join(config.methods)} -> {run.path}")
+    display.header(f"ResNet-18 of width {config.width} on {data.name}: {', '.join(config.methods)} -> {directory.path}")
     flops: dict[str, float] = {}
     batch_size = min(config.batch_size, len(data.train.labels))
     steps = config.seeds * config.epochs * (len(data.train.labels) // batch_size)
@@ -39,20 +40,16 @@ def main(config: Config) -> int:
                 flops[method] = programs.flops_per_step
                 display.start(method, steps, batch_size)
                 for row in run_method(config, method, data, programs):
-                    run.add(row)
+                    directory.add(row)
                     display.add(row)
                 display.stop()
     except KeyboardInterrupt:
         display.stop()
-        print(f"interrupted: {len(run.rows)} epochs are kept in {run.path}", file=sys.stderr)
+        print(f"interrupted: {len(directory.rows)} epochs are kept in {directory.path}", file=sys.stderr)
         exit_code = 130
-    display.table(run.finish(flops))
+    display.table(directory.finish(flops))
     return exit_code
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(parse("experiments.cifar")))
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run(lambda: main(parse("experiments.cifar")))

@@ -20,6 +20,7 @@ from experiments.data import Dataset, Split, load
 from experiments.ingredients import VARIANTS
 from experiments.interrupt import interruptible
 from experiments.intervals import half_interval, interval
+from experiments.program import output_directory, run
 from experiments.report import environment
 from experiments.runner import compile_method, run_method
 
@@ -89,14 +90,14 @@ class _Results:
         self._path = path
         self._record: dict[str, Any] = {"settings": settings, "runs": {}}
         file = path / "collapse.json"
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            if file.exists():
-                self._record = json.loads(file.read_text())
-            else:
+        with output_directory(path):
+            if not file.exists():
                 file.write_text(json.dumps(self._record) + "\n")
-        except (OSError, ValueError) as error:
-            raise UsageError(f"--out must be a writable directory of collapse.json, got {path} ({error})") from error
+            before = file.read_text()
+        try:
+            self._record = json.loads(before)
+        except ValueError as error:
+            raise UsageError(f"--out must hold no damaged collapse.json, got {path} ({error})") from error
         if self._record["settings"] != settings:
             raise UsageError(f"--out must be a directory for {settings}, got {path}, of {self._record['settings']}")
 
@@ -186,8 +187,4 @@ _COLUMNS = {
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(tyro.cli(Collapse, prog="python -m experiments.collapse")))
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run(lambda: main(tyro.cli(Collapse, prog="python -m experiments.collapse")))

@@ -10,7 +10,6 @@ hashed once, and queried with the patches. Real images; filters as initialised a
 import dataclasses
 import json
 import statistics
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +28,7 @@ from experiments.data import Dataset, load
 from experiments.intervals import interval
 from experiments.methods import METHODS
 from experiments.models import ResNet18
+from experiments.program import output_directory, run
 from experiments.report import environment
 from experiments.train import make_train
 from jaxapprox.lsh import collision_probability
@@ -71,11 +71,8 @@ def main(hashing: Hashing) -> None:
         raise UsageError(f"--active must be in (0, 1], got {hashing.active}")
     config = Config(data=hashing.data, width=hashing.width, epochs=hashing.epochs, seed=hashing.seed)
     config.check()
-    try:
-        hashing.out.mkdir(parents=True, exist_ok=True)
+    with output_directory(hashing.out):
         (hashing.out / "hashing.json").touch()
-    except OSError as error:
-        raise UsageError(f"--out must be a writable directory, got {hashing.out} ({error.strerror})") from error
     data = load(hashing.data, hashing.data_dir)
     images = to_float(data.test.images[: hashing.images])
     keys = jax.random.split(jax.random.key(hashing.seed), hashing.draws)
@@ -182,8 +179,4 @@ def _plot(record: dict[str, Any], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Hashing, prog="python -m experiments.hashing"))
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run(lambda: main(tyro.cli(Hashing, prog="python -m experiments.hashing")))

@@ -19,6 +19,7 @@ import jax
 from experiments import choose
 from experiments.config import Config, UsageError
 from experiments.plots import plot_accuracy, plot_time
+from experiments.program import output_directory
 from experiments.runner import Row
 
 _PACKAGES = ("jaxapprox", "jax", "jaxlib", "flax", "optax", "numpy")
@@ -50,15 +51,12 @@ class RunDirectory:
         self.path = config.out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{config.data}"
         self._config = config
         self.rows: list[Row] = []
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
+        with output_directory(self.path):
             if (self.path / "metrics.jsonl").exists():
                 raise UsageError(f"--out must be a new directory, got {self.path}, which holds a run already")
             facts = {"config": dataclasses.asdict(config), **environment()}
             (self.path / "config.json").write_text(json.dumps(facts, indent=1, default=str) + "\n")
             self._metrics = (self.path / "metrics.jsonl").open("x", buffering=1)  # a line at a time
-        except OSError as error:
-            raise UsageError(f"--out must be a writable directory, got {self.path} ({error.strerror})") from error
 
     def add(self, row: Row) -> None:
         self.rows.append(row)
