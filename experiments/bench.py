@@ -27,7 +27,7 @@ from rich.table import Table
 
 from experiments import bench_hashing, bench_kernels, flax_peer
 from experiments.compilation import jit
-from experiments.config import Config, UsageError
+from experiments.config import Config, UsageError, check_at_least
 from experiments.data import Dataset, Split
 from experiments.methods import METHODS
 from experiments.program import output_directory, run
@@ -62,9 +62,7 @@ def main(bench: Bench) -> None:
     Raises:
         UsageError: if a value is out of its range, or `--out` or `--torch-python` can't be used.
     """
-    for name in ("width", "batch_size", "rounds"):
-        if getattr(bench, name) < 1:
-            raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(bench, name)}")
+    check_at_least(1, bench, "width", "batch_size", "rounds")
     if not all(0 < ratio < 1 for ratio in bench.ratios):
         raise UsageError(f"--ratios must be in (0, 1), got {' '.join(map(str, bench.ratios))}")
     if bench.out is not None:

@@ -14,13 +14,6 @@ _PRESETS: dict[str, dict[str, Any]] = {
     "cifar10": {},
     "table3": {"epochs": 50, "methods": ("exact", "mc", "alsh")},
 }
-_AT_LEAST: dict[int, tuple[str, ...]] = {
-    0: ("seed", "rehash_every", "rehash_decay_after"),
-    1: (
-        *("width", "epochs", "batch_size", "seeds", "recalibration_batches"),
-        *("num_tables", "num_bits", "rehash_every_late"),
-    ),
-}
 
 
 class UsageError(Exception):
@@ -77,13 +70,10 @@ class Config:
 
     def check(self) -> None:
         """Raises a UsageError naming a flag, its value and what it must be, unless all is well."""
-        for least, names in _AT_LEAST.items():
-            for name in names:
-                if getattr(self, name) < least:
-                    raise UsageError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(self, name)}")
-        for name in ("ratio", "active"):
-            if not 0 < getattr(self, name) <= 1:
-                raise UsageError(f"--{name} must be in (0, 1], got {getattr(self, name)}")
+        check_at_least(0, self, "seed", "rehash_every", "rehash_decay_after")
+        check_at_least(1, self, "width", "epochs", "batch_size", "seeds", "recalibration_batches")
+        check_at_least(1, self, "num_tables", "num_bits", "rehash_every_late")
+        check_share(self, "ratio", "active")
         if self.num_bits > MOST_BITS:
             raise UsageError(f"--num-bits must be at most {MOST_BITS}, got {self.num_bits}")
         if not self.methods or len(set(self.methods)) < len(self.methods):
@@ -94,6 +84,20 @@ class Config:
             raise UsageError(f"--momentum must be in [0, 1), got {self.momentum}")
         if not 0 <= self.weight_decay < float("inf"):
             raise UsageError(f"--weight-decay must be a non-negative number, got {self.weight_decay}")
+
+
+def check_at_least(least: int, options: Any, *names: str) -> None:
+    """Raises a UsageError for the first of these attributes of `options` that is less than `least`."""
+    for name in names:
+        if getattr(options, name) < least:
+            raise UsageError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(options, name)}")
+
+
+def check_share(options: Any, *names: str) -> None:
+    """Raises a UsageError for the first of these attributes of `options` that is not in (0, 1]."""
+    for name in names:
+        if not 0 < getattr(options, name) <= 1:
+            raise UsageError(f"--{name} must be in (0, 1], got {getattr(options, name)}")
 
 
 def parse(program: str) -> Config:

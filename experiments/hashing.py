@@ -23,7 +23,7 @@ import tyro
 from experiments import appendix_b
 from experiments.augment import to_float
 from experiments.compilation import jit
-from experiments.config import Config, UsageError
+from experiments.config import Config, check_at_least, check_share
 from experiments.data import Dataset, load
 from experiments.intervals import interval
 from experiments.methods import METHODS
@@ -64,11 +64,8 @@ def main(hashing: Hashing) -> None:
     Raises:
         UsageError: if a value is out of its range, or `--out` can't be written.
     """
-    for name in ("images", "draws"):
-        if getattr(hashing, name) < 1:
-            raise UsageError(f"--{name} must be at least 1, got {getattr(hashing, name)}")
-    if not 0 < hashing.active <= 1:
-        raise UsageError(f"--active must be in (0, 1], got {hashing.active}")
+    check_at_least(1, hashing, "images", "draws")
+    check_share(hashing, "active")
     config = Config(data=hashing.data, width=hashing.width, epochs=hashing.epochs, seed=hashing.seed)
     config.check()
     with output_directory(hashing.out):
