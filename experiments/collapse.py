@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-import matplotlib
 import tyro
+from matplotlib.figure import Figure
 
 from experiments.config import Config, UsageError
 from experiments.data import Dataset, Split, load
@@ -23,9 +23,6 @@ from experiments.intervals import half_interval, interval
 from experiments.program import output_directory, run
 from experiments.report import environment
 from experiments.runner import compile_method, run_method
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # after the backend is chosen: no screen is needed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +142,8 @@ class _Results:
 
     def _plot(self) -> None:
         """Accuracy against recall, evaluated exactly and through the hash, with error bars over seeds."""
-        figure, panels = plt.subplots(1, 2, figsize=(12, 5), sharey=True, layout="constrained")
+        figure = Figure(figsize=(12, 5), layout="constrained")
+        panels = figure.subplots(1, 2, sharey=True)
         runs = self._record["runs"]
         for axes, column in zip(panels, ("test_accuracy", "test_accuracy_hashed"), strict=True):
             for name in runs:
@@ -173,7 +171,6 @@ class _Results:
         panels[0].set_ylabel("test accuracy (%)")
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
         figure.savefig(self._path / "collapse.png", dpi=150)
-        plt.close(figure)
 
 
 _RECALLS = (0.5, 1, 2, 5, 10, 20, 50, 100)

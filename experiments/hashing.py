@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 import tyro
+from matplotlib.figure import Figure
 
 from experiments import appendix_b
 from experiments.augment import to_float
@@ -32,9 +32,6 @@ from experiments.program import output_directory, run
 from experiments.report import environment
 from experiments.train import make_train
 from jaxapprox.lsh import collision_probability
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # after the backend is chosen: no screen is needed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +142,8 @@ def _table(record: dict[str, Any]) -> str:
 
 def _plot(record: dict[str, Any], path: Path) -> None:
     """Cosines of the truly active with the query, under the collision probability; recall against chance."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
+    figure = Figure(figsize=(12, 4.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
     edges = np.linspace(-1, 1, len(record["trained"]["masked"]["cosines"]) + 1)
     centers = (edges[1:] + edges[:-1]) / 2
     kinds = {"(b) masked node, whole image": record["trained"]["masked"]}
@@ -172,7 +170,6 @@ def _plot(record: dict[str, Any], path: Path) -> None:
     right.set(xlabel="recall of the truly active (%)", xlim=(0, 100))
     right.legend()
     figure.savefig(path, dpi=150)
-    plt.close(figure)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,11 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.runner import Row
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # after the backend is chosen: no screen is needed
 
 
 def plot_accuracy(rows: Sequence[Row], path: Path) -> None:
@@ -24,7 +21,8 @@ def plot_time(rows: Sequence[Row], path: Path) -> None:
 
 
 def _plot(rows: Sequence[Row], path: Path, value: Callable[[Row], float], label: str) -> None:
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
     for color, method in enumerate(dict.fromkeys(row.method for row in rows)):
         mine = [row for row in rows if row.method == method]
         epochs = sorted({row.epoch for row in mine})
@@ -40,4 +38,3 @@ def _plot(rows: Sequence[Row], path: Path, value: Callable[[Row], float], label:
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=150)
-    plt.close(figure)
