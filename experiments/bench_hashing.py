@@ -27,32 +27,13 @@ def layer_by_autodiff(rounds: int) -> dict[str, float]:
 
     100 examples in one `scan`. Autodiff's gradient is an array as large as the weights for both.
     """
-    exact, hashed = nn.Dense(_HIDDEN), ALSHDense(_HIDDEN, active=_ACTIVE, deterministic=False)
-    x, _, _ = examples = _examples()
-    init = hashed.init({"params": jax.random.key(1), "sample": jax.random.key(2)}, x[0])
-    tables = init["lsh"]
+    hashed, examples = ALSHDense(_HIDDEN, active=_ACTIVE, deterministic=False), _examples()
+    variables = hashed.init({"params": jax.random.key(1), "sample": jax.random.key(2)}, examples[0][0])
 
-    def steps(apply, params, examples):
-        def step(params, example):
-            x, g, key = example
-            y, pull = jax.vjp(lambda params, x: apply(params, x, key), params, x)
-            gradient, dx = pull(g)
-            return jax.tree.map(lambda p, d: p - _RATE * d, params, gradient), (y, dx)
+    def apply(params, x, key):
+        return hashed.apply({**variables, "params": params}, x, rngs={"sample": key})
 
-        return lax.scan(step, params, examples)
-
-    def exact_steps(params, examples):
-        return steps(lambda params, x, key: exact.apply({"params": params}, x), params, examples)
-
-    def hashed_steps(params, tables, examples):
-        def apply(params, x, key):
-            return hashed.apply({"params": params, "lsh": tables}, x, rngs={"sample": key})
-
-        return steps(apply, params, examples)
-
-    params = init["params"]
-    other = jax.tree.map(jnp.copy, params)
-    return paired(_in_place(exact_steps, params, examples), _in_place(hashed_steps, other, tables, examples), rounds)
+    return _exact_against(_by_autodiff(apply, update=True), (variables["params"], None), rounds, update=True)
 
 
 def layer_by_rows(rounds: int, *, update: bool) -> dict[str, float]:
@@ -63,33 +44,51 @@ def layer_by_rows(rounds: int, *, update: bool) -> dict[str, float]:
     weights = _weights(_HIDDEN, _HIDDEN)
     tables = build(jax.random.key(1), weights)
     size = round(_ACTIVE * _HIDDEN)
-    exact_layer, layer = (weights.T.copy(), jnp.zeros(_HIDDEN)), (weights, jnp.zeros(_HIDDEN))
 
-    def exact_steps(carried, fixed, examples):
-        def step(carried, example):
-            x, g, _ = example
-            layer = carried if update else fixed
-            y, pull = jax.vjp(lambda layer, x: x @ layer[0] + layer[1][None], layer, x)
-            gradient, dx = pull(g)
-            return jax.tree.map(lambda p, d: p - _RATE * d, layer, gradient) if update else gradient, (y, dx)
+    def step(layer, x, g, key):
+        weights, bias = layer
+        ids = active_set(key, tables, x, size=size)
+        y = active_rows.forward(x, weights, bias, ids)
+        dx, gradient = active_rows.pull_back(x, weights, ids, jnp.take_along_axis(g, ids, 1))
+        if update:
+            return active_rows.add_rows(weights, bias, gradient, -_RATE), (y, dx)
+        return layer, (y, dx, gradient)
 
-        return lax.scan(step, carried, examples)
+    return _exact_against(step, (weights, jnp.zeros(_HIDDEN)), rounds, update=update)
 
-    def rows_steps(carried, fixed, tables, examples):
-        def step(carried, example):
-            (weights, bias), (x, g, key) = carried if update else fixed, example
-            ids = active_set(key, tables, x, size=size)
-            y = active_rows.forward(x, weights, bias, ids)
-            dx, gradient = active_rows.pull_back(x, weights, ids, jnp.take_along_axis(g, ids, 1))
-            if update:
-                return active_rows.add_rows(weights, bias, gradient, -_RATE), (y, dx)
-            return carried, (y, dx, gradient)
 
-        return lax.scan(step, carried, examples)
+_Step = Callable[[Any, jax.Array, jax.Array, jax.Array], tuple[Any, Any]]
 
-    examples = _examples()
-    exact = _in_place(exact_steps, jax.tree.map(jnp.copy, exact_layer), exact_layer, examples)
-    return paired(exact, _in_place(rows_steps, jax.tree.map(jnp.copy, layer), layer, tables, examples), rounds)
+
+def _by_autodiff(apply: Callable[..., Any], *, update: bool) -> _Step:
+    """A step of `apply(params, x, key)`: output and `vjp`, and with `update` a step of SGD.
+
+    It carries the parameters and, without `update`, their last gradient: so that it is written, over the one before.
+    """
+
+    def step(carried, x, g, key):
+        params, _ = carried
+        y, pull = jax.vjp(lambda params, x: apply(params, x, key), params, x)
+        gradient, dx = pull(g)
+        if update:
+            return (jax.tree.map(lambda p, d: p - _RATE * d, params, gradient), None), (y, dx)
+        return (params, gradient), (y, dx)
+
+    return step
+
+
+def _exact_against(step: _Step, carried: Any, rounds: int, *, update: bool) -> dict[str, float]:
+    """`nn.Dense` by autodiff against `step`, which begins with `carried`: 100 examples in one `scan` each."""
+    exact, examples = nn.Dense(_HIDDEN), _examples()
+    params = exact.init(jax.random.key(1), examples[0][0])
+    exact_step = _by_autodiff(lambda params, x, key: exact.apply(params, x), update=update)
+
+    def over_examples(step):
+        return lambda carried, examples: lax.scan(lambda carried, one: step(carried, *one), carried, examples)
+
+    begin = params, None if update else jax.tree.map(jnp.zeros_like, params)
+    ours = _in_place(over_examples(step), jax.tree.map(jnp.copy, carried), examples)
+    return paired(_in_place(over_examples(exact_step), begin, examples), ours, rounds)
 
 
 def _examples() -> tuple[jax.Array, jax.Array, jax.Array]:

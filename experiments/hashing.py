@@ -27,10 +27,9 @@ from experiments.config import Config, check_at_least, check_share
 from experiments.data import Dataset, load
 from experiments.intervals import interval
 from experiments.methods import METHODS
-from experiments.models import ResNet18
 from experiments.program import output_directory, run
 from experiments.report import environment
-from experiments.train import make_train
+from experiments.train import make_model, make_train
 from jaxapprox.lsh import collision_probability
 
 
@@ -88,7 +87,7 @@ def main(hashing: Hashing) -> None:
 def _networks(config: Config, data: Dataset, images: jax.Array) -> Iterator[tuple[str, list[appendix_b.ConvLayer]]]:
     """The convolutions of the network as initialised, and trained."""
     method = METHODS["exact"](config)
-    model = ResNet18(config.width, data.num_classes, method.conv, method.hidden, method.output)
+    model = make_model(config, method, data)
     train = make_train(config, method, data)
     state = jit(train.init)(jax.random.key(config.seed))
 

@@ -63,6 +63,11 @@ class Train(NamedTuple):
     run: Callable
 
 
+def make_model(config: Config, method: Method, data: Dataset) -> ResNet18:
+    """The network that `method` trains."""
+    return ResNet18(config.width, data.num_classes, method.conv, method.hidden, method.output)
+
+
 def make_train(
     config: Config, method: Method, data: Dataset, on_step: Callable[[jax.Array], None] | None = None
 ) -> Train:
@@ -74,7 +79,7 @@ def make_train(
         data: for its shapes, sizes and augmentation; its arrays are not captured.
         on_step: called on the host after each step with the loss, in no order (for progress).
     """
-    model = ResNet18(config.width, data.num_classes, method.conv, method.hidden, method.output)
+    model = make_model(config, method, data)
     batch_size = min(config.batch_size, len(data.train.labels))
     steps_per_epoch = len(data.train.labels) // batch_size
     optimizer = _optimizer(config, steps_per_epoch * config.epochs)

@@ -29,8 +29,8 @@ from jaxapprox.column_row import check_key
 
 TRANSFORMS = ("l2", "sign", "simple")
 PROJECTIONS = ("rademacher", "gaussian")
-# On a CPU comparing every unit's code takes 1.2 times as long as collecting buckets at 2,048 units and 3 to 8 times as
-# long at 32,768 (one example, a twentieth active; `experiments.bench --parts hashing`).
+# On a CPU comparing every unit's code takes 0.9 to 1.3 times as long as collecting buckets at 2,048 units and 2.4 to 8
+# times as long at 32,768 (one example, a twentieth active; five runs of `experiments.bench --parts hashing`).
 _BUCKETS_FROM_UNITS = 2048
 MOST_BITS = 30
 _MOST_BUCKET_BITS = 24
@@ -238,7 +238,7 @@ def _query(tables: Tables, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     features = tables.projections.shape[0]
     if getattr(x, "ndim", None) != 2 or x.shape[1] != features:
         raise ValueError(f"x must have shape (batch, {features}), as the tables' features, got {np.shape(x)}")
-    check_finite("x", x)
+    _check_finite("x", x)
     x = lax.stop_gradient(x).astype(tables.projections.dtype)
     norms = jnp.sqrt(jnp.sum(jnp.square(x), -1, keepdims=True))
     return x, jnp.where(norms > 0, norms, 1)
@@ -281,10 +281,10 @@ def _check_weights(weights: jax.Array, shape: tuple[int, int] | None) -> None:
         raise ValueError(f"weights must be a floating array (units, features), got {got}")
     if shape is not None and weights.shape != shape:
         raise ValueError(f"weights must have the shape the tables were built for, {shape}, got {weights.shape}")
-    check_finite("weights", weights)
+    _check_finite("weights", weights)
 
 
-def check_finite(name: str, array: jax.Array) -> None:
+def _check_finite(name: str, array: jax.Array) -> None:
     """Refuses NaN, infinity and rows of zeros; traced values can't be looked at, and get arbitrary codes."""
     if isinstance(array, jax.core.Tracer):
         return

@@ -41,7 +41,7 @@ def test_masked_nodes_are_the_convolution(monkeypatch, strides):
 
 
 def test_recall_of_the_masked_is_counted_and_bounded():
-    """Shares lie between 0 and 1, theory is nearer to measurement for more draws than chance would have it."""
+    """Chance is the active share, and over 20 sets of hash functions collisions are about as many as theory says."""
     found = masked_nodes(jax.random.split(jax.random.key(0), 20), layer(1, size=8))
     assert len(found["recall"]) == 20 and found["chance"] == pytest.approx(0.05, abs=0.01)
     for measured, expected in (("active_collide", "active_expected"), ("all_collide", "all_expected")):
