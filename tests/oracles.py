@@ -152,3 +152,8 @@ def assert_unbiased(samples, expected, false_alarm):
     flat = np.float64(samples).reshape(len(samples), -1)
     assert_mean(flat @ expected, expected @ expected, false_alarm / 2)
     assert_mean(flat, expected, false_alarm / 2)
+
+
+def vectors(seed, n, features):
+    """`(n, features)` float32, independent normal entries."""
+    return np.float32(np.random.default_rng(seed).normal(size=(n, features)))

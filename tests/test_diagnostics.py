@@ -1,25 +1,19 @@
 """Diagnostics of hashed layers against their definitions, set by set."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles import vectors
 
-from jaxapprox import diagnostics, hashing
+from jaxapprox import diagnostics
 from jaxapprox.diagnostics import diagnose
 from jaxapprox.linen import ALSHDense
 from jaxapprox.lsh import active_set, build, query_codes
 
 
-def vectors(seed, n, features):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=(n, features)), jnp.float32)
-
-
 @pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize("buckets", [False, True])
-def test_against_sets(monkeypatch, shared, buckets):
+def test_against_sets(monkeypatch, path, shared):
     """Every figure is what counting with sets gives: recall, empty buckets and fill of the first 8 examples."""
-    monkeypatch.setattr(hashing, "_BUCKETS_FROM_UNITS", 1 if buckets else 1 << 30)
     weights, x = vectors(0, 50, 6), vectors(1, 11, 6)
     tables = build(jax.random.key(0), weights, num_bits=5, num_tables=3)
     moved = weights + 0.3 * vectors(2, 50, 6)
