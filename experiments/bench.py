@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import bench_hashing, bench_kernels, flax_peer
+from experiments.cnn import cnn_learner
 from experiments.compilation import jit
 from experiments.config import Config, UsageError, check_at_least
 from experiments.data import Dataset, Split
@@ -134,13 +135,15 @@ def _our_step(method: str, config: Config) -> tuple[Callable[[], float], float]:
     images = np.random.default_rng(0).integers(0, 256, (n, 32, 32, 3), np.uint8)
     split = Split(jnp.asarray(images), jnp.arange(n, dtype=jnp.int32) % 10)
     data = Dataset("random", split, split, 10, crop=2, flip=True)
-    how = METHODS[method](config)
-    train = make_train(config, how, data)
+    learner = cnn_learner(config, METHODS[method](config), data)
+    train = make_train(config, learner, data)
     state = jax.jit(train.init)(jax.random.key(0))
     rounds = train.rounds[0]
     epoch = jit(train.epoch).lower(state, split, rounds).compile()
     bench_kernels.seconds(lambda: epoch(state, split, rounds))
-    return lambda: bench_kernels.seconds(lambda: epoch(state, split, rounds)) / _STEPS, step_flops(config, how, data)
+    return lambda: bench_kernels.seconds(lambda: epoch(state, split, rounds)) / _STEPS, step_flops(
+        config, learner, data
+    )
 
 
 def _has_torch(python: str) -> bool:

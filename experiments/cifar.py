@@ -4,16 +4,14 @@ python -m experiments.cifar --preset quick
 python -m experiments.cifar --data cifar10 --width 16 --epochs 3 --methods exact mc alsh --ratio 0.5
 """
 
-import sys
-
+from experiments.choose import selection_lines
+from experiments.cnn import cnn_learner
+from experiments.compare import compare
 from experiments.config import Config, parse
 from experiments.data import hold_out, load
-from experiments.display import Display
-from experiments.interrupt import interruptible
 from experiments.methods import METHODS
 from experiments.program import run
-from experiments.report import RunDirectory
-from experiments.runner import compile_method, run_method
+from experiments.train import Learner
 
 
 def main(config: Config) -> int:
@@ -25,31 +23,18 @@ def main(config: Config) -> int:
     data = load(config.data, config.data_dir)
     if config.validation:
         data = hold_out(data)
-    directory = RunDirectory(config)
-    display = Display()
-    display.header(f"ResNet-18 of width {config.width} on {data.name}: {', '.join(config.methods)} -> {directory.path}")
-    flops: dict[str, float] = {}
-    batch_size = min(config.batch_size, len(data.train.labels))
-    steps = config.seeds * config.epochs * (len(data.train.labels) // batch_size)
-    exit_code = 0
-    try:
-        with interruptible():
-            for method in config.methods:
-                display.compiling(method)
-                programs = compile_method(config, METHODS[method](config), data, display.on_step)
-                flops[method] = programs.flops_per_step
-                display.start(method, steps, batch_size)
-                for row in run_method(config, method, data, programs):
-                    directory.add(row)
-                    display.add(row)
-                display.stop()
-    except KeyboardInterrupt:
-        display.stop()
-        print(f"interrupted: {len(directory.rows)} epochs are kept in {directory.path}", file=sys.stderr)
-        exit_code = 130
-    display.table(directory.finish(flops))
-    return exit_code
+    notes = (
+        f"mc: ratio {config.ratio}, {config.sampler}, {config.unit}, {config.mode}."
+        f" alsh: {config.active:.1%} active by {config.select}, K {config.num_bits}, L {config.num_tables},"
+        f" {config.transform}, computed in masked form with diagnostics: it saves no FLOPs here."
+    )
+
+    def learner(name: str) -> Learner:
+        return cnn_learner(config, METHODS[name](config), data)
+
+    title = f"ResNet-18 of width {config.width} on {data.name}"
+    return compare(config, title, notes, data, config.methods, learner, selection_lines())[0]
 
 
 if __name__ == "__main__":
-    run(lambda: main(parse("experiments.cifar")))
+    run(lambda: main(parse("experiments.cifar", Config)))

@@ -15,8 +15,9 @@ from typing import Any, Literal
 import tyro
 from matplotlib.figure import Figure
 
+from experiments.cnn import cnn_learner
 from experiments.config import Config, UsageError
-from experiments.data import Dataset, Split, load
+from experiments.data import first_images, load
 from experiments.ingredients import VARIANTS
 from experiments.interrupt import interruptible
 from experiments.intervals import half_interval, interval
@@ -58,15 +59,14 @@ def main(collapse: Collapse) -> int:
         raise UsageError(f"--images must be at least {Config.batch_size}, got {collapse.images}")
     shared = {name: getattr(collapse, name) for name in ("data", "width", "epochs", "seeds", "seed")}
     Config(**shared).check()
-    data = _first_images(load(collapse.data, collapse.data_dir), collapse.images)
+    data = first_images(load(collapse.data, collapse.data_dir), collapse.images)
     results = _Results(collapse.out, {**shared, "images": len(data.train.labels)})
     try:
         with interruptible():
             for name in collapse.variants:
                 variant = VARIANTS[name]
                 config = Config(**shared, **variant.settings)
-                method = variant.method(config)
-                programs = compile_method(config, method, data)
+                programs = compile_method(config, cnn_learner(config, variant.method(config), data), data)
                 rows = [row for row in run_method(config, name, data, programs) if row.epoch == config.epochs]
                 results.add(name, [dataclasses.asdict(row) for row in rows])
                 print(results.line(name), flush=True)
@@ -74,10 +74,6 @@ def main(collapse: Collapse) -> int:
         print(f"interrupted: the variants done are kept in {collapse.out}", file=sys.stderr)
         return 130
     return 0
-
-
-def _first_images(data: Dataset, count: int) -> Dataset:
-    return dataclasses.replace(data, train=Split(*(a[:count] for a in data.train)))
 
 
 class _Results:

@@ -61,6 +61,23 @@ def hold_out(data: Dataset, share: float = 0.1) -> Dataset:
     )
 
 
+def first_images(data: Dataset, count: int) -> Dataset:
+    """The first `count` training images, or all where there are fewer; the test images as they are."""
+    return dataclasses.replace(data, train=Split(*(a[:count] for a in data.train)))
+
+
+def grey(data: Dataset) -> Dataset:
+    """Colour images as their luminance (ITU-R BT.601), grey ones as they are."""
+    if data.train.images.shape[-1] == 1:
+        return data
+
+    def luminance(split: Split) -> Split:
+        weighted = np.asarray(split.images) @ np.array([[0.299], [0.587], [0.114]])
+        return split._replace(images=jnp.asarray(np.rint(weighted).astype(np.uint8)))
+
+    return dataclasses.replace(data, train=luminance(data.train), test=luminance(data.test))
+
+
 def _digits() -> Dataset:
     from sklearn.datasets import load_digits
 

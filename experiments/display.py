@@ -21,7 +21,7 @@ class Display:
     def __init__(self) -> None:
         self.console = Console()
         self._accuracy, self._loss, self._steps, self._started = float("nan"), float("nan"), 0, 0.0
-        self._batch_size = 0
+        self._batch_size = self._every = 0
         columns = ("{task.description}", "loss {task.fields[loss]:.3f}", "accuracy {task.fields[accuracy]:.1%}")
         self._progress = Progress(
             *map(TextColumn, columns),
@@ -40,17 +40,18 @@ class Display:
     def compiling(self, method: str) -> None:
         self.console.print(f"{method}: compiling ...")
 
-    def start(self, method: str, total_steps: int, batch_size: int) -> None:
-        """Begins the progress of one method, of all its seeds together."""
-        self._batch_size, self._steps, self._started = batch_size, 0, time.perf_counter()
+    def start(self, method: str, total_steps: int, batch_size: int, every: int) -> None:
+        """Begins the progress of one method, of all its seeds together; `on_step` is called every `every` steps."""
+        self._batch_size, self._every = batch_size, every
+        self._steps, self._started = 0, time.perf_counter()
         self._accuracy = float("nan")
         self._progress.reset(self._task, total=total_steps, description=method)
         self._progress.start()
 
     def on_step(self, loss: jax.Array) -> None:
-        self._loss, self._steps = float(loss), self._steps + 1
+        self._loss, self._steps = float(loss), self._steps + self._every
         rate = self._batch_size * self._steps / (time.perf_counter() - self._started)
-        self._progress.update(self._task, advance=1, loss=self._loss, accuracy=self._accuracy, rate=rate)
+        self._progress.update(self._task, advance=self._every, loss=self._loss, accuracy=self._accuracy, rate=rate)
 
     def add(self, row: Row) -> None:
         self._accuracy = row.test_accuracy

@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 
 from experiments import appendix_b
 from experiments.augment import to_float
+from experiments.cnn import cnn_learner, make_model
 from experiments.compilation import jit
 from experiments.config import Config, check_at_least, check_share
 from experiments.data import Dataset, load
@@ -29,7 +30,7 @@ from experiments.intervals import interval
 from experiments.methods import METHODS
 from experiments.program import output_directory, run
 from experiments.report import environment
-from experiments.train import make_model, make_train
+from experiments.train import make_train
 from jaxapprox.lsh import collision_probability
 
 
@@ -88,7 +89,7 @@ def _networks(config: Config, data: Dataset, images: jax.Array) -> Iterator[tupl
     """The convolutions of the network as initialised, and trained."""
     method = METHODS["exact"](config)
     model = make_model(config, method, data)
-    train = make_train(config, method, data)
+    train = make_train(config, cnn_learner(config, method, data), data)
     state = jit(train.init)(jax.random.key(config.seed))
 
     def layers():

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from experiments.config import Config
+from experiments.config import RunOptions
 
 
-def rounds_by_epoch(config: Config, steps_per_epoch: int, *, rehash: bool) -> np.ndarray:
+def rounds_by_epoch(config: RunOptions, steps_per_epoch: int, *, rehash: bool) -> np.ndarray:
     """The steps of each epoch between one rehash and the next.
 
     Rehashes are due every `rehash_every` steps of the run until `rehash_decay_after`, then every `rehash_every_late`;

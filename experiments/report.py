@@ -16,8 +16,7 @@ from typing import Any
 
 import jax
 
-from experiments import choose
-from experiments.config import Config, UsageError
+from experiments.config import RunOptions, UsageError
 from experiments.plots import plot_accuracy, plot_time
 from experiments.program import output_directory
 from experiments.runner import Row
@@ -42,14 +41,13 @@ class MethodSummary:
 class RunDirectory:
     """Writes a run as it goes: every row is complete on disk when `add` returns."""
 
-    def __init__(self, config: Config):
+    def __init__(self, config: RunOptions):
         """Makes the directory.
 
         Raises:
             UsageError: if `--out` holds a run already, or can't be written.
         """
         self.path = config.out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{config.data}"
-        self._config = config
         self.rows: list[Row] = []
         with output_directory(self.path):
             if (self.path / "metrics.jsonl").exists():
@@ -62,11 +60,17 @@ class RunDirectory:
         self.rows.append(row)
         self._metrics.write(json.dumps(dataclasses.asdict(row)) + "\n")
 
-    def finish(self, flops: dict[str, float]) -> list[MethodSummary]:
-        """Writes summary.md and the plots from the rows there are, and closes the directory."""
+    def finish(self, heading: Sequence[str], flops: dict[str, float], sections: Sequence[str]) -> list[MethodSummary]:
+        """Writes summary.md and the plots from the rows there are, and closes the directory.
+
+        Args:
+            heading: lines before the table: a title, and what was compared.
+            flops: a step's, by method.
+            sections: lines after all else.
+        """
         self._metrics.close()
         summaries = summarise(self.rows, flops)
-        (self.path / "summary.md").write_text(_markdown(self._config, self.rows, summaries))
+        (self.path / "summary.md").write_text(_markdown(heading, self.rows, summaries, sections))
         if self.rows:
             plot_accuracy(self.rows, self.path / "accuracy.png")
             plot_time(self.rows, self.path / "time.png")
@@ -113,9 +117,9 @@ def summarise(rows: Sequence[Row], flops: dict[str, float]) -> list[MethodSummar
         MethodSummary(
             method,
             len(last),
-            _mean_and_deviation([100 * row.test_accuracy for row in last.values()]),
-            _mean_and_deviation([100 * row.test_accuracy_uncalibrated for row in last.values()]),
-            _mean_and_deviation([100 * a for row in last.values() if (a := row.test_accuracy_hashed) is not None]),
+            mean_and_deviation([100 * row.test_accuracy for row in last.values()]),
+            mean_and_deviation([100 * row.test_accuracy_uncalibrated for row in last.values()]),
+            mean_and_deviation([100 * a for row in last.values() if (a := row.test_accuracy_hashed) is not None]),
             statistics.mean(row.train_seconds for row in last.values()),
             step[method] / step[base],
             flops[method] / flops[base],
@@ -124,22 +128,18 @@ def summarise(rows: Sequence[Row], flops: dict[str, float]) -> list[MethodSummar
     ]
 
 
-def _mean_and_deviation(values: Sequence[float]) -> str:
+def mean_and_deviation(values: Sequence[float]) -> str:
     if not values:
         return ""
     spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.2f}{spread}"
 
 
-def _markdown(config: Config, rows: Sequence[Row], summaries: Sequence[MethodSummary]) -> str:
-    where = "a held-out tenth of the training set" if config.validation else "the test set"
+def _markdown(
+    heading: Sequence[str], rows: Sequence[Row], summaries: Sequence[MethodSummary], sections: Sequence[str]
+) -> str:
     lines = [
-        f"# {config.data}, ResNet-18 of width {config.width}, {config.epochs} epochs",
-        "",
-        f"{device_line()}. mc: ratio {config.ratio}, {config.sampler}, {config.unit}, {config.mode}."
-        f" alsh: {config.active:.1%} active by {config.select}, K {config.num_bits}, L {config.num_tables},"
-        f" {config.transform}, computed in masked form with diagnostics: it saves no FLOPs here.",
-        f"Accuracy (%) on {where}, mean ± standard deviation over seeds; training seconds leave out compilation.",
+        *heading,
         "",
         "| method | seeds | accuracy | with training's BatchNorm statistics | through the hash | training s | step time"
         " | FLOPs |",
@@ -150,7 +150,7 @@ def _markdown(config: Config, rows: Sequence[Row], summaries: Sequence[MethodSum
             f"| {s.method} | {s.seeds} | {s.accuracy} | {s.accuracy_uncalibrated} | {s.accuracy_hashed}"
             f" | {s.train_seconds:.1f} | {s.step_ratio:.2f} | {s.flops_ratio:.2f} |"
         )
-    return "\n".join([*lines, "", *_diagnostics_lines(rows), *_selection_lines(), ""])
+    return "\n".join([*lines, "", *_diagnostics_lines(rows), *sections, ""])
 
 
 def _diagnostics_lines(rows: Sequence[Row]) -> list[str]:
@@ -174,23 +174,3 @@ def _diagnostics_lines(rows: Sequence[Row]) -> list[str]:
             means = (f"{statistics.mean(v[name] for v in values):.4g}" for name in names)
             lines.append(f"| {method} | {layer} | {epoch} | {' | '.join(means)} |")
     return [*lines, ""]
-
-
-def _selection_lines() -> list[str]:
-    """The held-out comparison behind the default sampler and mode of `mc`."""
-    record = json.loads(choose.RESULTS.read_text())
-    config = record["config"]
-    lines = [
-        "## Samplers and modes at equal ratio",
-        "",
-        f"Accuracy (%) on a held-out tenth of the training set of {config['data']}: width {config['width']},"
-        f" {config['epochs']} epoch(s), ratio {config['ratio']}, {config['seeds']} seed(s), recorded by",
-        f"`{record['command']}`.",
-        "",
-        "| mode | sampler | accuracy | with training's BatchNorm statistics |",
-        "|---|---|---|---|",
-    ]
-    for result in record["results"]:
-        accuracies = (_mean_and_deviation([100 * a for a in result[k]]) for k in ("accuracy", "accuracy_uncalibrated"))
-        lines.append(f"| {result['mode'] or 'exact'} | {result['sampler'] or ''} | {' | '.join(accuracies)} |")
-    return lines

@@ -12,10 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.compilation import jit
-from experiments.config import Config
+from experiments.config import RunOptions
 from experiments.data import Dataset
-from experiments.methods import Method
-from experiments.train import make_train
+from experiments.train import Learner, batch_size, make_train, steps_per_epoch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +56,10 @@ class Programs:
 
 
 def compile_method(
-    config: Config, method: Method, data: Dataset, on_step: Callable[[jax.Array], None] | None = None
+    config: RunOptions, learner: Learner, data: Dataset, on_step: Callable[[jax.Array], None] | None = None
 ) -> Programs:
-    """Compiles what training by `method` needs. On an accelerator all seeds run at once, on a CPU in turn."""
-    train = make_train(config, method, data, on_step)
+    """Compiles what training needs. On an accelerator all seeds run at once, on a CPU in turn."""
+    train = make_train(config, learner, data, on_step)
     group = config.seeds if config.seeds > 1 and jax.default_backend() != "cpu" else 0
     lift = jax.vmap if group else _plain
     key = jax.eval_shape(lambda: _keys(config, 0, group))
@@ -76,22 +75,22 @@ def compile_method(
     hashed_accuracy = recalibrate = None
     if state.tables:
         hashed_accuracy = evaluate_hashed.lower(state, state.batch_stats, data.test).compile()
-    if config.recalibrate and not method.exact_statistics:
+    if train.recalibrate is not None:
         recalibrate = jit(lift(train.recalibrate, in_axes=(0, None))).lower(state, data.train).compile()
     seconds = time.perf_counter() - start
-    flops = step_flops(config, method, data)
+    flops = step_flops(config, learner, data)
     return Programs(group, init, epoch, recalibrate, accuracy, hashed_accuracy, train.rounds, seconds, flops)
 
 
-def run_method(config: Config, name: str, data: Dataset, programs: Programs) -> Iterator[Row]:
+def run_method(config: RunOptions, name: str, data: Dataset, programs: Programs) -> Iterator[Row]:
     """Trains all seeds of `config` by method `name`, and yields a row after each epoch of each seed."""
     for first in range(0, config.seeds, programs.group or 1):
         yield from _run_group(config, name, data, programs, first)
 
 
-def _run_group(config: Config, name: str, data: Dataset, programs: Programs, first: int) -> Iterator[Row]:
+def _run_group(config: RunOptions, name: str, data: Dataset, programs: Programs, first: int) -> Iterator[Row]:
     members = programs.group or 1
-    steps = len(data.train.labels) // min(config.batch_size, len(data.train.labels))
+    steps = steps_per_epoch(config, data)
     state = programs.init(_keys(config, first, programs.group))
     train_seconds = recalibrate_seconds = 0.0
     for epoch in range(1, config.epochs + 1):
@@ -130,21 +129,21 @@ def _run_group(config: Config, name: str, data: Dataset, programs: Programs, fir
             )
 
 
-def step_flops(config: Config, method: Method, data: Dataset) -> float:
+def step_flops(config: RunOptions, learner: Learner, data: Dataset) -> float:
     """FLOPs of a training step, as XLA counts them for the plain form of every convolution.
 
     That is the form for accelerators, lowered but not compiled: the CPU's runs kernel gradients block by block in a
     loop, of which the analysis would count one turn.
     """
-    train = make_train(config, method, data)
-    batch = min(config.batch_size, len(data.train.labels))
+    train = make_train(config, learner, data)
+    batch = batch_size(config, data)
     state = jax.eval_shape(train.init, jax.random.key(0))
     images, labels = (jax.ShapeDtypeStruct((batch, *a.shape[1:]), a.dtype) for a in data.train)
     lowered = jax.jit(train.step).trace(state, images, labels).lower(lowering_platforms=("cuda",))
     return float(lowered.cost_analysis()["flops"])
 
 
-def _keys(config: Config, first: int, group: int) -> jax.Array:
+def _keys(config: RunOptions, first: int, group: int) -> jax.Array:
     if not group:
         return jax.random.key(config.seed + first)
     return jax.vmap(jax.random.key)(config.seed + first + jnp.arange(group))

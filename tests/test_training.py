@@ -10,6 +10,7 @@ from flax import linen as nn
 from quick_compilation import jit
 
 from experiments.augment import augment
+from experiments.cnn import cnn_learner
 from experiments.config import Config
 from experiments.data import Split, hold_out, load
 from experiments.ingredients import VARIANTS, OracleDense, RandomDense, hash_unscaled, shrink_then_hash
@@ -27,6 +28,10 @@ def small_digits():
     digits = load("digits")
     train, test = Split(*(a[:40] for a in digits.train)), Split(*(a[:11] for a in digits.test))
     return dataclasses.replace(digits, train=train, test=test)
+
+
+def training(config, method, data):
+    return make_train(config, cnn_learner(config, METHODS[method](config), data), data)
 
 
 def test_augmented_images_are_shifts_and_mirror_images():
@@ -76,7 +81,7 @@ def test_batch_norm_is_that_of_flax():
 def test_whole_run_under_jit_and_vmap(method):
     """`run` of two keys at once is `run` of each; another key is another run."""
     data = small_digits()
-    run = make_train(CONFIG, METHODS[method](CONFIG), data).run
+    run = training(CONFIG, method, data).run
     keys = jax.random.split(jax.random.key(0), 2)
     _, metrics, accuracies = jit(jax.vmap(run, in_axes=(0, None, None)))(keys, data.train, data.test)
     losses = metrics.loss
@@ -92,7 +97,7 @@ def test_methods_of_a_seed_start_alike():
     data, keep_all = small_digits(), dataclasses.replace(CONFIG, ratio=1.0, active=1.0)
     first = {}
     for method in ("exact", "mc", "alsh"):
-        train = make_train(keep_all, METHODS[method](keep_all), data)
+        train = training(keep_all, method, data)
         state = jit(train.init)(jax.random.key(3))
         first[method] = state.params, jit(train.step)(state, *(a[:8] for a in data.train))[1].loss
     jax.tree.map(np.testing.assert_array_equal, first["mc"], first["exact"])
@@ -103,7 +108,7 @@ def test_recalibration_averages_exact_batches():
     """With one batch that is the whole training set, the statistics are that batch's own, whatever they were."""
     config = dataclasses.replace(CONFIG, batch_size=40)
     data = dataclasses.replace(small_digits(), crop=0)
-    train = make_train(config, METHODS["mc"](config), data)
+    train = training(config, "mc", data)
     state = jit(train.init)(jax.random.key(0))
     spoiled = state._replace(batch_stats=jax.tree.map(lambda a: a + 7, state.batch_stats))
     actual = jit(train.recalibrate)(spoiled, data.train)["stem_norm"]["mean"]
@@ -139,7 +144,7 @@ def test_tables_follow_the_schedule(every):
     """After two epochs of 5 steps the tables are those of the weights two steps before, or were never rebuilt."""
     config = dataclasses.replace(CONFIG, rehash_every=every, lr=0.5)  # far enough to change codes in a few steps
     data = small_digits()
-    train = make_train(config, METHODS["alsh"](config), data)
+    train = training(config, "alsh", data)
     epoch = jit(train.epoch)
     state = start = jit(train.init)(jax.random.key(0))
     for rounds in train.rounds:
