@@ -77,13 +77,19 @@ def cnn_learner(config: Config, method: Method, data: Dataset) -> Learner:
         count = min(config.recalibration_batches, len(batches))
         return lax.scan(add, state.batch_stats, (jnp.arange(count), batches[:count]))[0]
 
-    def logits(state: State, batch_stats: Any, images: jax.Array, key: jax.Array | None) -> jax.Array:
+    def logits(exact: bool, state: State, batch_stats: Any, images: jax.Array, key: jax.Array) -> jax.Array:
         variables = {"params": state.params, "batch_stats": batch_stats, "lsh": state.tables}
-        rngs = {} if key is None else {"sample": key}
-        return jnp.asarray(model.apply(variables, to_float(images), train=False, exact=key is None, rngs=rngs))
+        rngs = {} if exact else {"sample": key}
+        return jnp.asarray(model.apply(variables, to_float(images), train=False, exact=exact, rngs=rngs))
 
-    needs_recalibration = config.recalibrate and not method.exact_statistics
-    return Learner(init, step, logits, method.rehash, recalibrate if needs_recalibration else None)
+    return Learner(
+        init,
+        step,
+        logits=functools.partial(logits, True),
+        hashed_logits=functools.partial(logits, False) if method.hashes else None,
+        rehash=method.rehash,
+        recalibrate=recalibrate if config.recalibrate and not method.exact_statistics else None,
+    )
 
 
 def _optimizer(config: Config, steps: int) -> optax.GradientTransformation:

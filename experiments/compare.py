@@ -9,7 +9,7 @@ from experiments.display import Display
 from experiments.interrupt import interruptible
 from experiments.report import RunDirectory, device_line
 from experiments.runner import compile_method, run_method
-from experiments.train import Learner, batch_size, report_every, steps_per_epoch
+from experiments.train import Learner, report_every, steps_per_epoch
 
 
 def compare(
@@ -36,13 +36,13 @@ def compare(
         The exit code (130 where Ctrl-C ended it: what was done by then is kept) and the directory.
 
     Raises:
-        UsageError: if `--out` can't be written, before anything is trained.
+        UsageError: if a batch is larger than the data or `--out` can't be written, before anything is trained.
     """
+    steps = config.seeds * config.epochs * steps_per_epoch(config, data)
     directory = RunDirectory(config)
     display = Display()
     display.header(f"{title}: {', '.join(methods)} -> {directory.path}")
     flops: dict[str, float] = {}
-    steps = config.seeds * config.epochs * steps_per_epoch(config, data)
     exit_code = 0
     try:
         with interruptible():
@@ -50,7 +50,7 @@ def compare(
                 display.compiling(name)
                 programs = compile_method(config, learner_of(name), data, display.on_step)
                 flops[name] = programs.flops_per_step
-                display.start(name, steps, batch_size(config, data), report_every(config, data))
+                display.start(name, steps, config.batch_size, report_every(config))
                 for row in run_method(config, name, data, programs):
                     directory.add(row)
                     display.add(row)

@@ -15,8 +15,14 @@ part: weights of different inputs are correlated then, but multiply independent 
 
 Active units (hashing, the oracle, random ones): the product is exact, and h^ = M relu(z^) with M = 1 with a probability
 that depends on s, else 0; then W = 1.
+
+References:
+    Poole et al., Exponential Expressivity in Deep Neural Networks through Transient Chaos, NeurIPS 2016 (moments of
+    pairs by depth).
+    Blom, Statistical Estimates and Transformed Beta-Variables, 1958 (the expected largest of n normal variables).
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -28,7 +34,7 @@ from scipy import special
 TABLES, BITS, MAX_NORM, POWERS = 5, 6, 0.83, 3
 UNIFORM_MIX = 0.1  # of the samplers of `jaxapprox.sampling`
 
-_S = np.linspace(-12, 12, 24_001)
+_S = np.linspace(-12, 12, 9_601)
 _MASS = np.exp(-np.square(_S) / 2) / np.sum(np.exp(-np.square(_S) / 2))  # of the standard normal distribution
 _HASH_DRAWS = 4_000
 _HASH_S = np.linspace(-8, 8, 33)  # coarse: the chance to be found is smooth in s
@@ -42,7 +48,7 @@ class Weight(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """After each layer: the relative error, the cosine of h and h^, and |h^| / |h|; lists of `layers` numbers."""
+    """After each layer: the relative error, the cosine of h and h^, and |h^| / |h|."""
 
     error: list[float]
     cosine: list[float]
@@ -57,39 +63,44 @@ def predict(rule: Rule, layers: int, *, of_outputs: bool) -> Prediction:
     """Carries the moments through `layers` layers, from standard normal inputs.
 
     Args:
-        rule: weights of the products' inputs by the absolute activation, or of a layer's units by s.
+        rule: weights of the products' inputs by their absolute values, or of a layer's units by s.
         layers: hidden layers.
         of_outputs: whether `rule` is about units: active ones are kept, the others 0.
+
+    Returns:
+        `layers` numbers of each kind.
     """
-    kept = rule(np.abs(_S)) if not of_outputs else _certain(np.ones_like(_S))
-    # q, q^ and c are each relative to that of an exact layer.
-    q_hat, cosine = _mean(_S**2 * kept.square), _mean(_S**2 * kept.mean)
-    cosine /= np.sqrt(q_hat)
+    everything = _certain(np.ones_like(_S))
+    h_hat = np.maximum(_S, 0)
+    own = rule(_S) if of_outputs else everything
+    used = own if of_outputs else rule(h_hat)
+    first = everything if of_outputs else rule(np.abs(_S))
+    # The moments relative to the exact network's: q = 1, q^ and c = sqrt(q^) cosine.
+    q_hat = _mean(_S**2 * first.square)
+    cosine = _mean(_S**2 * first.mean) / math.sqrt(q_hat)
     result = Prediction([], [], [])
     for _ in range(layers):
         h = _conditional_relu(cosine)
-        h_hat = np.maximum(_S, 0)
-        own = rule(_S) if of_outputs else _certain(np.ones_like(_S))
-        # 2 E relu(z)^2 = 1 for a z of variance 1.
-        size = np.sqrt(q_hat * 2 * _mean(h_hat**2 * own.square))
-        product = np.sqrt(q_hat) * 2 * _mean(h * h_hat * own.mean)
-        result.error.append(float(np.sqrt(max(0.0, 1 - 2 * product + size**2))))
-        result.cosine.append(float(product / size))
-        result.size.append(float(size))
-        used = own if of_outputs else rule(h_hat)
-        q_hat_of_one, c_of_one = 2 * _mean(h_hat**2 * used.square), 2 * _mean(h * h_hat * used.mean)
-        q_hat, cosine = q_hat * q_hat_of_one, c_of_one / np.sqrt(q_hat_of_one)
+        # Twice a mean, as 2 E relu(z)^2 = 1 for a z of variance 1.
+        growth = math.sqrt(2 * _mean(h_hat**2 * own.square))
+        alike, size = 2 * _mean(h * h_hat * own.mean) / growth, math.sqrt(q_hat) * growth
+        result.error.append(math.sqrt(max(0.0, 1 - 2 * alike * size + size * size)))
+        result.cosine.append(alike)
+        result.size.append(size)
+        next_q_hat = 2 * _mean(h_hat**2 * used.square)
+        cosine = 2 * _mean(h * h_hat * used.mean) / math.sqrt(next_q_hat)
+        q_hat *= next_q_hat
     return result
 
 
 def _mean(values: NDArray[np.float64]) -> float:
-    return float(_MASS @ values)
+    return float(np.sum(_MASS * values))
 
 
 def _conditional_relu(cosine: float) -> NDArray[np.float64]:
     """E[relu(z) | z^] where z and z^ = s have variance 1."""
-    mean, deviation = cosine * _S, np.sqrt(max(1 - cosine**2, 1e-30))
-    density = np.exp(-np.square(mean / deviation) / 2) / np.sqrt(2 * np.pi)
+    mean, deviation = cosine * _S, math.sqrt(max(1 - cosine**2, 1e-30))
+    density = np.exp(-np.square(mean / deviation) / 2) / math.sqrt(2 * math.pi)
     return mean * special.ndtr(mean / deviation) + deviation * density
 
 
@@ -117,7 +128,7 @@ def random(share: float) -> Rule:
 
 
 def unbiased(share: float) -> Rule:
-    """Weights 1 / pi, with `jaxapprox.sampling`'s pi = min(1, lambda s~) that keeps `share`; s~ is mixed with uniform."""
+    """Weights 1 / pi with pi = min(1, lambda s~) as in `jaxapprox.sampling`, of mean `share`."""
 
     def rule(scores):
         if share == 1:
@@ -137,8 +148,8 @@ def hashed(share: float, width: int) -> Rule:
 
     In a layer of finite width n: the cosine of x and w is s / sqrt(n), which is all that hashing can tell units by.
     For a projection r, ±1 in each entry, u = x . r / |x| is standard normal, and so is w . r / |w|, with mean
-    u s / sqrt(n). What the transforms append adds the same to all units of a bit and, through it, to their chance to
-    meet the input; so chances are computed given u and the projections' tail, and then averaged over 4,000 draws.
+    u s / sqrt(n). What the transform appends shifts a bit of all units alike, so that a bucket holds many of them or
+    few; chances are therefore computed given u and the projections' tail, and then averaged over 4,000 draws.
 
     Approximated: bucket sizes are their means given the hash functions; all |w| are equal, but for the longest, by
     which they are scaled and which is the expected largest of n; a subsampled bucket is a random part of it.
@@ -146,10 +157,10 @@ def hashed(share: float, width: int) -> Rule:
     rng = np.random.default_rng(0)
     u = np.clip(rng.normal(size=(_HASH_DRAWS, TABLES, BITS)) / np.sqrt(width), -0.99, 0.99)
     tail = rng.choice([-1.0, 1.0], (_HASH_DRAWS, TABLES, BITS, POWERS))
-    # |w| is normal with deviation |w| / sqrt(2 n); Blom's approximation of the largest of n normal variables.
-    norm = MAX_NORM / (1 + special.ndtri((width - 0.375) / (width + 0.25)) / np.sqrt(2 * width))
+    # The |w| are about normal, with a deviation of |w| / sqrt(2 n); the largest by Blom's approximation.
+    norm = MAX_NORM / (1 + special.ndtri((width - 0.375) / (width + 0.25)) / math.sqrt(2 * width))
     offset = tail @ norm ** (2.0 ** np.arange(1, POWERS + 1)) / norm
-    query = u * np.sqrt(width) + tail.sum(-1) / 2 >= 0
+    query = u * math.sqrt(width) + tail.sum(-1) / 2 >= 0
     mass = np.exp(-np.square(_HASH_S) / 2)
     mass /= mass.sum()
     found = np.zeros((_HASH_DRAWS, len(_HASH_S)))

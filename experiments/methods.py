@@ -26,7 +26,8 @@ class Method:
         conv: makes the convolutions of the residual blocks.
         hidden: makes the classifier's hidden layer.
         output: makes its output layer.
-        rehash: (params, lsh) -> (params, lsh), with new hash tables; None for a method that hashes nothing.
+        hashes: whether a layer is hashed.
+        rehash: (params, lsh) -> (params, lsh), with new hash tables; None for never.
     """
 
     exact: bool
@@ -34,6 +35,7 @@ class Method:
     conv: Callable[..., nn.Module] = _exact_conv
     hidden: Callable[..., nn.Module] = _exact_dense
     output: Callable[..., nn.Module] = _exact_dense
+    hashes: bool = False
     rehash: Callable[[Any, Any], tuple[Any, Any]] | None = None
 
 
@@ -70,6 +72,7 @@ def alsh(
         exact_statistics=True,
         hidden=hashed,
         output=hashed if hash_output else _exact_dense,
+        hashes=True,
         rehash=(rehash or hash_as_they_are) if config.rehash_every else None,
     )
 

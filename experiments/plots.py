@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -12,17 +13,35 @@ from experiments.runner import Row
 
 def plot_accuracy(rows: Sequence[Row], path: Path) -> None:
     """Accuracy on the test (or held-out) set, in per cent."""
-    _plot(rows, path, lambda row: 100 * row.test_accuracy, "accuracy (%)")
+    _plot(rows, path, accuracy, "accuracy (%)")
 
 
 def plot_time(rows: Sequence[Row], path: Path) -> None:
     """Cumulative training seconds, without compilation."""
-    _plot(rows, path, lambda row: row.train_seconds, "cumulative training time (s)")
+    _plot(rows, path, seconds, SECONDS)
+
+
+SECONDS = "cumulative training time (s)"
+
+
+def accuracy(row: Row) -> float:
+    return 100 * row.test_accuracy
+
+
+def seconds(row: Row) -> float:
+    return row.train_seconds
 
 
 def _plot(rows: Sequence[Row], path: Path, value: Callable[[Row], float], label: str) -> None:
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
+    plot_by_epoch(axes, rows, value, label)
+    axes.legend()
+    figure.savefig(path, dpi=150)
+
+
+def plot_by_epoch(axes: Axes, rows: Sequence[Row], value: Callable[[Row], float], label: str) -> None:
+    """A value against epochs, in a panel: a line a method, its deviation over seeds as a band, single runs thin."""
     for color, method in enumerate(dict.fromkeys(row.method for row in rows)):
         mine = [row for row in rows if row.method == method]
         epochs = sorted({row.epoch for row in mine})
@@ -36,5 +55,3 @@ def _plot(rows: Sequence[Row], path: Path, value: Callable[[Row], float], label:
     axes.set(xlabel="epoch", ylabel=label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(path, dpi=150)

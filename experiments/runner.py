@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 from experiments.compilation import jit
 from experiments.config import RunOptions
 from experiments.data import Dataset
-from experiments.train import Learner, batch_size, make_train, steps_per_epoch
+from experiments.train import Learner, make_train, steps_per_epoch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,15 +67,13 @@ def compile_method(
     state = jax.eval_shape(lift(train.init), key)
     epoch = jit(lift(train.epoch, in_axes=(0, None, None)), donate_argnums=0)
     epoch = epoch.lower(state, data.train, train.rounds[0]).compile()
-    evaluate, evaluate_hashed = (
-        jit(lift(functools.partial(train.accuracy, exact=exact), in_axes=(0, 0, None))) for exact in (True, False)
-    )
-    accuracy = evaluate.lower(state, state.batch_stats, data.test).compile()
-    hashed_accuracy = recalibrate = None
-    if state.tables:
-        hashed_accuracy = evaluate_hashed.lower(state, state.batch_stats, data.test).compile()
-    if train.recalibrate is not None:
-        recalibrate = jit(lift(train.recalibrate, in_axes=(0, None))).lower(state, data.train).compile()
+
+    def compiled(function, in_axes, *arguments):
+        return None if function is None else jit(lift(function, in_axes)).lower(*arguments).compile()
+
+    evaluation = (0, 0, None), state, state.batch_stats, data.test
+    accuracy, hashed_accuracy = (compiled(f, *evaluation) for f in (train.accuracy, train.hashed_accuracy))
+    recalibrate = compiled(train.recalibrate, (0, None), state, data.train)
     seconds = time.perf_counter() - start
     flops = step_flops(config, learner, data)
     return Programs(group, init, epoch, recalibrate, accuracy, hashed_accuracy, train.rounds, seconds, flops)
@@ -136,9 +133,8 @@ def step_flops(config: RunOptions, learner: Learner, data: Dataset) -> float:
     loop, of which the analysis would count one turn.
     """
     train = make_train(config, learner, data)
-    batch = batch_size(config, data)
     state = jax.eval_shape(train.init, jax.random.key(0))
-    images, labels = (jax.ShapeDtypeStruct((batch, *a.shape[1:]), a.dtype) for a in data.train)
+    images, labels = (jax.ShapeDtypeStruct((config.batch_size, *a.shape[1:]), a.dtype) for a in data.train)
     lowered = jax.jit(train.step).trace(state, images, labels).lower(lowering_platforms=("cuda",))
     return float(lowered.cost_analysis()["flops"])
 

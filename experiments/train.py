@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from experiments.config import RunOptions
+from experiments.config import RunOptions, UsageError
 from experiments.data import Dataset, Split
 from experiments.rehashing import rounds_by_epoch
 from jaxapprox.diagnostics import Diagnostics
@@ -52,7 +52,8 @@ class Learner(NamedTuple):
     Attributes:
         init: (init_key, stream_key) -> State, at step 0; the second key is the state's.
         step: (State, images uint8, labels) -> (State, Metrics).
-        logits: (State, batch_stats, images uint8, key) -> (batch, classes), exact without a key, else through the hash.
+        logits: (State, batch_stats, images uint8, key) -> (batch, classes), of the exact network; the key is not used.
+        hashed_logits: likewise through the hash; None if nothing is hashed.
         rehash: (params, tables) -> (params, tables), what is due at the beginning of a round; None for nothing.
         recalibrate: (State, train) -> batch_stats, re-estimated by exact forwards; None where that is not needed.
     """
@@ -60,6 +61,7 @@ class Learner(NamedTuple):
     init: Callable
     step: Callable
     logits: Callable
+    hashed_logits: Callable | None = None
     rehash: Callable | None = None
     recalibrate: Callable | None = None
 
@@ -73,7 +75,8 @@ class Train(NamedTuple):
         epoch: (State, train, rounds (rounds, 2)) -> (State, Metrics). Shuffled batches, in nested loops: each round
             rehashes and then runs from its first to before its last step of the epoch.
         recalibrate: as of the learner.
-        accuracy: (State, batch_stats, split, exact) -> accuracy of the exact network, or through the hash.
+        accuracy: (State, batch_stats, split) -> accuracy of the exact network.
+        hashed_accuracy: likewise through the hash; None if nothing is hashed.
         step: as of the learner.
         run: (key, train, test) -> (State, Metrics (epochs,), accuracies (epochs,)).
     """
@@ -83,30 +86,33 @@ class Train(NamedTuple):
     epoch: Callable
     recalibrate: Callable | None
     accuracy: Callable
+    hashed_accuracy: Callable | None
     step: Callable
     run: Callable
 
 
 def steps_per_epoch(config: RunOptions, data: Dataset) -> int:
-    """Whole batches of the training set; what is left over is another part of it in every epoch."""
-    return len(data.train.labels) // batch_size(config, data)
+    """Whole batches of the training set; what is left over is another part of it in every epoch.
 
-
-def batch_size(config: RunOptions, data: Dataset) -> int:
-    """That of the configuration, or all training images where there are fewer."""
-    return min(config.batch_size, len(data.train.labels))
+    Raises:
+        UsageError: if there is none.
+    """
+    images = len(data.train.labels)
+    if config.batch_size > images:
+        raise UsageError(f"--batch-size must be at most the number of training images, {images}: {config.batch_size}")
+    return images // config.batch_size
 
 
 def shuffled_batches(key: jax.Array, config: RunOptions, data: Dataset) -> jax.Array:
     """`(steps, batch)` indices of an epoch's training images."""
     order = jax.random.permutation(key, len(data.train.labels))
-    steps, size = steps_per_epoch(config, data), batch_size(config, data)
+    steps, size = steps_per_epoch(config, data), config.batch_size
     return order[: steps * size].reshape(steps, size)
 
 
-def report_every(config: RunOptions, data: Dataset) -> int:
+def report_every(config: RunOptions) -> int:
     """Steps from one call of `on_step` to the next."""
-    return max(1, _IMAGES_BETWEEN_REPORTS // batch_size(config, data))
+    return max(1, _IMAGES_BETWEEN_REPORTS // config.batch_size)
 
 
 def make_train(
@@ -120,7 +126,7 @@ def make_train(
         data: for its shapes and sizes; its arrays are not captured.
         on_step: called on the host with a step's loss every `report_every` steps, in no order (for progress).
     """
-    steps, size = steps_per_epoch(config, data), batch_size(config, data)
+    steps, size = steps_per_epoch(config, data), config.batch_size
     rounds = rounds_by_epoch(config, steps, rehash=learner.rehash is not None)
 
     def init(key: jax.Array) -> State:
@@ -134,7 +140,7 @@ def make_train(
 
     def report(i: jax.Array, loss: jax.Array) -> None:
         if on_step is not None:
-            due = i % report_every(config, data) == 0  # the same for all seeds: it stays a branch under vmap
+            due = i % report_every(config) == 0  # the same for all seeds: it stays a branch under vmap
             lax.cond(due, lambda loss: jax.debug.callback(on_step, loss), lambda loss: None, loss)
 
     def epoch(state: State, train: Split, rounds: jax.Array) -> tuple[State, Metrics]:
@@ -155,19 +161,24 @@ def make_train(
         (state, total), _ = lax.scan(one_round, (state, nothing), rounds)
         return state, jax.tree.map(lambda a: a / steps, total)
 
-    def accuracy(state: State, batch_stats: Any, split: Split, exact: bool = True) -> jax.Array:
-        n = len(split.labels)
-        size = min(_EVALUATION_BATCH, n)
-        chunks = -(-n // size)
-        index = jnp.arange(chunks * size).reshape(chunks, size)
-        key = stream(state, Stream.EVALUATE, state.step)
+    def accuracy_by(logits_of: Callable) -> Callable:
+        def accuracy(state: State, batch_stats: Any, split: Split) -> jax.Array:
+            n = len(split.labels)
+            size = min(_EVALUATION_BATCH, n)
+            chunks = -(-n // size)
+            index = jnp.arange(chunks * size).reshape(chunks, size)
+            key = stream(state, Stream.EVALUATE, state.step)
 
-        def correct(batch):
-            own_key = None if exact else jax.random.fold_in(key, batch[0])
-            logits = learner.logits(state, batch_stats, split.images[batch % n], own_key)
-            return jnp.sum((jnp.argmax(logits, -1) == split.labels[batch % n]) & (batch < n))
+            def correct(chunk):
+                own_key = jax.random.fold_in(key, chunk[0])
+                logits = logits_of(state, batch_stats, split.images[chunk % n], own_key)
+                return jnp.sum((jnp.argmax(logits, -1) == split.labels[chunk % n]) & (chunk < n))
 
-        return jnp.sum(lax.map(correct, index)) / n
+            return jnp.sum(lax.map(correct, index)) / n
+
+        return accuracy
+
+    accuracy = accuracy_by(learner.logits)
 
     def run(key: jax.Array, train: Split, test: Split) -> tuple[State, Metrics, jax.Array]:
         def one(state, rounds):
@@ -178,7 +189,8 @@ def make_train(
         state, (metrics, accuracies) = lax.scan(one, init(key), jnp.asarray(rounds))
         return state, metrics, accuracies
 
-    return Train(init, rounds, epoch, learner.recalibrate, accuracy, learner.step, run)
+    hashed = None if learner.hashed_logits is None else accuracy_by(learner.hashed_logits)
+    return Train(init, rounds, epoch, learner.recalibrate, accuracy, hashed, learner.step, run)
 
 
 def stream(state: State, name: Stream, index: jax.Array) -> jax.Array:

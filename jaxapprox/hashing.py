@@ -160,12 +160,26 @@ def unit_codes(tables: Tables, weights: jax.Array, *, every: int = 1) -> jax.Arr
     return lax.map(code, (weights[::every], norms[::every]), batch_size=_UNITS_AT_ONCE).T
 
 
-def query_codes(tables: Tables, x: jax.Array) -> jax.Array:
-    """The codes of inputs x `(batch, features)`: `(batch, tables)` int32. Raises: ValueError, as `collisions`."""
-    x, norms = _query(tables, x)
+def query_codes(tables: Tables, x: jax.Array, features: jax.Array | None = None) -> jax.Array:
+    """The codes of inputs.
+
+    Args:
+        tables: from `build`.
+        x: `(batch, features)`; or `(batch, f)`, the values of the features `features` of inputs that are 0 elsewhere,
+            of which only those features' projections are read.
+        features: `(f,)` int32, distinct; an id past the last one must have the value 0.
+
+    Returns:
+        `(batch, tables)` int32.
+
+    Raises:
+        ValueError: as `collisions`.
+    """
+    projections = tables.projections if features is None else tables.projections.at[features].get(mode="clip")
+    x, norms = _query(projections, x)
     # Signs do not feel the scale: the tail is multiplied instead of dividing x.
     tail = _appended_to_query(tables) * jnp.sum(tables.tail, 0)
-    return _codes(tables, _project(x, tables.projections) + norms * tail[None, :])
+    return _codes(tables, _project(x, projections) + norms * tail[None, :])
 
 
 def collisions(tables: Tables, x: jax.Array) -> jax.Array:
@@ -200,7 +214,7 @@ def cosines(tables: Tables, weights: jax.Array, x: jax.Array) -> jax.Array:
         ValueError: if a shape does not fit, or `build` or `collisions` would refuse the values.
     """
     weights, norms, scale = _scaled(tables, weights)
-    x, x_norms = _query(tables, x)
+    x, x_norms = _query(tables.projections, x)
     appended = _appended_to_weights(tables, norms * scale)
     constant = _appended_to_query(tables)
     inner = _project(x, weights.T) / x_norms * scale + (constant * jnp.sum(appended, -1))[None, :]
@@ -233,13 +247,13 @@ def _scaled(tables: Tables, weights: jax.Array) -> tuple[jax.Array, jax.Array, j
     return weights, norms, jnp.where(longest > 0, tables.max_norm / jnp.where(longest > 0, longest, 1), 0)
 
 
-def _query(tables: Tables, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Inputs in the tables' dtype, and their norms `(batch, 1)`, of zeros 1."""
-    features = tables.projections.shape[0]
+def _query(projections: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Inputs in the projections' dtype, and their norms `(batch, 1)`, of zeros 1."""
+    features = projections.shape[0]
     if getattr(x, "ndim", None) != 2 or x.shape[1] != features:
         raise ValueError(f"x must have shape (batch, {features}), as the tables' features, got {np.shape(x)}")
     _check_finite("x", x)
-    x = lax.stop_gradient(x).astype(tables.projections.dtype)
+    x = lax.stop_gradient(x).astype(projections.dtype)
     norms = jnp.sqrt(jnp.sum(jnp.square(x), -1, keepdims=True))
     return x, jnp.where(norms > 0, norms, 1)
 

@@ -30,7 +30,15 @@ __all__ = [
 ]
 
 
-def active_set(key: jax.Array, tables: Tables, x: jax.Array, *, size: int, select: str = "union") -> jax.Array:
+def active_set(
+    key: jax.Array,
+    tables: Tables,
+    x: jax.Array,
+    *,
+    size: int,
+    select: str = "union",
+    features: jax.Array | None = None,
+) -> jax.Array:
     """For each input the ids of `size` units that its hash codes find.
 
     Args:
@@ -41,6 +49,7 @@ def active_set(key: jax.Array, tables: Tables, x: jax.Array, *, size: int, selec
         select: "union" is the paper's rule: tables in order, each bucket subsampled to `size`, until `size` units are
             found; what is missing is filled with random units. "count" takes the units with the most collisions first,
             ties broken at random.
+        features: for inputs of which few features are not 0, as in `query_codes`.
 
     Returns:
         `(batch, size)` int32, distinct ids in each row, the first found first. In a layer with buckets at most `size`
@@ -56,19 +65,29 @@ def active_set(key: jax.Array, tables: Tables, x: jax.Array, *, size: int, selec
     if select not in tuple(_BY_COMPARISON):
         raise ValueError(f"select must be one of {', '.join(_BY_COMPARISON)}, got {select!r}")
     check_key(key)
-    codes = query_codes(tables, x)
+    codes = query_codes(tables, x, features)
     if tables.has_buckets:
         return _collect(jax.random.split(key, x.shape[0]), tables, codes, size, *_FROM_BUCKETS[select])
     return _compare(key, tables, codes, size, _BY_COMPARISON[select])
 
 
-def shared_active_set(key: jax.Array, tables: Tables, x: jax.Array, *, size: int, select: str = "union") -> jax.Array:
+def shared_active_set(
+    key: jax.Array,
+    tables: Tables,
+    x: jax.Array,
+    *,
+    size: int,
+    select: str = "union",
+    features: jax.Array | None = None,
+) -> jax.Array:
     """One set for the whole batch: the `size` units that are in the sets of the most examples, ties at random.
 
     Args, Raises: as `active_set`. Returns: `(size,)` int32, distinct ids.
     """
     own_key, tie_key = jax.random.split(key)
-    chosen = active_set(own_key, tables, x, size=size, select=select)
+    chosen = active_set(own_key, tables, x, size=size, select=select, features=features)
+    if x.shape[0] == 1:
+        return chosen[0]
     units = tables.codes.shape[-1]
     votes = jnp.zeros(units, jnp.int32).at[chosen.reshape(-1)].add(1)
     order = jax.random.permutation(tie_key, units)

@@ -1,138 +1,16 @@
-"""Flax Linen layers over the sampled products."""
+"""A dense layer that trains on the units which hashing finds."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 from flax import linen as nn
-from flax.errors import InvalidRngError
 from flax.linen.dtypes import promote_dtype
 
 from jaxapprox.alsh import active_dense
-from jaxapprox.conv import conv, mc_conv
-from jaxapprox.dense import mc_dense
 from jaxapprox.diagnostics import diagnose
-from jaxapprox.geometry import Padding
+from jaxapprox.linen.common import Initializer, plus_bias, sample_key
 from jaxapprox.lsh import Tables, active_set, build, rebuild, shared_active_set
-from jaxapprox.sampling import Sampler, systematic
-
-_Initializer = Callable[..., jax.Array]
-
-
-class MCConv(nn.Module):
-    """`nn.Conv` that trains on a Monte-Carlo estimate of itself (the paper's Appendix B).
-
-    Parameters have the names, shapes and initialisers of `nn.Conv`, so a checkpoint moves between the two. Each call
-    with `deterministic=False` needs a key from the RNG stream "sample".
-
-    Attributes:
-        features: output channels.
-        kernel_size: taps along each spatial axis; its length is the number of spatial axes, one to three.
-        strides, padding, kernel_dilation, ratio, sampler, unit, mode, min_samples: as in `jaxapprox.mc_conv`.
-        feature_group_count: must be 1: grouped convolutions are refused.
-        use_bias, dtype, param_dtype, kernel_init, bias_init: as in `nn.Conv`.
-        deterministic: True for the exact convolution (evaluation); may be given to the call instead.
-    """
-
-    features: int
-    kernel_size: int | Sequence[int]
-    strides: int | Sequence[int] = 1
-    padding: Padding = "SAME"
-    ratio: float = 0.5
-    kernel_dilation: int | Sequence[int] = 1
-    feature_group_count: int = 1
-    use_bias: bool = True
-    dtype: Any = None
-    param_dtype: Any = jax.numpy.float32
-    kernel_init: _Initializer = nn.initializers.lecun_normal()
-    bias_init: _Initializer = nn.initializers.zeros_init()
-    sampler: Sampler = systematic
-    unit: str = "channel"
-    mode: str = "forward"
-    min_samples: int = 1
-    deterministic: bool | None = None
-
-    @nn.compact
-    def __call__(self, x: jax.Array, deterministic: bool | None = None) -> jax.Array:
-        """x `(batch, *spatial, in)` -> `(batch, *out_spatial, features)`.
-
-        Raises:
-            ValueError: if an attribute or the shape of x does not fit.
-            flax.errors.InvalidRngError: if a key is needed and the stream "sample" is missing.
-        """
-        if self.feature_group_count != 1:
-            raise ValueError(
-                f"feature_group_count must be 1, got {self.feature_group_count!r}: groups are not supported"
-            )
-        window = (self.kernel_size,) if isinstance(self.kernel_size, int) else tuple(self.kernel_size)
-        deterministic = nn.merge_param("deterministic", self.deterministic, deterministic)
-        kernel = self.param("kernel", self.kernel_init, (*window, x.shape[-1], self.features), self.param_dtype)
-        bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype) if self.use_bias else None
-        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
-        if deterministic:
-            y = conv(x, kernel, strides=self.strides, padding=self.padding, kernel_dilation=self.kernel_dilation)
-        else:
-            y = mc_conv(
-                sample_key(self),
-                x,
-                kernel,
-                ratio=self.ratio,
-                sampler=self.sampler,
-                unit=self.unit,
-                mode=self.mode,
-                min_samples=self.min_samples,
-                strides=self.strides,
-                padding=self.padding,
-                kernel_dilation=self.kernel_dilation,
-            )
-        return _plus_bias(y, bias)
-
-
-class MCDense(nn.Module):
-    """`nn.Dense` that trains on a Monte-Carlo estimate of itself.
-
-    Parameters have the names, shapes and initialisers of `nn.Dense`. Each call with `deterministic=False` needs a key
-    from the RNG stream "sample".
-
-    Attributes:
-        features: output units.
-        ratio, sampler, mode, min_samples: as in `jaxapprox.mc_dense`.
-        use_bias, dtype, param_dtype, kernel_init, bias_init: as in `nn.Dense`.
-        deterministic: True for the exact product (evaluation); may be given to the call instead.
-    """
-
-    features: int
-    ratio: float = 0.5
-    use_bias: bool = True
-    dtype: Any = None
-    param_dtype: Any = jax.numpy.float32
-    kernel_init: _Initializer = nn.initializers.lecun_normal()
-    bias_init: _Initializer = nn.initializers.zeros_init()
-    sampler: Sampler = systematic
-    mode: str = "forward"
-    min_samples: int = 1
-    deterministic: bool | None = None
-
-    @nn.compact
-    def __call__(self, x: jax.Array, deterministic: bool | None = None) -> jax.Array:
-        """x `(..., in)` -> `(..., features)`. Raises: as `MCConv`."""
-        deterministic = nn.merge_param("deterministic", self.deterministic, deterministic)
-        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features), self.param_dtype)
-        bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype) if self.use_bias else None
-        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
-        if deterministic:
-            y = x @ kernel
-        else:
-            y = mc_dense(
-                sample_key(self),
-                x,
-                kernel,
-                ratio=self.ratio,
-                sampler=self.sampler,
-                mode=self.mode,
-                min_samples=self.min_samples,
-            )
-        return _plus_bias(y, bias)
 
 
 class ALSHDense(nn.Module):
@@ -170,8 +48,8 @@ class ALSHDense(nn.Module):
     use_bias: bool = True
     dtype: Any = None
     param_dtype: Any = jax.numpy.float32
-    kernel_init: _Initializer = nn.initializers.lecun_normal()
-    bias_init: _Initializer = nn.initializers.zeros_init()
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+    bias_init: Initializer = nn.initializers.zeros_init()
     deterministic: bool | None = None
 
     @nn.compact
@@ -192,10 +70,10 @@ class ALSHDense(nn.Module):
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
         exact = deterministic and not self.hashed_evaluation
         if exact and not self.is_initializing():  # no tables are needed: a checkpoint of `nn.Dense` can be evaluated
-            return _plus_bias(x @ kernel, bias)
+            return plus_bias(x @ kernel, bias)
         tables = self._tables(weights)
         if exact:
-            return _plus_bias(x @ kernel, bias)
+            return plus_bias(x @ kernel, bias)
         examples = x.reshape(-1, x.shape[-1])
         ids = self.choose(sample_key(self), tables, weights, examples, size)
         if self.is_mutable_collection("diagnostics") and not self.is_initializing():
@@ -261,14 +139,3 @@ def _rehashed(tables: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str,
         else:
             new[name] = _rehashed(child, params[name])
     return new
-
-
-def _plus_bias(y: jax.Array, bias: jax.Array | None) -> jax.Array:
-    return y if bias is None else y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
-
-
-def sample_key(module: nn.Module) -> jax.Array:
-    """The module's next key from the stream "sample", and from no other."""
-    if not module.has_rng("sample"):
-        raise InvalidRngError(f"{type(module).__name__} needs the RNG stream 'sample': pass rngs={{'sample': key}}")
-    return module.make_rng("sample")

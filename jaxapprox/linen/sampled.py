@@ -1,0 +1,130 @@
+"""Layers that train on a Monte-Carlo estimate of themselves."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
+
+from jaxapprox.conv import conv, mc_conv
+from jaxapprox.dense import mc_dense
+from jaxapprox.geometry import Padding
+from jaxapprox.linen.common import Initializer, plus_bias, sample_key
+from jaxapprox.sampling import Sampler, systematic
+
+
+class MCConv(nn.Module):
+    """`nn.Conv` that trains on a Monte-Carlo estimate of itself (the paper's Appendix B).
+
+    Parameters have the names, shapes and initialisers of `nn.Conv`, so a checkpoint moves between the two. Each call
+    with `deterministic=False` needs a key from the RNG stream "sample".
+
+    Attributes:
+        features: output channels.
+        kernel_size: taps along each spatial axis; its length is the number of spatial axes, one to three.
+        strides, padding, kernel_dilation, ratio, sampler, unit, mode, min_samples: as in `jaxapprox.mc_conv`.
+        feature_group_count: must be 1: grouped convolutions are refused.
+        use_bias, dtype, param_dtype, kernel_init, bias_init: as in `nn.Conv`.
+        deterministic: True for the exact convolution (evaluation); may be given to the call instead.
+    """
+
+    features: int
+    kernel_size: int | Sequence[int]
+    strides: int | Sequence[int] = 1
+    padding: Padding = "SAME"
+    ratio: float = 0.5
+    kernel_dilation: int | Sequence[int] = 1
+    feature_group_count: int = 1
+    use_bias: bool = True
+    dtype: Any = None
+    param_dtype: Any = jax.numpy.float32
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+    bias_init: Initializer = nn.initializers.zeros_init()
+    sampler: Sampler = systematic
+    unit: str = "channel"
+    mode: str = "forward"
+    min_samples: int = 1
+    deterministic: bool | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, deterministic: bool | None = None) -> jax.Array:
+        """x `(batch, *spatial, in)` -> `(batch, *out_spatial, features)`.
+
+        Raises:
+            ValueError: if an attribute or the shape of x does not fit.
+            flax.errors.InvalidRngError: if a key is needed and the stream "sample" is missing.
+        """
+        if self.feature_group_count != 1:
+            raise ValueError(
+                f"feature_group_count must be 1, got {self.feature_group_count!r}: groups are not supported"
+            )
+        window = (self.kernel_size,) if isinstance(self.kernel_size, int) else tuple(self.kernel_size)
+        deterministic = nn.merge_param("deterministic", self.deterministic, deterministic)
+        kernel = self.param("kernel", self.kernel_init, (*window, x.shape[-1], self.features), self.param_dtype)
+        bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype) if self.use_bias else None
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
+        if deterministic:
+            y = conv(x, kernel, strides=self.strides, padding=self.padding, kernel_dilation=self.kernel_dilation)
+        else:
+            y = mc_conv(
+                sample_key(self),
+                x,
+                kernel,
+                ratio=self.ratio,
+                sampler=self.sampler,
+                unit=self.unit,
+                mode=self.mode,
+                min_samples=self.min_samples,
+                strides=self.strides,
+                padding=self.padding,
+                kernel_dilation=self.kernel_dilation,
+            )
+        return plus_bias(y, bias)
+
+
+class MCDense(nn.Module):
+    """`nn.Dense` that trains on a Monte-Carlo estimate of itself.
+
+    Parameters have the names, shapes and initialisers of `nn.Dense`. Each call with `deterministic=False` needs a key
+    from the RNG stream "sample".
+
+    Attributes:
+        features: output units.
+        ratio, sampler, mode, min_samples: as in `jaxapprox.mc_dense`.
+        use_bias, dtype, param_dtype, kernel_init, bias_init: as in `nn.Dense`.
+        deterministic: True for the exact product (evaluation); may be given to the call instead.
+    """
+
+    features: int
+    ratio: float = 0.5
+    use_bias: bool = True
+    dtype: Any = None
+    param_dtype: Any = jax.numpy.float32
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+    bias_init: Initializer = nn.initializers.zeros_init()
+    sampler: Sampler = systematic
+    mode: str = "forward"
+    min_samples: int = 1
+    deterministic: bool | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, deterministic: bool | None = None) -> jax.Array:
+        """x `(..., in)` -> `(..., features)`. Raises: as `MCConv`."""
+        deterministic = nn.merge_param("deterministic", self.deterministic, deterministic)
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features), self.param_dtype)
+        bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype) if self.use_bias else None
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
+        if deterministic:
+            y = x @ kernel
+        else:
+            y = mc_dense(
+                sample_key(self),
+                x,
+                kernel,
+                ratio=self.ratio,
+                sampler=self.sampler,
+                mode=self.mode,
+                min_samples=self.min_samples,
+            )
+        return plus_bias(y, bias)
