@@ -9,12 +9,14 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
+from jax import lax
 
 from experiments.mlp_models import MLP, to_features
 from experiments.train import Learner, Metrics, State, Stream, stream
-from jaxapprox import Sampler, active_layers
+from jaxapprox import Sampler, active_layers, mc_dense
 from jaxapprox.active_layers import Active, PullBack
 from jaxapprox.alsh import active_dense
+from jaxapprox.blocks import EVERYTHING, vjp
 from jaxapprox.lazy import apply_updates, lazy
 from jaxapprox.lsh import active_set, build, rebuild
 
@@ -40,6 +42,18 @@ class Method:
     refresh: Callable[[Any, Any], Any] | None = None
     activation: Callable[[jax.Array], jax.Array] = nn.relu
     choose: Callable[[jax.Array, Any, jax.Array], jax.Array] | None = None
+
+
+def dense(
+    activation: Callable[[jax.Array, jax.Array], jax.Array], evaluation: Callable[[jax.Array], jax.Array] = nn.relu
+) -> Method:
+    """The exact layer, and what follows it in training, (key, z) -> activations, and in evaluation."""
+
+    def layer(key, params, _, x):
+        y, pull = active_layers.dense(params, x, activation=functools.partial(activation, key))
+        return Active(None, y), pull
+
+    return Method(by_units=False, layer=layer, activation=evaluation)
 
 
 def hashed(*, size: int, select: str, rehashes: bool, **hashing: Any) -> Method:
@@ -74,6 +88,20 @@ def sampled(*, ratio: float, sampler: Sampler) -> Method:
     )
 
 
+def sampled_backward(*, ratio: float, sampler: Sampler) -> Method:
+    """MC-approx, backward (Adelman et al.): exact but for the gradient in a layer's input."""
+
+    def layer(key, params, _, x):
+        def function(params, values):
+            product = mc_dense(key, values, params["kernel"], ratio=ratio, sampler=sampler, mode="backward")
+            return nn.relu(product + params["bias"][None])
+
+        y, pull = vjp(function, params, jax.tree.map(lambda _: EVERYTHING, params), x.values)
+        return Active(None, y), pull
+
+    return Method(by_units=False, layer=layer)
+
+
 def dropped(*, rate: float) -> Method:
     """Dropout."""
     return Method(
@@ -104,7 +132,7 @@ def learner(model: MLP, method: Method, optimizer: optax.GradientTransformation,
     optimizer = lazy(optimizer)
 
     def init(init_key: jax.Array, stream_key: jax.Array) -> State:
-        params = dict(model.init(init_key, example, deterministic=True)["params"])
+        params = dict(model.init(init_key, example)["params"])
         tables = {}
         for i, name in enumerate(hidden):
             if method.by_units:
@@ -115,16 +143,22 @@ def learner(model: MLP, method: Method, optimizer: optax.GradientTransformation,
 
     def step(state: State, images: jax.Array, labels: jax.Array) -> tuple[State, Metrics]:
         key = stream(state, Stream.SAMPLE, state.step)
-        x, pulls, blocks = Active(None, to_features(images)), {}, {}
+        x, pulls = Active(None, to_features(images)), {}
         for i, name in enumerate(hidden):
             own_key, tables = jax.random.fold_in(key, i), state.tables.get(name)
             x, pulls[name] = method.layer(own_key, state.params[name], tables, x)
         logits, pulls["output"] = active_layers.dense(state.params["output"], x, activation=lambda z: z)
         loss, gradient = jax.value_and_grad(_loss)(logits, labels)
+        gradients = {}
         for name in reversed(pulls):
-            blocks[name], gradient = pulls[name](gradient)
-        updates, opt_state = optimizer.update(blocks, state.opt_state)
-        params = apply_updates(state.params, updates)
+            gradients[name] = gradient
+            _, gradient = pulls[name](gradient)
+        # The parameters' gradients wait until all of the network is read: the update then computes them as it goes,
+        # and the parameters need no copy.
+        gradients, params, opt_state = lax.optimization_barrier((gradients, state.params, state.opt_state))
+        blocks = {name: pulls[name](gradients[name])[0] for name in pulls}
+        updates, opt_state = optimizer.update(blocks, opt_state)
+        params = apply_updates(params, updates)
         return state._replace(params=params, opt_state=opt_state, step=state.step + 1), Metrics(loss, {})
 
     def evaluated(layer: Callable[..., jax.Array], state: State, images: jax.Array, key: jax.Array) -> jax.Array:

@@ -5,7 +5,8 @@
 (a) the gradient of `conv` inside `scan` against outside, (b) four seeds vmapped against four in sequence, and half of
 the edges against the exact convolution, (c) a training step of ResNet-18, exact and sampled, against plain Flax and
 (where an interpreter has it) PyTorch, (d) the bound: images a second if all FLOPs ran at the measured rate of a matrix
-product and nothing else took time, (e) hashed dense layers against exact ones.
+product and nothing else took time, (e) hashed dense layers against exact ones, (f) a training step of an MLP at batch 1
+by every method of `experiments.mlp`.
 """
 
 import dataclasses
@@ -25,7 +26,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from experiments import bench_hashing, bench_kernels, flax_peer
+from experiments import bench_hashing, bench_kernels, bench_mlp, flax_peer
 from experiments.cnn import cnn_learner
 from experiments.compilation import jit
 from experiments.config import Config, UsageError, check_at_least
@@ -51,8 +52,13 @@ class Bench:
     """How many times everything is measured, in turn."""
     torch_python: str = sys.executable
     """An interpreter that has PyTorch, where this one has not."""
-    parts: tuple[Literal["kernels", "resnet18", "hashing"], ...] = ("kernels", "resnet18", "hashing")
-    """What to measure: (a) and (b), (c) and (d), (e)."""
+    parts: tyro.conf.Positional[tuple[Literal["kernels", "resnet18", "hashing", "mlp"], ...]] = (
+        "kernels",
+        "resnet18",
+        "hashing",
+        "mlp",
+    )
+    """What to measure: (a) and (b), (c) and (d), (e), (f)."""
     out: Path | None = None
     """Directory for bench.json."""
 
@@ -89,6 +95,11 @@ def _hashing(bench: Bench) -> dict[str, Any]:
     }
 
 
+def _mlp(bench: Bench) -> dict[str, Any]:
+    with_torch = _has_torch(bench.torch_python)
+    return bench_mlp.steps(2 * bench.rounds, bench.torch_python if with_torch else None)
+
+
 def _resnet18(bench: Bench) -> dict[str, Any]:
     """Seconds a step, by round, of every variant; FLOPs a step of ours; the rate of a matrix product."""
     rate = bench_kernels.matrix_product_rate(5 * bench.rounds)
@@ -119,6 +130,7 @@ _PARTS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "kernels": _kernels,
     "resnet18": _resnet18,
     "hashing": _hashing,
+    "mlp": _mlp,
 }
 
 # The peer's own scheme first: channels by top-k, gradients through the kept ones.
@@ -171,6 +183,8 @@ def _print(bench: Bench, results: dict[str, Any]) -> None:
             console.print(f"{name}: {r['ratio']:.2f} ({r['ratio_min']:.2f} to {r['ratio_max']:.2f})", highlight=False)
     if "queries" in results:
         _print_queries(console, results)
+    if "mlp_step_seconds" in results:
+        bench_mlp.print_steps(results, console)
     if "resnet18" in results:
         _print_resnet18(bench, results, console)
 

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
-from jaxapprox.blocks import EVERYTHING, Where, vjp
+from jaxapprox.blocks import EVERYTHING, Block, Where, take
 from jaxapprox.column_row import check_key
 from jaxapprox.lsh import Tables, shared_active_set
 from jaxapprox.sampling import Sampler, bernoulli_slots, importance
@@ -51,10 +52,7 @@ def dense(params: Params, x: Active, *, activation: Activation) -> tuple[jax.Arr
         `(batch, units)`, and a pull-back: its gradient -> ({"kernel": Block, "bias": Block}, the gradient in x.values).
     """
 
-    def function(blocks, values):
-        return activation(values @ blocks["kernel"] + blocks["bias"][None])
-
-    return vjp(function, dict(params), {"kernel": Where(x.ids), "bias": EVERYTHING}, x.values)
+    return _affine(params, Where(x.ids), EVERYTHING, x.values, activation)
 
 
 def hashed(
@@ -134,12 +132,14 @@ def sampled(
     indices, weights = sampler(key, scores, kept)
     rows = jnp.where(weights > 0, indices, inputs)  # the slots that a sample leaves unused
 
-    def function(blocks, values):
-        sample = values.at[:, rows].get(mode="clip") * weights[None]
-        return activation(sample @ blocks["kernel"] + blocks["bias"][None])
+    sample, of_sample = jax.vjp(lambda values: values.at[:, rows].get(mode="clip") * weights[None], x.values)
+    y, pull = _affine(params, Where(rows), EVERYTHING, sample, activation)
 
-    y, pull = vjp(function, dict(params), {"kernel": Where(rows), "bias": EVERYTHING}, x.values)
-    return Active(None, y), pull
+    def pull_back(g):
+        blocks, of_values = pull(g)
+        return blocks, *of_sample(of_values)
+
+    return Active(None, y), pull_back
 
 
 def dropped(
@@ -205,7 +205,7 @@ def adaptively_dropped(
     if not 0 < capacity <= 1:
         raise ValueError(f"capacity must be in (0, 1], got {capacity!r}")
     units = params["weights"].shape[0]
-    z = params["weights"] @ _all_inputs(params, x.ids, x.values)[0] + params["bias"]
+    z = params["weights"] @ _all_inputs(params, x, x.values)[0] + params["bias"]
     is_kept = jax.random.bernoulli(key, keep(z))
     return _kept(params, x, is_kept, max(1, round(capacity * units)), activation)
 
@@ -220,21 +220,48 @@ def _kept(params: Params, x: Active, is_kept: jax.Array, slots: int, activation:
     return _units(params, x, ids, None, lambda z: jnp.where(is_used, activation(z), 0))
 
 
-def _all_inputs(params: Params, ids: jax.Array | None, values: jax.Array) -> jax.Array:
-    if ids is None:
-        return values
-    zeros = jnp.zeros((values.shape[0], params["weights"].shape[1]), values.dtype)
-    return zeros.at[:, ids].set(values, mode="drop", unique_indices=True)
-
-
 def _units(
     params: Params, x: Active, units: jax.Array | None, inputs: jax.Array | None, activation: Activation
 ) -> tuple[Active, PullBack]:
     """The layer at `units` alone, from its active `inputs`, or from all."""
+    if inputs is not None or x.ids is None:
+        y, pull = _affine(params, Where(units, inputs), Where(units), x.values, activation)
+        return Active(units, y), pull
+    values, of_inputs = jax.vjp(lambda values: _all_inputs(params, x, values), x.values)
+    y, pull = _affine(params, Where(units), Where(units), values, activation)
 
-    def function(blocks, values):
-        values = _all_inputs(params, x.ids, values) if inputs is None else values
-        return activation((blocks["weights"] @ values.T).T + blocks["bias"][None])
+    def pull_back(g):
+        blocks, of_values = pull(g)
+        return blocks, *of_inputs(of_values)
 
-    y, pull = vjp(function, dict(params), {"weights": Where(units, inputs), "bias": Where(units)}, x.values)
-    return Active(units, y), pull
+    return Active(units, y), pull_back
+
+
+def _all_inputs(params: Params, x: Active, values: jax.Array) -> jax.Array:
+    """Values of the active inputs as values of all inputs."""
+    if x.ids is None:
+        return values
+    zeros = jnp.zeros((values.shape[0], params["weights"].shape[1]), values.dtype)
+    return zeros.at[:, x.ids].set(values, mode="drop", unique_indices=True)
+
+
+def _affine(
+    params: Params, where: Where, where_bias: Where, values: jax.Array, activation: Activation
+) -> tuple[jax.Array, PullBack]:
+    """activation(values times a block of the kernel, or of the weights, plus bias), and its pull-back."""
+    by_units = "weights" in params
+    matrix, bias = take(params["weights" if by_units else "kernel"], where), take(params["bias"], where_bias)
+    # In both forms the block is the operand that is not transposed, which would copy it.
+    z = ((matrix @ values.T).T if by_units else values @ matrix) + bias[None]
+    y, of_activation = jax.vjp(activation, z)
+
+    def pull_back(g):
+        (dz,) = of_activation(g)
+        # Computed once, not again for each entry of the product that XLA fuses into the update at a batch of one.
+        dz, inputs = lax.optimization_barrier((dz, values))
+        block = dz.T @ inputs if by_units else inputs.T @ dz
+        of_values = dz @ matrix if by_units else (matrix @ dz.T).T
+        name = "weights" if by_units else "kernel"
+        return {name: Block(where, block), "bias": Block(where_bias, jnp.sum(dz, 0))}, of_values
+
+    return y, pull_back

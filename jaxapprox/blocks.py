@@ -37,7 +37,11 @@ class Block(NamedTuple):
 def take(array: jax.Array, where: Where) -> jax.Array:
     """The values of a block: `(r, c)`; a gather of single elements only where both rows and columns are given."""
     index = _index(where)
-    return array if index is None else array.at[index].get(mode="clip")
+    if index is None:
+        return array
+    # Read once and in whole rows: XLA would fuse the gather into each use, which then reads element by element, and
+    # might find that a use comes after the block is written, so that the array must be copied.
+    return lax.optimization_barrier(array.at[index].get(mode="clip"))
 
 
 def add(array: jax.Array, block: Block) -> jax.Array:

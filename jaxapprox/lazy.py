@@ -4,7 +4,6 @@ from typing import Any
 
 import jax
 import optax
-from jax import lax
 
 from jaxapprox.blocks import EVERYTHING, Block, add, is_block, put, take
 
@@ -40,8 +39,6 @@ def lazy(optimizer: optax.GradientTransformation) -> optax.GradientTransformatio
         small = jax.tree.map(take, state, where_of_state)
         small_params = None if params is None else jax.tree.map(take, params, where)
         new, small = optimizer.update(gradient, small, small_params)
-        # All is read before the first is written, so that nothing need be copied.
-        new, small, state = lax.optimization_barrier((new, small, state))
         state = jax.tree.map(lambda array, where, new: put(array, Block(where, new)), state, where_of_state, small)
         return jax.tree.map(lambda block, values: block._replace(values=values), updates, new, is_leaf=is_block), state
 
@@ -58,7 +55,6 @@ def apply_updates(params: Any, updates: Any) -> Any:
     Returns:
         New parameters, of the dtypes that they had.
     """
-    params, updates = lax.optimization_barrier((params, updates))  # as above
     return jax.tree.map(lambda array, block: add(array, _as(array.dtype, block)), params, updates)
 
 
