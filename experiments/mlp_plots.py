@@ -40,12 +40,13 @@ def plot_depth(rows: Mapping[int, Sequence[Row]], path: Path) -> None:
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
     panels = figure.subplots(1, 2)
-    rows = {layers: [*some, *_through_hash(some)] for layers, some in rows.items()}
-    methods = dict.fromkeys(row.method for some in rows.values() for row in some)
-    for axes, value, label in zip(panels, (accuracy, seconds), ("accuracy (%)", SECONDS), strict=True):
-        for method in methods:
+    with_hashed = {layers: [*some, *_through_hash(some)] for layers, some in rows.items()}
+    shown = ((panels[0], with_hashed, accuracy, "accuracy (%)"), (panels[1], rows, seconds, SECONDS))
+    for axes, by_layers, value, label in shown:
+        for method in dict.fromkeys(row.method for some in by_layers.values() for row in some):
             last = {
-                layers: {row.seed: value(row) for row in some if row.method == method} for layers, some in rows.items()
+                layers: {row.seed: value(row) for row in some if row.method == method}
+                for layers, some in by_layers.items()
             }
             by_depth = {layers: list(values.values()) for layers, values in sorted(last.items()) if values}
             axes.errorbar(

@@ -138,18 +138,20 @@ def mean_and_deviation(values: Sequence[float]) -> str:
 def _markdown(
     heading: Sequence[str], rows: Sequence[Row], summaries: Sequence[MethodSummary], sections: Sequence[str]
 ) -> str:
-    lines = [
-        *heading,
-        "",
-        "| method | seeds | accuracy | with training's BatchNorm statistics | through the hash | training s | step time"
-        " | FLOPs |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for s in summaries:
-        lines.append(
-            f"| {s.method} | {s.seeds} | {s.accuracy} | {s.accuracy_uncalibrated} | {s.accuracy_hashed}"
-            f" | {s.train_seconds:.1f} | {s.step_ratio:.2f} | {s.flops_ratio:.2f} |"
-        )
+    columns = {
+        "method": [s.method for s in summaries],
+        "seeds": [str(s.seeds) for s in summaries],
+        "accuracy": [s.accuracy for s in summaries],
+        "with training's BatchNorm statistics": [s.accuracy_uncalibrated for s in summaries],
+        "through the hash": [s.accuracy_hashed for s in summaries],
+        "training s": [f"{s.train_seconds:.1f}" for s in summaries],
+        "step time": [f"{s.step_ratio:.2f}" for s in summaries],
+        "FLOPs": [f"{s.flops_ratio:.2f}" for s in summaries],
+    }
+    if all(s.accuracy_uncalibrated == s.accuracy for s in summaries):
+        del columns["with training's BatchNorm statistics"]
+    lines = [*heading, "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    lines += [f"| {' | '.join(cells)} |" for cells in zip(*columns.values(), strict=True)]
     return "\n".join([*lines, "", *_diagnostics_lines(rows), *sections, ""])
 
 

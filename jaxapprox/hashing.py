@@ -26,6 +26,7 @@ import numpy as np
 from jax import lax
 
 from jaxapprox.column_row import check_key
+from jaxapprox.hash_arguments import check_finite, check_int, check_weights
 
 TRANSFORMS = ("l2", "sign", "simple")
 PROJECTIONS = ("rademacher", "gaussian")
@@ -94,15 +95,15 @@ def build(
         ValueError: if an argument is not as above. Values can be looked at only outside `jit`.
     """
     check_key(key)
-    _check_int("num_tables", num_tables, None)
-    _check_int("num_bits", num_bits, MOST_BITS)
-    _check_int("num_powers", num_powers, None)
+    check_int("num_tables", num_tables, None)
+    check_int("num_bits", num_bits, MOST_BITS)
+    check_int("num_powers", num_powers, None)
     for name, choice, options in (("transform", transform, TRANSFORMS), ("projection", projection, PROJECTIONS)):
         if choice not in options:
             raise ValueError(f"{name} must be one of {', '.join(options)}, got {choice!r}")
     if not isinstance(max_norm, int | float) or not 0 < max_norm < 1:
         raise ValueError(f"max_norm must be a number in (0, 1), got {max_norm!r}")
-    _check_weights(weights, None)
+    check_weights(weights, None)
     units, features = weights.shape
     dtype = jnp.promote_types(weights.dtype, jnp.float32)
     appended = 1 if transform == "simple" else num_powers
@@ -240,7 +241,7 @@ def collision_probability(cosine: jax.Array, num_bits: int, num_tables: int = 1)
 
 def _scaled(tables: Tables, weights: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Weights in the tables' dtype, their norms `(units,)`, and the factor U / max |w| that makes them w~."""
-    _check_weights(weights, (tables.codes.shape[-1], tables.projections.shape[0]))
+    check_weights(weights, (tables.codes.shape[-1], tables.projections.shape[0]))
     weights = lax.stop_gradient(weights).astype(tables.projections.dtype)
     norms = jnp.sqrt(jnp.sum(jnp.square(weights), -1))
     longest = jnp.max(norms)
@@ -252,7 +253,7 @@ def _query(projections: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     features = projections.shape[0]
     if getattr(x, "ndim", None) != 2 or x.shape[1] != features:
         raise ValueError(f"x must have shape (batch, {features}), as the tables' features, got {np.shape(x)}")
-    _check_finite("x", x)
+    check_finite("x", x)
     x = lax.stop_gradient(x).astype(projections.dtype)
     norms = jnp.sqrt(jnp.sum(jnp.square(x), -1, keepdims=True))
     return x, jnp.where(norms > 0, norms, 1)
@@ -281,29 +282,3 @@ def _codes(tables: Tables, projected: jax.Array) -> jax.Array:
     bits = (projected >= 0).reshape(projected.shape[0], num_tables, -1)
     places = jnp.left_shift(1, jnp.arange(bits.shape[-1], dtype=jnp.int32))
     return jnp.sum(jnp.where(bits, places[None, None, :], 0), -1, dtype=jnp.int32)
-
-
-def _check_int(name: str, value: int, most: int | None) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1 or (most and value > most):
-        limits = "a positive integer" if most is None else f"an integer between 1 and {most}"
-        raise ValueError(f"{name} must be {limits}, got {value!r}")
-
-
-def _check_weights(weights: jax.Array, shape: tuple[int, int] | None) -> None:
-    if getattr(weights, "ndim", None) != 2 or 0 in weights.shape or not jnp.issubdtype(weights.dtype, jnp.floating):
-        got = f"shape {np.shape(weights)}, {getattr(weights, 'dtype', type(weights).__name__)}"
-        raise ValueError(f"weights must be a floating array (units, features), got {got}")
-    if shape is not None and weights.shape != shape:
-        raise ValueError(f"weights must have the shape the tables were built for, {shape}, got {weights.shape}")
-    _check_finite("weights", weights)
-
-
-def _check_finite(name: str, array: jax.Array) -> None:
-    """Refuses NaN, infinity and rows of zeros; traced values can't be looked at, and get arbitrary codes."""
-    if isinstance(array, jax.core.Tracer):
-        return
-    values = np.asarray(array)
-    if not np.all(np.isfinite(values)):
-        raise ValueError(f"{name} must be finite, got NaN or infinity: look for where they come from")
-    if not np.all(np.any(values, -1)):
-        raise ValueError(f"{name} must have no row of zeros, which has no direction to hash: leave it out")

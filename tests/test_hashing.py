@@ -62,6 +62,18 @@ def test_codes_are_those_of_the_definition(transform, projection):
 
 
 @transforms
+def test_queries_of_few_features(transform):
+    """Given by the features that are not 0, an input has the codes that it has in full; an unused id adds nothing."""
+    tables = build(jax.random.key(0), vectors(0, 12, 7), transform=transform)
+    features, values = np.array([5, 1, 6], np.int32), vectors(1, 4, 3)
+    full = np.zeros((4, 7), np.float32)
+    full[:, features] = values
+    np.testing.assert_array_equal(query_codes(tables, values, features), query_codes(tables, full))
+    unused = np.concatenate([values, np.zeros((4, 1), np.float32)], 1), np.array([*features, 7], np.int32)
+    np.testing.assert_array_equal(query_codes(tables, *unused), query_codes(tables, full))
+
+
+@transforms
 def test_rebuild_hashes_anew_by_the_same_functions(transform, path):
     """As built from the new weights; a common factor changes nothing, and the weights are left alone."""
     old, new = vectors(0, 40, 6), vectors(1, 40, 6)

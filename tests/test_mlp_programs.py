@@ -1,0 +1,66 @@
+"""`experiments.mlp`, run as a user runs it."""
+
+import json
+
+import numpy as np
+from test_programs import assert_usage_error, assert_usage_errors, run
+
+METHODS = (
+    "standard",
+    "dropout",
+    "dropout_gathered",
+    "adaptive_dropout",
+    "adaptive_dropout_gathered",
+    "alsh",
+    "mc",
+    "mc_backward",
+)
+TINY = ("--width", "20", "--epochs", "2")
+
+
+def test_run_writes_everything(tmp_path):
+    """A directory for each depth, with rows of every method and seed, and the figures; it is never overwritten."""
+    out = tmp_path / "run"
+    options = (*TINY, "--images", "60", "--layers", "2", "3", "--seeds", "2", "--methods", *METHODS)
+    process = run(*options, "--out", str(out), module="experiments.mlp")
+    assert process.returncode == 0, process.stderr
+    figures = [out / "depth.png", out / "layers-2" / "layers-2.png", out / "layers-3" / "figure15.png"]
+    assert all(figure.read_bytes().startswith(b"\x89PNG") for figure in figures)
+    for layers in (2, 3):
+        path = out / f"layers-{layers}"
+        rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+        keys = [(row["method"], row["seed"], row["epoch"]) for row in rows]
+        assert keys == [(m, s, e) for m in METHODS for s in (0, 1) for e in (1, 2)]
+        assert all((row["test_accuracy_hashed"] is not None) == (row["method"] == "alsh") for row in rows)
+        assert all(np.isfinite(row["train_loss"]) and row["train_seconds"] > 0 for row in rows)
+        assert json.loads((path / "config.json").read_text())["config"]["layers"] == [layers]
+        summary = (path / "summary.md").read_text()
+        assert f"MLP of {layers} x 20 on digits" in summary and "60 training images" in summary
+        assert "BatchNorm" not in summary
+        flops = {line.split(" | ")[0][2:]: float(line.split()[-2]) for line in summary.splitlines() if "±" in line}
+        assert flops["standard"] == 1 and flops["alsh"] < 0.6 and flops["mc"] < 0.6
+    before = (out / "layers-2" / "metrics.jsonl").read_bytes()
+    assert_usage_error(run(*options, "--out", str(out), module="experiments.mlp"), "--out")
+    assert (out / "layers-2" / "metrics.jsonl").read_bytes() == before
+
+
+def test_bad_flags(tmp_path):
+    """One line that names the flag, exit code 2, and nothing written."""
+    bad = (
+        ("--methods", "magic"),
+        ("--methods", "alsh", "alsh"),
+        ("--data", "magic"),
+        ("--active", "1.5"),
+        ("--ratio", "0"),
+        ("--dropout-rate", "1"),
+        ("--keep-capacity", "0"),
+        ("--keep-alpha", "inf"),
+        ("--layers", "0"),
+        ("--width", "0"),
+        ("--batch-size", "100000"),
+        ("--batch-size", "2", "--methods", "dropout_gathered"),
+        ("--sampler", "importance"),
+        ("--images", "-1"),
+        ("--out", "/proc/nowhere"),
+    )
+    assert_usage_errors(tmp_path, *(("experiments.mlp", *flags) for flags in bad))
