@@ -12,7 +12,7 @@ class MLPConfig(RunOptions):
     """Compares fully connected networks trained exactly, with dropout, hashing (alsh) and sampling (mc)."""
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"data": "digits", "width": 500, "epochs": 3},
+        "quick": {"data": "digits", "epochs": 3},
         "figures": {"data": "mnist", "layers": (3, 7), "epochs": 50},
     }
 

@@ -32,35 +32,27 @@ def plot_figure(rows: Sequence[Row], title: str, path: Path) -> None:
 
 
 def plot_depth(rows: Mapping[int, Sequence[Row]], path: Path) -> None:
-    """Final accuracy and training seconds against the number of hidden layers: means, with 95 % intervals over seeds.
+    """Final accuracy against the number of hidden layers: means, with 95 % intervals over seeds.
 
     Args:
         rows: by the number of layers.
         path: of the figure.
     """
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    panels = figure.subplots(1, 2)
-    with_hashed = {layers: [*some, *_through_hash(some)] for layers, some in rows.items()}
-    shown = ((panels[0], with_hashed, accuracy, "accuracy (%)"), (panels[1], rows, seconds, SECONDS))
-    for axes, by_layers, value, label in shown:
-        for method in dict.fromkeys(row.method for some in by_layers.values() for row in some):
-            last = {
-                layers: {row.seed: value(row) for row in some if row.method == method}
-                for layers, some in by_layers.items()
-            }
-            by_depth = {layers: list(values.values()) for layers, values in sorted(last.items()) if values}
-            axes.errorbar(
-                list(by_depth),
-                [statistics.mean(values) for values in by_depth.values()],
-                yerr=[half_interval(values) or 0 for values in by_depth.values()],
-                marker=".",
-                capsize=2,
-                label=method,
-            )
-        axes.set(xlabel="hidden layers", ylabel=label, xticks=sorted(rows))
-        axes.grid(alpha=0.3)
-    panels[1].set_yscale("log")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center")
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    with_hashed = {layers: [*some, *_through_hash(some)] for layers, some in sorted(rows.items())}
+    for method in dict.fromkeys(row.method for some in with_hashed.values() for row in some):
+        final = {
+            layers: list({row.seed: accuracy(row) for row in some if row.method == method}.values())
+            for layers, some in with_hashed.items()
+        }
+        final = {layers: values for layers, values in final.items() if values}
+        means = [statistics.mean(values) for values in final.values()]
+        spread = [half_interval(values) or 0 for values in final.values()]
+        axes.errorbar(list(final), means, yerr=spread, marker=".", capsize=2, label=method)
+    axes.set(xlabel="hidden layers", ylabel="accuracy (%)", ylim=(0, 100), xticks=list(with_hashed))
+    axes.grid(alpha=0.3)
+    axes.legend()
     figure.savefig(path, dpi=150)
 
 
