@@ -67,7 +67,7 @@ def test_shares_a_layers_weights_and_needs_its_stream():
     assert y.dtype == jnp.bfloat16 and y.shape == (1, 5)
     with pytest.raises(InvalidRngError, match="sample"):
         Net().apply(variables, Z, deterministic=False, rngs={"params": jax.random.key(1)})
-    with pytest.raises(ValueError, match="^rule must be one of standout, released, got "):
+    with pytest.raises(ValueError, match=r"^rule must be one of standout, released, got "):
         AdaptiveDropout(rule="magic").apply({}, Z, deterministic=True)
 
 

@@ -5,16 +5,7 @@ import json
 import numpy as np
 from test_programs import assert_usage_error, assert_usage_errors, run
 
-METHODS = (
-    "standard",
-    "dropout",
-    "dropout_gathered",
-    "adaptive_dropout",
-    "adaptive_dropout_gathered",
-    "alsh",
-    "mc",
-    "mc_backward",
-)
+METHODS = ("standard", "adaptive_dropout", "alsh", "mc")
 TINY = ("--width", "20", "--epochs", "2")
 
 
