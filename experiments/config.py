@@ -114,7 +114,7 @@ def check_share(options: Any, *names: str) -> None:
     """Raises a UsageError for the first of these attributes of `options` that is not in (0, 1]."""
     for name in names:
         if not 0 < getattr(options, name) <= 1:
-            raise UsageError(f"--{name} must be in (0, 1], got {getattr(options, name)}")
+            raise UsageError(f"--{name.replace('_', '-')} must be in (0, 1], got {getattr(options, name)}")
 
 
 _Options = TypeVar("_Options", bound=RunOptions)

@@ -12,7 +12,7 @@ from oracles import assert_unbiased, vectors
 from jaxapprox import importance, systematic, topk, uniform
 from jaxapprox.active_layers import Active, adaptively_dropped, dense, dropped, hashed, sampled
 from jaxapprox.blocks import put
-from jaxapprox.lsh import active_set, build
+from jaxapprox.lsh import build, shared_active_set
 from jaxapprox.standout import keep_probability
 
 UNITS, INPUTS = 12, 9
@@ -92,8 +92,9 @@ def test_hashed(batch, active_inputs, size):
     y = assert_is_dense(layer, params, x, lambda output, ids: output if ids is None else only(ids, output))
     if size == UNITS:
         assert y.ids is None
-    elif batch == 1:
-        np.testing.assert_array_equal(y.ids, active_set(KEY, tables, spread(x.values, x.ids, INPUTS), size=size)[0])
+    else:
+        full = spread(x.values, x.ids, INPUTS)
+        np.testing.assert_array_equal(y.ids, shared_active_set(KEY, tables, full, size=size))
 
 
 @pytest.mark.parametrize("sampler", [topk, uniform, systematic])
