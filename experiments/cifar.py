@@ -32,7 +32,7 @@ def main(config: Config) -> int:
     def learner(name: str) -> Learner:
         return cnn_learner(config, METHODS[name](config), data)
 
-    title = f"ResNet-18 of width {config.width} on {data.name}"
+    title = f"{config.network}, on {data.name}"
     return compare(config, title, notes, data, config.methods, learner, selection_lines())[0]
 
 

@@ -12,13 +12,13 @@ from experiments.augment import augment, to_float
 from experiments.config import Config
 from experiments.data import Dataset, Split
 from experiments.methods import Method
-from experiments.models import ResNet18
+from experiments.models import ResNet
 from experiments.train import Learner, Metrics, State, Stream, shuffled_batches, steps_per_epoch, stream
 
 
-def make_model(config: Config, method: Method, data: Dataset) -> ResNet18:
+def make_model(config: Config, method: Method, data: Dataset) -> ResNet:
     """The network that `method` trains."""
-    return ResNet18(config.width, data.num_classes, method.conv, method.hidden, method.output)
+    return ResNet(config.width, config.blocks, data.num_classes, method.conv, method.hidden, method.output)
 
 
 def cnn_learner(config: Config, method: Method, data: Dataset) -> Learner:

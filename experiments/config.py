@@ -79,6 +79,8 @@ class Config(RunOptions):
     mode: Literal["forward", "backward", "straight_through"] = "forward"
     width: int = 64
     """Channels of the first stage; 64 is the standard ResNet-18."""
+    blocks: tuple[int, ...] = (2, 2, 2, 2)
+    """Residual blocks of each stage; these are ResNet-18's."""
     schedule: Literal["onecycle", "cosine"] = "onecycle"
     momentum: float = 0.9
     weight_decay: float = 5e-4
@@ -86,10 +88,18 @@ class Config(RunOptions):
     """Re-estimate BatchNorm's statistics by exact forwards before evaluating a forward-sampled method."""
     recalibration_batches: int = 30
 
+    @property
+    def network(self) -> str:
+        """What the network is called."""
+        named = "ResNet-18" if self.blocks == Config.blocks else f"ResNet of {'-'.join(map(str, self.blocks))} blocks"
+        return f"{named}, width {self.width}"
+
     def check(self) -> None:
         super().check()
         check_at_least(1, self, "width", "recalibration_batches")
         check_different("methods", self.methods)
+        if not self.blocks or min(self.blocks) < 1:
+            raise UsageError(f"--blocks must be one or more numbers from 1, got {' '.join(map(str, self.blocks))}")
         if not 0 <= self.momentum < 1:
             raise UsageError(f"--momentum must be in [0, 1), got {self.momentum}")
         if not 0 <= self.weight_decay < float("inf"):

@@ -42,6 +42,8 @@ class Hashing:
     data_dir: Path | None = None
     """Where TFDS keeps prepared data (default: TFDS_DATA_DIR, else TFDS's own)."""
     width: int = 16
+    blocks: tuple[int, ...] = (2, 2, 2, 2)
+    """Residual blocks of each stage."""
     epochs: int = 1
     """Of exact training, for the trained filters."""
     images: int = 64
@@ -63,14 +65,17 @@ def main(hashing: Hashing) -> None:
     """
     check_at_least(1, hashing, "images", "draws")
     check_share(hashing, "active")
-    config = Config(data=hashing.data, width=hashing.width, epochs=hashing.epochs, seed=hashing.seed)
+    config = Config(
+        data=hashing.data, width=hashing.width, blocks=hashing.blocks, epochs=hashing.epochs, seed=hashing.seed
+    )
     config.check()
     with output_directory(hashing.out):
         (hashing.out / "hashing.json").touch()
     data = load(hashing.data, hashing.data_dir)
     images = to_float(data.test.images[: hashing.images])
     keys = jax.random.split(jax.random.key(hashing.seed), hashing.draws)
-    record: dict[str, Any] = {**environment(), "settings": {**dataclasses.asdict(hashing), "data_dir": "", "out": ""}}
+    settings = {**dataclasses.asdict(hashing), "network": config.network, "data_dir": "", "out": ""}
+    record: dict[str, Any] = {**environment(), "settings": settings}
     record["unmasked"] = appendix_b.unmasked_fraction(3, images.shape[1])
     for filters, layers in _networks(config, data, images):
         chosen = (layers[0], layers[1], layers[-1])
@@ -107,7 +112,7 @@ def _table(record: dict[str, Any]) -> str:
     lines = [
         "# Hashing the nodes of convolutions (Appendix B)",
         "",
-        f"{settings['data']}, ResNet-18 of width {settings['width']}; trained: {settings['epochs']} epochs;"
+        f"{settings['data']}, {settings['network']}; trained: {settings['epochs']} epochs;"
         f" {settings['images']} test images; mean ± half the 95 % interval over {settings['draws']} sets of hash"
         " functions.",
         "",

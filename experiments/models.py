@@ -1,4 +1,4 @@
-"""The paper's CNN: ResNet-18 with the CIFAR stem, then two fully connected layers."""
+"""The paper's CNN: a residual network (ResNet-18) with the CIFAR stem, then two fully connected layers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,8 +10,6 @@ from flax import linen as nn
 from experiments.norm import BatchNorm
 from jaxapprox.linen import MCConv
 
-_STAGES = (1, 2, 4, 8)  # channels, in units of the width
-_BLOCKS = 2
 he_normal = nn.initializers.he_normal()
 
 
@@ -35,11 +33,12 @@ class ResidualBlock(nn.Module):
         return nn.relu(x + y)
 
 
-class ResNet18(nn.Module):
-    """ResNet-18 for small images: 3x3 stem of stride 1, no pooling before the stages. The stem is exact.
+class ResNet(nn.Module):
+    """A residual network for small images: 3x3 stem of stride 1, no pooling before the stages. The stem is exact.
 
     Attributes:
-        width: channels of the first stage; 64 is the standard network.
+        width: channels of the first stage, doubled by each stage; 64 is the standard network.
+        blocks: of each stage; (2, 2, 2, 2) is ResNet-18.
         num_classes: outputs.
         conv: makes the convolutions inside the blocks, called as `nn.Conv`; an `MCConv` with its sampling bound.
         hidden, output: make the two fully connected layers, called as `nn.Dense`, with a switch `deterministic`.
@@ -47,6 +46,7 @@ class ResNet18(nn.Module):
     """
 
     width: int
+    blocks: tuple[int, ...]
     num_classes: int
     conv: Callable[..., nn.Module]
     hidden: Callable[..., nn.Module]
@@ -65,10 +65,10 @@ class ResNet18(nn.Module):
         norm: dict[str, Any] = {"use_running": not train, "momentum": momentum}
         stem = MCConv(self.width, (3, 3), use_bias=False, kernel_init=he_normal, deterministic=True, name="stem")
         x = nn.relu(BatchNorm(name="stem_norm")(stem(images), **norm))
-        for stage, factor in enumerate(_STAGES):
-            for block in range(_BLOCKS):
+        for stage, blocks in enumerate(self.blocks):
+            for block in range(blocks):
                 strides = 2 if stage > 0 and block == 0 else 1
-                x = ResidualBlock(self.width * factor, strides, self.conv)(x, exact=exact, norm=norm)
+                x = ResidualBlock(self.width * 2**stage, strides, self.conv)(x, exact=exact, norm=norm)
         x = jnp.mean(x, (1, 2))
         hidden = self.hidden(self.hidden_units, kernel_init=he_normal, name="hidden")
         x = nn.relu(hidden(x, deterministic=exact))

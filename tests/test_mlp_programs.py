@@ -5,7 +5,7 @@ import json
 import numpy as np
 from test_programs import assert_usage_error, assert_usage_errors, run
 
-METHODS = ("standard", "adaptive_dropout", "alsh", "mc")
+METHODS = ("standard", "alsh", "mc")
 TINY = ("--width", "20", "--epochs", "2")
 
 

@@ -36,7 +36,7 @@ for module, *arguments in json.loads(sys.argv[1]):
     results.append((code, output.getvalue()))
 print(json.dumps(results))
 """
-TINY = ("--preset", "quick", "--width", "2", "--epochs", "2")
+TINY = ("--preset", "quick", "--width", "2", "--blocks", "1", "1", "--epochs", "2")
 
 
 def run(*args: str, module: str = "experiments.cifar", **environment: str) -> subprocess.CompletedProcess[str]:
@@ -163,6 +163,7 @@ def test_bad_flags(tmp_path):
         ("--seeds", "-1"),
         ("--lr", "-0.1"),
         ("--width", "x"),
+        ("--blocks", "0"),
         ("--batch-size", "100000"),
         ("--methods", "magic"),
         ("--sampler", "magic"),
@@ -248,7 +249,7 @@ def test_collapse_compares_variants(tmp_path):
 
 def test_hashing_measures_appendix_b(tmp_path):
     """Recall, theory and costs of every part, on a small network."""
-    small = ("--data", "digits", "--width", "2", "--epochs", "1", "--images", "4", "--draws", "2")
+    small = ("--data", "digits", "--width", "2", "--blocks", "1", "1", "--epochs", "1", "--images", "4", "--draws", "2")
     process = run(*small, "--out", str(tmp_path / "hashing"), module="experiments.hashing")
     assert process.returncode == 0, process.stderr
     record = json.loads((tmp_path / "hashing" / "hashing.json").read_text())

@@ -20,7 +20,7 @@ from experiments.rehashing import rounds_by_epoch
 from experiments.train import make_train
 from jaxapprox.lsh import build, rebuild
 
-CONFIG = Config(width=2, epochs=2, batch_size=8, lr=0.01)
+CONFIG = Config(width=2, blocks=(1, 1), epochs=2, batch_size=8, lr=0.01)
 
 
 def small_digits():
