@@ -33,8 +33,8 @@ from experiments.config import Config, UsageError, check_at_least
 from experiments.data import Dataset, Split
 from experiments.methods import METHODS
 from experiments.program import output_directory, run
+from experiments.programs import step_flops
 from experiments.report import environment
-from experiments.runner import step_flops
 from experiments.train import make_train
 
 _STEPS = 4  # in one scan, as an epoch of the program is
@@ -106,7 +106,10 @@ def _resnet18(bench: Bench) -> dict[str, Any]:
     mc = [(ratio, mode, sampler) for ratio in bench.ratios for mode, sampler in _MC_VARIANTS]
     configs = {"exact": ("exact", _config(bench))}
     for ratio, mode, sampler in mc:
-        configs[f"mc {ratio} {mode} {sampler}"] = ("mc", _config(bench, ratio=ratio, mode=mode, sampler=sampler))
+        configs[f"mc {ratio} {mode} {sampler}"] = (
+            "mc",
+            _config(bench, ratios=(ratio,), mode=mode, samplers=(sampler,)),
+        )
     timed: dict[str, Callable[[], float]] = {}
     flops = {}
     for name, (method, config) in configs.items():

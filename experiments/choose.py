@@ -14,21 +14,25 @@ from typing import Any
 import jax
 
 from experiments.cnn import cnn_learner
-from experiments.config import Config, parse
+from experiments.command_line import parse
+from experiments.config import Config
 from experiments.data import hold_out, load
 from experiments.methods import METHODS
 from experiments.program import run
 from experiments.report import mean_and_deviation
-from experiments.runner import compile_method, run_method
+from experiments.runner import numbered_seeds
+from experiments.settings import families
+from experiments.train import Learner
+from experiments.unattended import train_family
 
 RESULTS = Path(__file__).parent / "results" / "mc_selection.json"
 _CANDIDATES: tuple[dict[str, Any], ...] = (
-    {"mode": "backward", "sampler": "systematic"},
-    {"mode": "forward", "sampler": "topk"},
-    {"mode": "forward", "sampler": "systematic"},
-    {"mode": "straight_through", "sampler": "topk"},
-    {"mode": "straight_through", "sampler": "systematic"},
-    {"mode": "backward", "sampler": "topk"},
+    {"mode": "backward", "samplers": ("systematic",)},
+    {"mode": "forward", "samplers": ("topk",)},
+    {"mode": "forward", "samplers": ("systematic",)},
+    {"mode": "straight_through", "samplers": ("topk",)},
+    {"mode": "straight_through", "samplers": ("systematic",)},
+    {"mode": "backward", "samplers": ("topk",)},
 )
 
 
@@ -37,22 +41,27 @@ def main(config: Config) -> None:
     data = hold_out(load(config.data, config.data_dir))
     record: dict[str, Any] = {
         "command": "python -m experiments.choose " + " ".join(sys.argv[1:]),
-        "config": {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(config).items()},
+        "config": {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(config).items()}
+        | {"ratio": config.ratio},
         "jax": jax.__version__,
         "device": jax.devices()[0].device_kind,
         "results": [],
     }
+
+    def learner_of(method: str, config: Config) -> Learner:
+        return cnn_learner(config, METHODS[method](config), data)
+
     path = RESULTS if config.out is None else config.out / RESULTS.name
     path.parent.mkdir(parents=True, exist_ok=True)
     for candidate in ({}, *_CANDIDATES):
         name = "mc" if candidate else "exact"
         chosen = dataclasses.replace(config, **candidate)
-        programs = compile_method(chosen, cnn_learner(chosen, METHODS[name](chosen), data), data)
-        rows = [row for row in run_method(chosen, name, data, programs) if row.epoch == config.epochs]
+        rows = train_family(families(chosen, (name,))[0], numbered_seeds(chosen), learner_of, data)
+        rows = [row for row in rows if row.epoch == config.epochs]
         result = {
             "method": name,
             "mode": candidate.get("mode"),
-            "sampler": candidate.get("sampler"),
+            "sampler": chosen.sampler if candidate else None,
             "accuracy": [row.test_accuracy for row in rows],
             "accuracy_uncalibrated": [row.test_accuracy_uncalibrated for row in rows],
         }

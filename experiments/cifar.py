@@ -6,12 +6,33 @@ python -m experiments.cifar --data cifar10 --width 16 --epochs 3 --methods exact
 
 from experiments.choose import selection_lines
 from experiments.cnn import cnn_learner
+from experiments.command_line import parse
 from experiments.compare import compare
-from experiments.config import Config, parse
-from experiments.data import hold_out, load
+from experiments.config import Config, listed
+from experiments.distributed import connected
 from experiments.methods import METHODS
 from experiments.program import run
+from experiments.task import Task, load_data
 from experiments.train import Learner
+
+
+def task(config: Config) -> Task:
+    """ResNet-18, or what `--blocks` makes of it, on the data.
+
+    Raises:
+        UsageError: if the data can't be had.
+    """
+    data = load_data(config)
+    notes = (
+        f"mc: ratio {listed(config.ratios)}, {listed(config.samplers)}, {config.unit}, {config.mode}."
+        f" alsh: {config.active:.1%} active by {config.select}, K {config.num_bits}, L {config.num_tables},"
+        f" {config.transform}, computed in masked form with diagnostics: it saves no FLOPs here."
+    )
+
+    def learner_of(method: str, config: Config) -> Learner:
+        return cnn_learner(config, METHODS[method](config), data)
+
+    return Task(f"{config.network}, on {data.name}", notes, data, config.methods, learner_of)
 
 
 def main(config: Config) -> int:
@@ -19,21 +40,10 @@ def main(config: Config) -> int:
 
     Raises:
         UsageError: if the data can't be had or `--out` not written, before anything is trained.
+        OutputError: if results can no longer be written.
     """
-    data = load(config.data, config.data_dir)
-    if config.validation:
-        data = hold_out(data)
-    notes = (
-        f"mc: ratio {config.ratio}, {config.sampler}, {config.unit}, {config.mode}."
-        f" alsh: {config.active:.1%} active by {config.select}, K {config.num_bits}, L {config.num_tables},"
-        f" {config.transform}, computed in masked form with diagnostics: it saves no FLOPs here."
-    )
-
-    def learner(name: str) -> Learner:
-        return cnn_learner(config, METHODS[name](config), data)
-
-    title = f"{config.network}, on {data.name}"
-    return compare(config, title, notes, data, config.methods, learner, selection_lines())[0]
+    with connected(config):
+        return compare(config, task(config), selection_lines())[0]
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
 import tyro
 from matplotlib.figure import Figure
 
@@ -19,11 +20,13 @@ from experiments.cnn import cnn_learner
 from experiments.config import Config, UsageError
 from experiments.data import first_images, load
 from experiments.ingredients import VARIANTS
-from experiments.interrupt import interruptible
 from experiments.intervals import half_interval, interval
 from experiments.program import output_directory, run
 from experiments.report import environment
-from experiments.runner import compile_method, run_method
+from experiments.runner import numbered_seeds
+from experiments.settings import families
+from experiments.train import Learner
+from experiments.unattended import train_family
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,16 +63,18 @@ def main(collapse: Collapse) -> int:
     shared = {name: getattr(collapse, name) for name in ("data", "width", "epochs", "seeds", "seed")}
     Config(**shared).check()
     data = first_images(load(collapse.data, collapse.data_dir), collapse.images)
+    on_cpu = jax.default_backend() == "cpu"
+
+    def learner_of(name: str, config: Config) -> Learner:
+        return cnn_learner(config, VARIANTS[name].method(config), data)
+
     results = _Results(collapse.out, {**shared, "images": len(data.train.labels)})
     try:
-        with interruptible():
-            for name in collapse.variants:
-                variant = VARIANTS[name]
-                config = Config(**shared, **variant.settings)
-                programs = compile_method(config, cnn_learner(config, variant.method(config), data), data)
-                rows = [row for row in run_method(config, name, data, programs) if row.epoch == config.epochs]
-                results.add(name, [dataclasses.asdict(row) for row in rows])
-                print(results.line(name), flush=True)
+        for name in collapse.variants:
+            config = Config(**shared, **VARIANTS[name].settings, seed_axis="map" if on_cpu else "vmap")
+            rows = train_family(families(config, (name,))[0], numbered_seeds(config), learner_of, data)
+            results.add(name, [dataclasses.asdict(row) for row in rows if row.epoch == config.epochs])
+            print(results.line(name), flush=True)
     except KeyboardInterrupt:
         print(f"interrupted: the variants done are kept in {collapse.out}", file=sys.stderr)
         return 130

@@ -75,7 +75,7 @@ _BETTER = {"transform": "simple", "select": "count"}
 
 def _batch(size: int) -> dict[str, Any]:
     """Settings for batches of `size`: the learning rate in proportion."""
-    return {"batch_size": size, "lr": Config.lr * size / Config.batch_size}
+    return {"batch_size": size, "lrs": (Config.lrs[0] * size / Config.batch_size,)}
 
 
 VARIANTS: dict[str, Variant] = {

@@ -1,35 +1,48 @@
-"""Ctrl-C, wherever it strikes."""
+"""Ctrl-C and SIGTERM: the run ends where it can be saved."""
 
 import contextlib
+import os
 import signal
+import sys
 from collections.abc import Iterator
+from types import FrameType
 
-import jax
+
+class Stopped(Exception):
+    """A signal ended the run; what is done is saved."""
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+class Signals:
+    """`number` is that of the first Ctrl-C or SIGTERM, 0 before."""
+
+    number = 0
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Raises KeyboardInterrupt for Ctrl-C in the block, also where it strikes within a compiled program's callback.
+def watched_signals() -> Iterator[Signals]:
+    """Notes the first signal, for the block to end when it can; a second one ends the process as usual.
 
-    JAX reports that as an error of the program. A process that ignores Ctrl-C goes on ignoring it.
+    A process that ignores a signal goes on ignoring it.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:
-        yield
-        return
-    struck = False
+    signals = Signals()
+    watched = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.getsignal(number) for number in watched}
 
-    def strike(number, frame):
-        nonlocal struck
-        struck = True
-        raise KeyboardInterrupt
+    def note(number: int, frame: FrameType | None) -> None:
+        signals.number = number
+        for again in watched:
+            signal.signal(again, signal.SIG_DFL)
+        line = f"{signal.Signals(number).name}: saving after the steps that are under way; once more to end at once\n"
+        os.write(sys.stderr.fileno(), line.encode())  # print is not safe within a print that the signal came into
 
-    signal.signal(signal.SIGINT, strike)
+    for number in watched:
+        signal.signal(number, note)
     try:
-        yield
-    except jax.errors.JaxRuntimeError as error:
-        if not struck:
-            raise
-        raise KeyboardInterrupt from error
+        yield signals
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number in watched:
+            signal.signal(number, before[number])

@@ -6,19 +6,40 @@ python -m experiments.mlp --data mnist --layers 3 7 --images 10000 --epochs 3 --
 
 import dataclasses
 import functools
-import time
-from pathlib import Path
 
+from experiments.command_line import parse
 from experiments.compare import compare
-from experiments.config import parse
-from experiments.data import Dataset, first_images, grey, hold_out, load
+from experiments.config import listed
+from experiments.data import Dataset
+from experiments.distributed import connected, is_first
 from experiments.mlp_config import MLPConfig
 from experiments.mlp_methods import make_learner
 from experiments.mlp_plots import plot_depth, plot_figure
 from experiments.program import run
+from experiments.run_directory import make_run, run_path
 from experiments.runner import Row
+from experiments.task import Task, load_data
 
 _FIGURES = {3: "figure15.png", 7: "figure16.png"}  # the paper's
+
+
+def task(config: MLPConfig, data: Dataset | None = None) -> Task:
+    """The network of `config`'s only number of layers, on the data or on what was loaded of it.
+
+    Raises:
+        UsageError: if the data can't be had.
+    """
+    (layers,) = config.layers
+    data = data or load_data(config, colour=False)
+    notes = (
+        f"Batch size {config.batch_size}, {config.optimizer}, learning rate {listed(config.lrs)},"
+        f" {len(data.train.labels)} training images. dropout: rate {config.dropout_rate}."
+        f" adaptive_dropout: {config.keep_rule}, alpha {config.keep_alpha}, beta {config.keep_beta}."
+        f" alsh: {config.active:.1%} active by {config.select}, K {config.num_bits}, L {config.num_tables},"
+        f" {config.transform}. mc: ratio {listed(config.ratios)}, {listed(config.samplers)}."
+    )
+    learner_of = functools.partial(make_learner, layers=layers, data=data)
+    return Task(f"MLP of {layers} x {config.width} on {data.name}", notes, data, config.methods, learner_of)
 
 
 def main(config: MLPConfig) -> int:
@@ -26,39 +47,37 @@ def main(config: MLPConfig) -> int:
 
     Raises:
         UsageError: if the data can't be had or `--out` not written, before anything is trained.
+        OutputError: if results can no longer be written.
     """
-    data = grey(load(config.data, config.data_dir))
-    if config.validation:
-        data = hold_out(data)
-    if config.images:
-        data = first_images(data, config.images)
-    if len(config.layers) == 1:
-        return _one_depth(config, data)[0]
-    out = config.out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{config.data}"
+    with connected(config):
+        return _one_depth(config)[0] if len(config.layers) == 1 else _several_depths(config)
+
+
+def _several_depths(config: MLPConfig) -> int:
+    data = load_data(config, colour=False)
+    path = run_path(config)
+    if is_first() and config.resume is None:
+        make_run(path, config)
     rows: dict[int, list[Row]] = {}
     for layers in config.layers:
-        one = dataclasses.replace(config, layers=(layers,), out=out / f"layers-{layers}")
+        own = path / f"layers-{layers}"
+        begun = own if (own / "config.json").exists() else None
+        one = dataclasses.replace(config, layers=(layers,), out=own, resume=begun)
         exit_code, rows[layers] = _one_depth(one, data)
-        plot_depth(rows, out / "depth.png")
+        if is_first():
+            plot_depth(rows, path / "depth.png")
         if exit_code:
             return exit_code
     return 0
 
 
-def _one_depth(config: MLPConfig, data: Dataset) -> tuple[int, list[Row]]:
+def _one_depth(config: MLPConfig, data: Dataset | None = None) -> tuple[int, list[Row]]:
     (layers,) = config.layers
-    notes = (
-        f"Batch size {config.batch_size}, {config.optimizer}, learning rate {config.lr},"
-        f" {len(data.train.labels)} training images. dropout: rate {config.dropout_rate}."
-        f" adaptive_dropout: {config.keep_rule}, alpha {config.keep_alpha}, beta {config.keep_beta}."
-        f" alsh: {config.active:.1%} active by {config.select}, K {config.num_bits}, L {config.num_tables},"
-        f" {config.transform}. mc: ratio {config.ratio}, {config.sampler}."
-    )
-    title = f"MLP of {layers} x {config.width} on {data.name}"
-    learner = functools.partial(make_learner, config=config, layers=layers, data=data)
-    exit_code, directory = compare(config, title, notes, data, config.methods, learner)
-    if directory.rows:
-        plot_figure(directory.rows, title, directory.path / _FIGURES.get(layers, f"layers-{layers}.png"))
+    what = task(config, data)
+    exit_code, directory = compare(config, what)
+    if directory is None or not directory.rows:
+        return exit_code, []
+    plot_figure(directory.rows, what.title, directory.path / _FIGURES.get(layers, f"layers-{layers}.png"))
     return exit_code, directory.rows
 
 

@@ -2,7 +2,9 @@
 
 import dataclasses
 from math import isfinite
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+import tyro
 
 from experiments.config import RunOptions, UsageError, check_at_least, check_different, check_share
 
@@ -37,15 +39,13 @@ class MLPConfig(RunOptions):
     """Hidden layers; several numbers for a run of each."""
     width: int = 1000
     """Units of a hidden layer."""
-    images: int = 0
-    """Train on the first so many images only; 0 for all."""
     optimizer: Literal["sgd", "momentum", "adam"] = "adam"
     """adam has eps 1e-4, momentum 0.9; alsh, mc and the gathered forms use the lazy form of each."""
-    ratio: float = 0.1
-    """Share of a layer's inputs that mc keeps, in (0, 1]."""
+    ratios: Annotated[tuple[float, ...], tyro.conf.arg(name="ratio")] = (0.1,)
+    """Share of a layer's inputs that mc keeps, in (0, 1]; several for a run of each."""
     batch_size: int = 1
     """1 is the paper's S, larger its M."""
-    lr: float = 1e-3
+    lrs: Annotated[tuple[float, ...], tyro.conf.arg(name="lr")] = (1e-3,)
     dropout_rate: float = 0.5
     """Share of the units that dropout drops, in [0, 1)."""
     keep_alpha: float = 1.0
@@ -58,7 +58,6 @@ class MLPConfig(RunOptions):
 
     def check(self) -> None:
         super().check()
-        check_at_least(0, self, "images")
         check_at_least(1, self, "width")
         check_different("methods", self.methods)
         check_different("layers", self.layers)
@@ -69,7 +68,7 @@ class MLPConfig(RunOptions):
         check_share(self, "keep_capacity")
         if not (isfinite(self.keep_alpha) and isfinite(self.keep_beta)):
             raise UsageError(f"--keep-alpha and --keep-beta must be finite, got {self.keep_alpha}, {self.keep_beta}")
-        if self.sampler == "importance" and "mc" in self.methods:
+        if "importance" in self.samplers and "mc" in self.methods:
             raise UsageError("--sampler must draw each row once at most for mc, got importance")
         gathered = [name for name in self.methods if name.endswith("_gathered")]
         if gathered and self.batch_size > 1:

@@ -7,15 +7,22 @@ from pathlib import Path
 from typing import NoReturn
 
 from experiments.config import UsageError
+from experiments.files import OutputError
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:
-    """Exits with what `main` returns, or with 2 and a line on stderr where it raises a UsageError."""
+    """Exits with what `main` returns, or with a line on stderr and 2 (UsageError), 1 (OutputError) or 130 (Ctrl-C)."""
     try:
         sys.exit(main())
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except OutputError as error:
+        print(f"error: {error}; what was written before is whole", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
 
 
 @contextlib.contextmanager

@@ -1,24 +1,21 @@
-"""The directory of a run: config.json, metrics.jsonl, summary.md and its plots."""
+"""What a run's results come to: a summary of each setting, and on which machine they were got."""
 
 import dataclasses
 import importlib.metadata
-import json
 import os
 import platform
 import shlex
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+from scipy import stats
 
-from experiments.config import RunOptions, UsageError
-from experiments.plots import plot_accuracy, plot_time
-from experiments.program import output_directory
+from experiments.intervals import half_interval
 from experiments.runner import Row
 
 _PACKAGES = ("jaxapprox", "jax", "jaxlib", "flax", "optax", "numpy")
@@ -26,55 +23,23 @@ _PACKAGES = ("jaxapprox", "jax", "jaxlib", "flax", "optax", "numpy")
 
 @dataclasses.dataclass(frozen=True)
 class MethodSummary:
-    """A method's final epoch over its seeds; accuracies in per cent, times and FLOPs relative to the first method."""
+    """A setting's final epoch over its seeds; accuracies in per cent, times and FLOPs relative to the first setting.
+
+    The difference is from the first setting, seed by seed, with half its 95 % interval and the p-value of a t-test of
+    the pairs; empty for that setting itself and where a seed is alone.
+    """
 
     method: str
     seeds: int
     accuracy: str
+    interval: str
+    difference: str
+    p_value: str
     accuracy_uncalibrated: str
     accuracy_hashed: str  # empty for a method that hashes nothing
     train_seconds: float
     step_ratio: float
     flops_ratio: float
-
-
-class RunDirectory:
-    """Writes a run as it goes: every row is complete on disk when `add` returns."""
-
-    def __init__(self, config: RunOptions):
-        """Makes the directory.
-
-        Raises:
-            UsageError: if `--out` holds a run already, or can't be written.
-        """
-        self.path = config.out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{config.data}"
-        self.rows: list[Row] = []
-        with output_directory(self.path):
-            if (self.path / "metrics.jsonl").exists():
-                raise UsageError(f"--out must be a new directory, got {self.path}, which holds a run already")
-            facts = {"config": dataclasses.asdict(config), **environment()}
-            (self.path / "config.json").write_text(json.dumps(facts, indent=1, default=str) + "\n")
-            self._metrics = (self.path / "metrics.jsonl").open("x", buffering=1)  # a line at a time
-
-    def add(self, row: Row) -> None:
-        self.rows.append(row)
-        self._metrics.write(json.dumps(dataclasses.asdict(row)) + "\n")
-
-    def finish(self, heading: Sequence[str], flops: dict[str, float], sections: Sequence[str]) -> list[MethodSummary]:
-        """Writes summary.md and the plots from the rows there are, and closes the directory.
-
-        Args:
-            heading: lines before the table: a title, and what was compared.
-            flops: a step's, by method.
-            sections: lines after all else.
-        """
-        self._metrics.close()
-        summaries = summarise(self.rows, flops)
-        (self.path / "summary.md").write_text(_markdown(heading, self.rows, summaries, sections))
-        if self.rows:
-            plot_accuracy(self.rows, self.path / "accuracy.png")
-            plot_time(self.rows, self.path / "time.png")
-        return summaries
 
 
 def environment() -> dict[str, Any]:
@@ -118,6 +83,8 @@ def summarise(rows: Sequence[Row], flops: dict[str, float]) -> list[MethodSummar
             method,
             len(last),
             mean_and_deviation([100 * row.test_accuracy for row in last.values()]),
+            _limits([100 * row.test_accuracy for row in last.values()]),
+            *(("", "") if method == base else _paired(last, final[base])),
             mean_and_deviation([100 * row.test_accuracy_uncalibrated for row in last.values()]),
             mean_and_deviation([100 * a for row in last.values() if (a := row.test_accuracy_hashed) is not None]),
             statistics.mean(row.train_seconds for row in last.values()),
@@ -135,13 +102,37 @@ def mean_and_deviation(values: Sequence[float]) -> str:
     return f"{statistics.mean(values):.2f}{spread}"
 
 
-def _markdown(
+def _limits(values: Sequence[float]) -> str:
+    """The 95 % interval of the mean (Student); empty for a single value."""
+    half, mean = half_interval(values), statistics.mean(values)
+    return "" if half is None else f"{mean - half:.2f} to {mean + half:.2f}"
+
+
+def _paired(own: Mapping[int, Row], base: Mapping[int, Row]) -> tuple[str, str]:
+    """The mean difference with half its interval, and the p-value, over the seeds of both."""
+    pairs = [(100 * own[seed].test_accuracy, 100 * base[seed].test_accuracy) for seed in own if seed in base]
+    differences = [a - b for a, b in pairs]
+    half = half_interval(differences)
+    if half is None:
+        return "", ""
+    difference = f"{statistics.mean(differences):+.2f} ± {half:.2f}"
+    if not any(difference != differences[0] for difference in differences):  # no spread, no test
+        return difference, ""
+    return difference, f"{stats.ttest_rel(*zip(*pairs, strict=True)).pvalue:.2g}"
+
+
+def markdown(
     heading: Sequence[str], rows: Sequence[Row], summaries: Sequence[MethodSummary], sections: Sequence[str]
 ) -> str:
+    """summary.md: `heading`, a line of the table for each summary, the diagnostics of hashed layers, `sections`."""
+    base = summaries[0].method if summaries else ""
     columns = {
         "method": [s.method for s in summaries],
         "seeds": [str(s.seeds) for s in summaries],
         "accuracy": [s.accuracy for s in summaries],
+        "95 % interval": [s.interval for s in summaries],
+        f"minus {base}, paired": [s.difference for s in summaries],
+        "p": [s.p_value for s in summaries],
         "with training's BatchNorm statistics": [s.accuracy_uncalibrated for s in summaries],
         "through the hash": [s.accuracy_hashed for s in summaries],
         "training s": [f"{s.train_seconds:.1f}" for s in summaries],
@@ -150,6 +141,7 @@ def _markdown(
     }
     if all(s.accuracy_uncalibrated == s.accuracy for s in summaries):
         del columns["with training's BatchNorm statistics"]
+    columns = {name: cells for name, cells in columns.items() if any(cells)}
     lines = [*heading, "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     lines += [f"| {' | '.join(cells)} |" for cells in zip(*columns.values(), strict=True)]
     return "\n".join([*lines, "", *_diagnostics_lines(rows), *sections, ""])

@@ -15,7 +15,6 @@ from experiments.rehashing import rounds_by_epoch
 from jaxapprox.diagnostics import Diagnostics
 
 _EVALUATION_BATCH = 500
-_IMAGES_BETWEEN_REPORTS = 128  # a call of the host takes as long as a step of a small network
 
 
 class Stream(enum.IntEnum):
@@ -71,9 +70,14 @@ class Train(NamedTuple):
 
     Attributes:
         init: key -> State.
-        rounds: (epochs, rounds, 2) int32, the rounds of each epoch.
-        epoch: (State, train, rounds (rounds, 2)) -> (State, Metrics). Shuffled batches, in nested loops: each round
-            rehashes and then runs from its first to before its last step of the epoch.
+        rounds: (epochs, rounds, 2) int32, the rounds of each epoch: each rehashes and then runs from its first to
+            before its last step.
+        rehashes: whether it does; rounds that do not may be split.
+        segment: (State, total Metrics, train, first, rounds (rounds, 2), span (2,)) -> (State, total Metrics). Part of
+            an epoch: of its `rounds` those from span[0] to before span[1]. `first` is the epoch's first step in the
+            run; the steps' metrics are added to `total`. However an epoch is cut, the result is the same to the bit.
+        nothing: () -> the total of no steps.
+        epoch: (State, train, rounds (rounds, 2)) -> (State, mean Metrics), a whole one.
         recalibrate: as of the learner.
         accuracy: (State, batch_stats, split) -> accuracy of the exact network.
         hashed_accuracy: likewise through the hash; None if nothing is hashed.
@@ -83,6 +87,9 @@ class Train(NamedTuple):
 
     init: Callable
     rounds: np.ndarray
+    rehashes: bool
+    segment: Callable
+    nothing: Callable
     epoch: Callable
     recalibrate: Callable | None
     accuracy: Callable
@@ -110,13 +117,8 @@ def shuffled_batches(key: jax.Array, config: RunOptions, data: Dataset) -> jax.A
     return order[: steps * size].reshape(steps, size)
 
 
-def report_every(config: RunOptions) -> int:
-    """Steps from one call of `on_step` to the next."""
-    return max(1, _IMAGES_BETWEEN_REPORTS // config.batch_size)
-
-
 def make_train(
-    config: RunOptions, learner: Learner, data: Dataset, on_step: Callable[[jax.Array], None] | None = None
+    config: RunOptions, learner: Learner, data: Dataset, constrain: Callable[[Any], Any] = lambda batch: batch
 ) -> Train:
     """The training of one network on data shaped like `data`.
 
@@ -124,7 +126,7 @@ def make_train(
         config: resolved.
         learner: of the network and method.
         data: for its shapes and sizes; its arrays are not captured.
-        on_step: called on the host with a step's loss every `report_every` steps, in no order (for progress).
+        constrain: applied to each batch; `jax.lax.with_sharding_constraint` splits it over devices.
     """
     steps, size = steps_per_epoch(config, data), config.batch_size
     rounds = rounds_by_epoch(config, steps, rehash=learner.rehash is not None)
@@ -138,27 +140,32 @@ def make_train(
         params, tables = learner.rehash(state.params, state.tables)
         return state._replace(params=params, tables=tables)
 
-    def report(i: jax.Array, loss: jax.Array) -> None:
-        if on_step is not None:
-            due = i % report_every(config) == 0  # the same for all seeds: it stays a branch under vmap
-            lax.cond(due, lambda loss: jax.debug.callback(on_step, loss), lambda loss: None, loss)
+    def nothing() -> Metrics:
+        state = jax.eval_shape(init, jax.random.key(0))
+        images, labels = (jax.ShapeDtypeStruct((size, *a.shape[1:]), a.dtype) for a in data.train)
+        _, metrics = jax.eval_shape(learner.step, state, images, labels)
+        return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), metrics)
 
-    def epoch(state: State, train: Split, rounds: jax.Array) -> tuple[State, Metrics]:
-        batches = shuffled_batches(stream(state, Stream.ORDER, state.step), config, data)
+    def segment(
+        state: State, total: Metrics, train: Split, first: jax.Array, rounds: jax.Array, span: jax.Array
+    ) -> tuple[State, Metrics]:
+        batches = shuffled_batches(stream(state, Stream.ORDER, first), config, data)
 
         def one(i, carry):
             state, total = carry
-            state, metrics = learner.step(state, train.images[batches[i]], train.labels[batches[i]])
-            report(i, metrics.loss)
+            images, labels = constrain((train.images[batches[i]], train.labels[batches[i]]))
+            state, metrics = learner.step(state, images, labels)
             return state, jax.tree.map(jnp.add, total, metrics)
 
-        def one_round(carry, bounds):
+        def one_round(r, carry):
             state, total = carry
-            return lax.fori_loop(bounds[0], bounds[1], one, (rehashed(state), total)), None
+            return lax.fori_loop(rounds[r, 0], rounds[r, 1], one, (rehashed(state), total))
 
-        shape = jax.eval_shape(learner.step, state, train.images[:size], train.labels[:size])[1]
-        nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shape)
-        (state, total), _ = lax.scan(one_round, (state, nothing), rounds)
+        return lax.fori_loop(span[0], span[1], one_round, (state, total))
+
+    def epoch(state: State, train: Split, rounds: jax.Array) -> tuple[State, Metrics]:
+        rounds = jnp.asarray(rounds)
+        state, total = segment(state, nothing(), train, state.step, rounds, jnp.array([0, len(rounds)]))
         return state, jax.tree.map(lambda a: a / steps, total)
 
     def accuracy_by(logits_of: Callable) -> Callable:
@@ -190,7 +197,10 @@ def make_train(
         return state, metrics, accuracies
 
     hashed = None if learner.hashed_logits is None else accuracy_by(learner.hashed_logits)
-    return Train(init, rounds, epoch, learner.recalibrate, accuracy, hashed, learner.step, run)
+    rehashes = learner.rehash is not None
+    return Train(
+        init, rounds, rehashes, segment, nothing, epoch, learner.recalibrate, accuracy, hashed, learner.step, run
+    )
 
 
 def stream(state: State, name: Stream, index: jax.Array) -> jax.Array:

@@ -1,0 +1,75 @@
+"""Training over many seeds from Python: `sweep(config, keys)`, for notebooks."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments import cifar, mlp
+from experiments.config import Config, RunOptions
+from experiments.mlp_config import MLPConfig
+from experiments.runner import Row
+from experiments.settings import families
+from experiments.task import Task
+from experiments.unattended import train_family
+
+_TASKS: dict[type[RunOptions], Callable[[Any], Task]] = {Config: cifar.task, MLPConfig: mlp.task}
+
+
+class SweepMetrics(NamedTuple):
+    """Of one setting: arrays `(seeds, epochs)` float64. Accuracies are from 0 to 1, times in seconds.
+
+    The columns are those of a run's metrics.jsonl: see `experiments.runner.Row`.
+    """
+
+    train_loss: np.ndarray
+    test_accuracy: np.ndarray
+    test_accuracy_uncalibrated: np.ndarray
+    test_accuracy_hashed: np.ndarray | None  # None for a method that does not hash
+    train_seconds: np.ndarray
+
+
+def sweep(config: RunOptions, keys: jax.Array, task: Task | None = None) -> dict[str, SweepMetrics]:
+    """Trains by every method and setting of `config` from each of `keys`.
+
+    Key i starts every setting from the same parameters and shows it the same batches: differences are paired.
+
+    Args:
+        config: a `Config` or `MLPConfig`; its `seed`, `seeds` and `out` are not used.
+        keys: `(seeds,)` typed PRNG keys of the default implementation.
+        task: by default that of the program to which `config` belongs.
+
+    Returns:
+        The metrics by the setting's name, which is the method's where there is one value of each option.
+
+    Raises:
+        UsageError: as `RunOptions.check`, or if the data can't be had.
+        ValueError: if `keys` is no array of such keys.
+    """
+    default = jax.random.key(0).dtype
+    if keys.dtype != default or keys.ndim != 1 or not keys.size:
+        raise ValueError(f"keys must be (seeds,) typed keys, {default}, as of jax.random.split; got {keys.aval}")
+    config.check()
+    task = task or _TASKS[type(config)](config)
+    seeds = dict(enumerate(np.asarray(jax.random.key_data(keys))))
+    rows: list[Row] = []
+    for family in families(config, task.methods):
+        rows += train_family(family, seeds, task.learner_of, task.data)
+    return {name: _metrics(rows, name, seeds, config.epochs) for name in dict.fromkeys(row.method for row in rows)}
+
+
+def _metrics(rows: list[Row], name: str, seeds: Mapping[int, np.ndarray], epochs: int) -> SweepMetrics:
+    own = {(row.seed, row.epoch): row for row in rows if row.method == name}
+
+    def table(column: str) -> np.ndarray:
+        return np.array([[getattr(own[seed, epoch + 1], column) for epoch in range(epochs)] for seed in seeds])
+
+    hashes = next(iter(own.values())).test_accuracy_hashed is not None
+    return SweepMetrics(
+        table("train_loss"),
+        table("test_accuracy"),
+        table("test_accuracy_uncalibrated"),
+        table("test_accuracy_hashed") if hashes else None,
+        table("train_seconds"),
+    )
