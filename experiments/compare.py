@@ -44,12 +44,11 @@ def compare(config: RunOptions, task: Task, sections: Sequence[str] = ()) -> tup
     steps_per_epoch(config, task.data)
     chosen = families(config, task.methods)
     recorder = Recorder(config, chosen, f"{task.title}: {', '.join(task.methods)}") if is_first() else None
-    flops: dict[str, float] = {}
     exit_code = 0
     with watched_signals() as signals:
         try:
             for family in chosen:
-                flops |= _train_family(family, task, recorder, signals)
+                _train_family(family, task, recorder, signals)
         except Stopped as stopped:
             exit_code = stopped.exit_code
         finally:
@@ -65,7 +64,7 @@ def compare(config: RunOptions, task: Task, sections: Sequence[str] = ()) -> tup
         f"Accuracy (%) on {where}, mean ± standard deviation over seeds; training seconds leave out compilation.",
     )
     directory = recorder.directory
-    recorder.display.table(directory.finish(heading, flops, sections))
+    recorder.display.table(directory.finish(heading, sections))
     if exit_code:
         kept = f"{len(directory.rows)} epochs are kept in {directory.path}"
         print(f"interrupted: {kept}; --resume {directory.path} goes on", file=sys.stderr)
@@ -85,6 +84,13 @@ class Recorder:
         self.display.start(len(members), done)
         if config.resume is not None:
             self.display.line(f"resumed: {done} of {len(members)} runs are done")
+
+    def begin(self, family: Family, plan: Plan, task: Task) -> None:
+        """Keeps and shows how a family is going to be trained."""
+        names = [setting.name for setting in family.settings]
+        config = with_numbers(family.config, family.settings[0].numbers)
+        self.directory.keep_plan(names, plan, step_flops(config, task.learner_of(family.method, config), task.data))
+        self.display.line(f"{names[0]}: seed axis {plan.kind}, {plan.members} at once ({plan.why})")
 
     def restore(self, chunk: Chunk, template: Any) -> tuple[Position, Any] | None:
         """Where to go on with a chunk, or None for its beginning."""
@@ -107,44 +113,39 @@ def _described(position: Position) -> str:
     return f"{first} seed {seed}{f' and {more} more' if more else ''}"
 
 
-def _train_family(family: Family, task: Task, recorder: Recorder | None, signals: Signals) -> dict[str, float]:
-    """All that is missing of a family; returns the FLOPs of each of its settings' steps."""
-    config, data, learner_of = family.config, task.data, task.learner_of
-    name = family.settings[0].name
+def _train_family(family: Family, task: Task, recorder: Recorder | None, signals: Signals) -> None:
+    """All that is missing of a family."""
+    config, name = family.config, family.settings[0].name
     everything = [(setting.name, seed) for setting in family.settings for seed in numbered_seeds(config)]
+    if from_first(bool(recorder and recorder.directory.has(everything, config.epochs))):
+        return
     kept = recorder.directory.plan(name) if recorder else None
-    if not from_first(bool(kept and recorder and recorder.directory.has(everything, config.epochs))):
-        if recorder:
-            recorder.display.line(f"{name}: compiling ...")
-        plan, training = make_plan(_as_before(family, kept[0] if kept else None), learner_of, data)
-        evaluation = compile_evaluation(family, learner_of, data, training)
-        if recorder and not kept:
-            numbered = with_numbers(config, family.settings[0].numbers)
-            kept = plan, step_flops(numbered, learner_of(family.method, numbered), data)
-            recorder.directory.keep_plan(name, *kept)
-        if recorder and kept:
-            recorder.display.line(f"{name}: seed axis {plan.kind}, {plan.members} at once ({kept[0].why})")
-        train, test = training.axis.put((data.train, data.test), by_seed=False)
-        for chunk in chunks(family, numbered_seeds(config), training.axis):
-            if from_first(bool(recorder and recorder.directory.has(chunk.members, config.epochs))):
-                continue
-            start = _start(chunk, (training.state, training.total), recorder)
-            done = 0.0 if start is None else _epochs(start[0], training.steps)
-            saved = time.monotonic()
-            for moment in run_chunk(chunk, training, evaluation, train, test, start):
-                before, done = done, _epochs(moment.position, training.steps)
+    if recorder:
+        recorder.display.line(f"{name}: compiling ...")
+    plan, training = make_plan(_as_before(family, kept), task.learner_of, task.data)
+    evaluation = compile_evaluation(family, task.learner_of, task.data, training)
+    if recorder:
+        recorder.begin(family, kept or plan, task)
+    train, test = training.axis.put((task.data.train, task.data.test), by_seed=False)
+    for chunk in chunks(family, numbered_seeds(config), training.axis):
+        if from_first(bool(recorder and recorder.directory.has(chunk.members, config.epochs))):
+            continue
+        start = _start(chunk, (training.state, training.total), recorder)
+        done = 0.0 if start is None else _epochs(start[0], training.steps)
+        saved = time.monotonic()
+        for moment in run_chunk(chunk, training, evaluation, train, test, start):
+            before, done = done, _epochs(moment.position, training.steps)
+            if recorder:
+                recorder.record(moment, len(chunk.members) * (done - before) / config.epochs)
+            stop = largest(signals.number)
+            due = from_first(time.monotonic() - saved > 60 * config.checkpoint_minutes)
+            if moment.rows or stop or due:
+                tree = to_host((moment.state, moment.total))
                 if recorder:
-                    recorder.record(moment, len(chunk.members) * (done - before) / config.epochs)
-                stop = largest(signals.number)
-                due = from_first(time.monotonic() - saved > 60 * config.checkpoint_minutes)
-                if moment.rows or stop or due:
-                    tree = to_host((moment.state, moment.total))
-                    if recorder:
-                        recorder.save(moment, tree)
-                    saved = time.monotonic()
-                if stop:
-                    raise Stopped(stop)
-    return {setting.name: kept[1] if kept else 0.0 for setting in family.settings}
+                    recorder.save(moment, tree)
+                saved = time.monotonic()
+            if stop:
+                raise Stopped(stop)
 
 
 def _epochs(position: Position, steps: int) -> float:

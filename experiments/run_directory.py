@@ -68,17 +68,17 @@ class RunDirectory:
         except (OSError, ValueError, TypeError) as error:
             raise UsageError(f"--resume must be the directory of a run, got {self.path} ({error})") from error
 
-    def plan(self, family: str) -> tuple[Plan, float] | None:
+    def plan(self, setting: str) -> Plan | None:
         """What `keep_plan` was told."""
-        return self._plans.get(family)
+        return self._plans[setting][0] if setting in self._plans else None
 
-    def keep_plan(self, family: str, plan: Plan, flops: float) -> None:
-        """Keeps how a family is trained, for when the run is resumed, and the FLOPs of its step.
+    def keep_plan(self, settings: Sequence[str], plan: Plan, flops: float) -> None:
+        """Keeps how a family of settings is trained, for when the run is resumed, and the FLOPs of its step.
 
         Raises:
             OutputError: if it can't be written.
         """
-        self._plans[family] = plan, flops
+        self._plans |= {name: (plan, flops) for name in settings}
         plans = {name: (dataclasses.asdict(plan), flops) for name, (plan, flops) in self._plans.items()}
         write_whole(self.path / "plans.json", _json(plans))
 
@@ -97,18 +97,17 @@ class RunDirectory:
         """Whether it has the rows of the first `epochs` epochs of these settings and seeds."""
         return all((name, seed, e) in self._there for name, seed in members for e in range(1, epochs + 1))
 
-    def finish(self, heading: Sequence[str], flops: dict[str, float], sections: Sequence[str]) -> list[MethodSummary]:
+    def finish(self, heading: Sequence[str], sections: Sequence[str]) -> list[MethodSummary]:
         """Writes summary.md and the plots from the rows there are.
 
         Args:
             heading: lines before the table: a title, and what was compared.
-            flops: a step's, by setting.
             sections: lines after all else.
 
         Raises:
             OutputError: if they can't be written.
         """
-        summaries = summarise(self.rows, flops)
+        summaries = summarise(self.rows, {name: flops for name, (_, flops) in self._plans.items()})
         write_whole(self.path / "summary.md", markdown(heading, self.rows, summaries, sections))
         try:
             if self.rows:

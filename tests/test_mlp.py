@@ -15,8 +15,8 @@ from experiments.mlp_methods import METHODS, make_learner
 from experiments.mlp_models import MLP, to_features
 from experiments.train import make_train
 
-CONFIG = MLPConfig(width=20, layers=(2,), epochs=2, lr=0.01)
-KEEP_ALL = dataclasses.replace(CONFIG, active=1.0, ratio=1.0, dropout_rate=0.0, keep_beta=100.0, keep_capacity=1.0)
+CONFIG = MLPConfig(width=20, layers=(2,), epochs=2, lrs=(0.01,))
+KEEP_ALL = dataclasses.replace(CONFIG, active=1.0, ratios=(1.0,), dropout_rate=0.0, keep_beta=100.0, keep_capacity=1.0)
 REFERENCES = {
     "sgd": lambda: optax.sgd(CONFIG.lr),
     "momentum": lambda: optax.sgd(CONFIG.lr, momentum=0.9),
@@ -82,7 +82,7 @@ def test_keeping_everything_is_plain_training(method, optimizer):
 @pytest.mark.parametrize("method", METHODS)
 def test_whole_run_under_jit_and_vmap(method):
     """`run` of two keys at once is `run` of each; every layer's weights have moved, and are finite."""
-    config, data = dataclasses.replace(CONFIG, ratio=0.5, active=0.5, rehash_every=15), small_digits()
+    config, data = dataclasses.replace(CONFIG, ratios=(0.5,), active=0.5, rehash_every=15), small_digits()
     train = training(method, config, data)
     keys = jax.random.split(jax.random.key(0), 2)
     states, metrics, accuracies = jit(jax.vmap(train.run, in_axes=(0, None, None)))(keys, data.train, data.test)
@@ -108,7 +108,7 @@ def test_methods_of_a_seed_start_alike():
 @pytest.mark.parametrize(("method", "batch"), [("standard", 8), ("dropout", 8), ("alsh", 8), ("mc", 8)])
 def test_batches(method, batch):
     """Larger batches train, on a choice that the batch shares."""
-    config = dataclasses.replace(CONFIG, batch_size=batch, ratio=0.5, active=0.5, epochs=1)
+    config = dataclasses.replace(CONFIG, batch_size=batch, ratios=(0.5,), active=0.5, epochs=1)
     data = small_digits()
     train = training(method, config, data)
     state, metrics = jit(train.epoch)(jit(train.init)(jax.random.key(0)), data.train, train.rounds[0])

@@ -6,7 +6,7 @@ import numpy as np
 from test_programs import assert_usage_error, assert_usage_errors, run
 
 METHODS = ("standard", "alsh", "mc")
-TINY = ("--width", "20", "--epochs", "2")
+TINY = ("--width", "20", "--epochs", "2", "--seed-axis", "map")
 
 
 def test_run_writes_everything(tmp_path):

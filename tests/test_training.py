@@ -20,7 +20,7 @@ from experiments.rehashing import rounds_by_epoch
 from experiments.train import make_train
 from jaxapprox.lsh import build, rebuild
 
-CONFIG = Config(width=2, blocks=(1, 1), epochs=2, batch_size=8, lr=0.01)
+CONFIG = Config(width=2, blocks=(1, 1), epochs=2, batch_size=8, lrs=(0.01,))
 
 
 def small_digits():
@@ -94,7 +94,7 @@ def test_whole_run_under_jit_and_vmap(method):
 
 def test_methods_of_a_seed_start_alike():
     """Same initial parameters, and the same first loss where sampling keeps everything."""
-    data, keep_all = small_digits(), dataclasses.replace(CONFIG, ratio=1.0, active=1.0)
+    data, keep_all = small_digits(), dataclasses.replace(CONFIG, ratios=(1.0,), active=1.0)
     first = {}
     for method in ("exact", "mc", "alsh"):
         train = training(keep_all, method, data)
@@ -142,7 +142,7 @@ def test_rehashes_are_due_as_the_paper_says():
 @pytest.mark.parametrize("every", [0, 2])
 def test_tables_follow_the_schedule(every):
     """After two epochs of 5 steps the tables are those of the weights two steps before, or were never rebuilt."""
-    config = dataclasses.replace(CONFIG, rehash_every=every, lr=0.5)  # far enough to change codes in a few steps
+    config = dataclasses.replace(CONFIG, rehash_every=every, lrs=(0.5,))  # far enough to change codes in a few steps
     data = small_digits()
     train = training(config, "alsh", data)
     epoch = jit(train.epoch)

@@ -1,0 +1,145 @@
+"""Sweeps over several devices and several processes, started as real ones, against one device."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import quick_compilation
+
+ROOT = Path(__file__).parents[1]
+SWEEP = (
+    *("--preset", "quick", "--width", "2", "--blocks", "1", "--images", "64", "--batch-size", "16", "--epochs", "2"),
+    *("--methods", "mc", "--seeds", "8", "--recalibration-batches", "2"),
+)
+ENDED = 30  # seconds within which every process ends when one does
+
+
+def start(*arguments: str, devices: int = 1) -> subprocess.Popen:
+    flags = f"{quick_compilation.ENVIRONMENT['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments.cifar", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **quick_compilation.ENVIRONMENT, "XLA_FLAGS": flags, "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(*processes: subprocess.Popen, seconds: float = 200) -> list[str]:
+    """Waits for all; their outputs."""
+    try:
+        return [process.communicate(timeout=seconds)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def company(*arguments: str) -> list[subprocess.Popen]:
+    """Two processes of two devices each, which meet at a port that is free."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    meeting = ("--coordinator", f"127.0.0.1:{port}", "--num-processes", "2")
+    return [start(*arguments, *meeting, "--process-id", str(i), devices=2) for i in range(2)]
+
+
+def rows_of(out: Path) -> dict[tuple[str, int, int], dict]:
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert len({(row["method"], row["seed"], row["epoch"]) for row in rows}) == len(rows)
+    return {
+        (row["method"], row["seed"], row["epoch"]): {k: v for k, v in row.items() if not k.endswith("seconds")}
+        for row in rows
+    }
+
+
+@pytest.fixture(scope="module")
+def one_device(tmp_path_factory):
+    out = tmp_path_factory.mktemp("one") / "run"
+    (output,) = finish(start(*SWEEP, "--seed-axis", "map", "--out", str(out)))
+    rows = rows_of(out)
+    assert len(rows) == 16, output
+    return rows
+
+
+def test_eight_devices(one_device, tmp_path):
+    """Over the seed axis to the bit."""
+    out = tmp_path / "run"
+    (output,) = finish(start(*SWEEP, "--seed-axis", "shard", "--out", str(out), devices=8))
+    assert rows_of(out) == one_device, output
+    assert json.loads((out / "plans.json").read_text())["mc"][0]["mesh"] == [8, 1]
+
+
+def test_two_processes_over_the_seeds(one_device, tmp_path):
+    """Two processes of two devices, to the bit; only the first one writes."""
+    outputs = finish(*company(*SWEEP, "--out", str(tmp_path / "run")))
+    assert rows_of(tmp_path / "run") == one_device, outputs
+    assert "8 at once" not in outputs[0] and "4 at once" in outputs[0]
+    assert "epoch" not in outputs[1]
+
+
+def test_two_processes_over_the_batch(one_device, tmp_path):
+    """Half of the devices share each batch: sums in another order, the loss of the first epoch to 1e-4."""
+    out = tmp_path / "run"
+    outputs = finish(*company(*SWEEP, "--mesh", "2", "2", "--out", str(out)))
+    rows = rows_of(out)
+    assert rows.keys() == one_device.keys(), outputs
+    assert rows != one_device
+    for place, row in rows.items():
+        if place[2] == 1:
+            np.testing.assert_allclose(row["train_loss"], one_device[place]["train_loss"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("dying", [0, 1])
+def test_all_end_when_one_dies(tmp_path, dying):
+    """The other process ends with a line, and what was reported can be resumed by fewer."""
+    out = tmp_path / "run"
+    processes = company(*SWEEP, "--epochs", "100000", "--out", str(out))
+    metrics, deadline = out / "metrics.jsonl", time.monotonic() + 100
+    while time.monotonic() < deadline and not (metrics.exists() and metrics.stat().st_size):
+        time.sleep(0.1)
+    processes[dying].kill()
+    start_of_wait = time.monotonic()
+    outputs = finish(*processes, seconds=ENDED)
+    assert time.monotonic() - start_of_wait < ENDED
+    other = 1 - dying
+    assert processes[other].returncode not in (0, None)
+    assert "error: another process of this run has ended" in outputs[other]
+    assert len(rows_of(out)) >= 4
+
+
+def test_unreachable_coordinator():
+    """A line within the time that was given, and exit code 2; for process 0, which answers but is alone, too."""
+    for process_id in ("1", "0"):
+        begun = time.monotonic()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{probe.getsockname()[1]}"
+        meeting = ("--coordinator", address, "--num-processes", "2", "--process-id", process_id)
+        process = start(*SWEEP, *meeting, "--connect-seconds", "2")
+        (output,) = finish(process, seconds=60)
+        assert process.returncode == 2 and "Traceback" not in output
+        assert f"--coordinator: not all processes met at {address} within 2 s" in output
+        assert time.monotonic() - begun < 30
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--mesh", "3", "1"), "--mesh must use all 4 devices, got 3 x 1"),
+        (("--mesh", "4", "1", "--seeds", "6"), "--mesh must divide the 6 seeds"),
+        (("--mesh", "1", "4", "--batch-size", "10"), "--mesh must divide the batch size, 10"),
+        (("--seed-axis", "shard", "--seeds-at-once", "3"), "--seeds-at-once must be a multiple"),
+    ],
+)
+def test_a_mesh_that_does_not_divide_the_work(tmp_path, flags, message):
+    process = start(*SWEEP, *flags, "--out", str(tmp_path / "run"), devices=4)
+    (output,) = finish(process)
+    assert process.returncode == 2 and message in output and "Traceback" not in output, output

@@ -1,0 +1,166 @@
+"""Runs that end before their time, in every way, and go on: nothing that was reported is lost, nothing is doubled."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from forked import Forked
+
+MODULE = "experiments.mlp"
+# Hash tables, rounds of steps, and a checkpoint after every segment: within epochs too.
+SWEEP = (
+    *("--images", "300", "--width", "12", "--layers", "2", "--methods", "standard", "alsh", "--active", "0.3"),
+    *("--epochs", "12", "--seeds", "2", "--seed-axis", "map", "--checkpoint-minutes", "0.000001"),
+)
+KILLS = 20
+
+
+@pytest.fixture(scope="module")
+def forked(tmp_path_factory):
+    programs = Forked(tmp_path_factory.mktemp("output"))
+    yield programs
+    programs.close()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(forked, tmp_path_factory):
+    """The rows of a run that nothing happens to."""
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    assert forked.wait(forked.start(MODULE, *SWEEP, "--out", str(out))) == 0, forked.output.read_text()
+    return rows_of(out)
+
+
+def rows_of(out: Path) -> list[dict]:
+    """Rows, but for the seconds measured; half a row is no JSON."""
+    path = out / "metrics.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [{name: value for name, value in row.items() if not name.endswith("seconds")} for row in rows]
+
+
+def start(forked, out: Path, **limits: int) -> int:
+    """Begins the sweep, or goes on with it."""
+    begun = (out / "config.json").exists()
+    return forked.start(MODULE, *(("--resume", str(out)) if begun else (*SWEEP, "--out", str(out))), **limits)
+
+
+def wait_for_rows(forked, out: Path, count: int) -> None:
+    deadline = time.monotonic() + 100
+    while len(rows_of(out)) < count:
+        assert time.monotonic() < deadline, forked.output.read_text()[-2000:]
+        time.sleep(0.01)
+
+
+def test_killed_at_random_moments(forked, undisturbed, tmp_path):
+    """Twenty SIGKILLs: the rows only ever grow, and in the end are those of the undisturbed run."""
+    rng, kills, run = random.Random(0), 0, 0
+    while kills < KILLS:
+        out, before, run = tmp_path / f"run-{run}", [], run + 1
+        while (len(before) < len(undisturbed)) and kills < KILLS:
+            pid = start(forked, out)
+            time.sleep(rng.uniform(0.1, 2.2))
+            os.kill(pid, signal.SIGKILL)
+            kills += forked.wait(pid) == -signal.SIGKILL
+            assert "Traceback" not in forked.output.read_text()
+            now = rows_of(out)
+            assert now[: len(before)] == before
+            before = now
+        assert forked.wait(start(forked, out)) == 0, forked.output.read_text()[-2000:]
+        assert rows_of(out) == undisturbed
+        assert (out / "summary.md").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_save(forked, undisturbed, tmp_path, number):
+    """Ctrl-C and SIGTERM: exit code 130 and 143, a summary, the way to go on; and the same result in the end."""
+    out = tmp_path / "run"
+    pid = start(forked, out)
+    wait_for_rows(forked, out, 2)
+    os.kill(pid, number)
+    assert forked.wait(pid, 30) == 128 + number
+    output = forked.output.read_text()
+    assert f"--resume {out} goes on" in output and "Traceback" not in output
+    assert 2 <= len(rows_of(out)) < len(undisturbed)
+    assert "| standard |" in (out / "summary.md").read_text()
+    assert forked.wait(start(forked, out)) == 0
+    assert rows_of(out) == undisturbed
+
+
+def stopped(forked, out: Path) -> None:
+    """A run that was stopped within its second seed, so that several checkpoints lie there."""
+    pid = start(forked, out)
+    wait_for_rows(forked, out, 14)
+    os.kill(pid, signal.SIGTERM)
+    assert forked.wait(pid, 30) == 143
+
+
+def test_damaged_checkpoints(forked, undisturbed, tmp_path):
+    """One cut short, one missing a file, all gone: named, the one before it used, and the same result."""
+    out = tmp_path / "run"
+    stopped(forked, out)
+    kept = tmp_path / "kept"
+    shutil.copytree(out, kept)
+    numbers = sorted((int(path.name) for path in (out / "checkpoints").iterdir()), reverse=True)
+    assert len(numbers) == 3
+
+    def largest(number: int) -> Path:
+        files = [path for path in (out / "checkpoints" / str(number)).rglob("*") if path.is_file()]
+        return max(files, key=lambda path: path.stat().st_size)
+
+    os.truncate(largest(numbers[0]), largest(numbers[0]).stat().st_size // 2)
+    largest(numbers[1]).unlink()
+    assert forked.wait(start(forked, out)) == 0
+    output = forked.output.read_text()
+    assert all(f"checkpoint {number} in {out}/checkpoints is damaged" in output for number in numbers[:2])
+    assert f"checkpoint {numbers[2]} in {out}" not in output and "Traceback" not in output
+    assert rows_of(out) == undisturbed
+    shutil.rmtree(out)
+    shutil.copytree(kept, out)
+    shutil.rmtree(out / "checkpoints")
+    assert forked.wait(start(forked, out)) == 0
+    assert rows_of(out) == undisturbed
+
+
+def test_full_disk(forked, undisturbed, tmp_path):
+    """Where a checkpoint can't be written the run ends with a line; what it has reported stays, and it can go on."""
+    out = tmp_path / "run"
+    assert forked.wait(start(forked, out, largest_file=8000)) == 1
+    output = forked.output.read_text()
+    assert "error: checkpoint" in output and "could not be written" in output and "Traceback" not in output
+    before = rows_of(out)
+    assert forked.wait(start(forked, out)) == 0
+    assert rows_of(out) == undisturbed and undisturbed[: len(before)] == before
+
+
+def test_half_a_row_is_cut_off(forked, undisturbed, tmp_path):
+    """As a crash of the whole machine may leave one; a finished run that is resumed stays as it is."""
+    out = tmp_path / "run"
+    stopped(forked, out)
+    with (out / "metrics.jsonl").open("a") as metrics:
+        metrics.write('{"method": "stand')
+    for _ in range(2):
+        assert forked.wait(start(forked, out)) == 0
+        assert rows_of(out) == undisturbed
+
+
+def test_another_configuration_is_refused(forked, tmp_path):
+    """The fields that differ are named; so is a directory that is no run, or one of another program."""
+    out = tmp_path / "run"
+    stopped(forked, out)
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    refused = [
+        (MODULE, ("--resume", str(out), "--epochs", "5", "--lr", "0.1"), "--epochs was 12, got 5; "),
+        (MODULE, ("--resume", str(out), "--epochs", "5", "--lr", "0.1"), "--lr was (0.001,), got (0.1,)"),
+        (MODULE, ("--resume", str(tmp_path)), "--resume must be the directory of a run"),
+        ("experiments.cifar", ("--resume", str(out)), "--resume must be a run of this program"),
+        (MODULE, (*SWEEP, "--out", str(out)), "--out must be a new directory"),
+    ]
+    for module, arguments, message in refused:
+        assert forked.wait(forked.start(module, *arguments)) == 2
+        output = forked.output.read_text()
+        assert message in output and "Traceback" not in output, output
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
