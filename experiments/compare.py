@@ -14,7 +14,7 @@ from experiments.config import RunOptions
 from experiments.display import Display
 from experiments.distributed import from_first, is_first, largest, to_host, tree_from_first
 from experiments.interrupt import Signals, Stopped, watched_signals
-from experiments.planning import Plan, make_plan
+from experiments.planning import Plan, check_mesh, make_plan, must_shard
 from experiments.programs import compile_evaluation, step_flops
 from experiments.report import device_line
 from experiments.run_directory import RunDirectory
@@ -43,6 +43,8 @@ def compare(config: RunOptions, task: Task, sections: Sequence[str] = ()) -> tup
     """
     steps_per_epoch(config, task.data)
     chosen = families(config, task.methods)
+    if must_shard(config):
+        check_mesh(chosen[0])  # the others have as many settings
     recorder = Recorder(config, chosen, f"{task.title}: {', '.join(task.methods)}") if is_first() else None
     exit_code = 0
     with watched_signals() as signals:

@@ -9,9 +9,10 @@ from typing import Literal
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from experiments.axes import SeedAxis, make_mesh
-from experiments.config import UsageError
+from experiments.config import RunOptions, UsageError
 from experiments.data import Dataset
 from experiments.distributed import largest
 from experiments.programs import LearnerOf, Training, compile_training
@@ -50,16 +51,17 @@ def make_plan(family: Family, learner_of: LearnerOf, data: Dataset) -> tuple[Pla
         return _fitting(lambda members: compile_training(family, learner_of, data, SeedAxis("vmap", members)), most, 1)
 
     def split() -> Training:
-        mesh = make_mesh(config.mesh, total, config.batch_size)
+        mesh = check_mesh(family)
         over = mesh.shape["seed"]
-        if config.seeds_at_once % over:
-            raise UsageError(f"--seeds-at-once must be a multiple of the mesh's {over}, got {config.seeds_at_once}")
         # On a CPU more than one seed on a device does not pay.
         most = config.seeds_at_once or (over if jax.default_backend() == "cpu" else total)
-        make = lambda members: compile_training(family, learner_of, data, SeedAxis("shard", members, mesh))  # noqa: E731
-        return _fitting(make, most, over)
 
-    if config.seed_axis == "shard" or jax.process_count() > 1 or config.mesh is not None:
+        def over_mesh(members: int) -> Training:
+            return compile_training(family, learner_of, data, SeedAxis("shard", members, mesh))
+
+        return _fitting(over_mesh, most, over)
+
+    if must_shard(config):
         return _plan(split(), "as asked" if config.seed_axis == "shard" else "for several processes or --mesh")
     if config.seed_axis != "auto":
         return _plan({"map": turn, "vmap": at_once}[config.seed_axis](), "as asked")
@@ -69,6 +71,25 @@ def make_plan(family: Family, learner_of: LearnerOf, data: Dataset) -> tuple[Pla
     if several_devices and _divides(family):
         candidates.append(split)
     return _fastest([candidate() for candidate in candidates], family, data)
+
+
+def must_shard(config: RunOptions) -> bool:
+    """Whether there is no choice of the seed axis."""
+    return config.seed_axis == "shard" or jax.process_count() > 1 or config.mesh is not None
+
+
+def check_mesh(family: Family) -> Mesh:
+    """The mesh over which the family's seeds are split.
+
+    Raises:
+        UsageError: if it does not divide the work.
+    """
+    config = family.config
+    mesh = make_mesh(config.mesh, _total(family), config.batch_size)
+    over = mesh.shape["seed"]
+    if config.seeds_at_once % over:
+        raise UsageError(f"--seeds-at-once must be a multiple of the mesh's {over}, got {config.seeds_at_once}")
+    return mesh
 
 
 def _total(family: Family) -> int:

@@ -24,7 +24,8 @@ def rounds_by_epoch(config: RunOptions, steps_per_epoch: int, *, rehash: bool) -
     change = min(config.rehash_decay_after, steps)
     due = [*range(0, change, config.rehash_every), *range(change, steps, config.rehash_every_late)] if rehash else []
     starts = np.union1d(np.asarray(due, int), np.arange(config.epochs) * steps_per_epoch)
-    by_epoch = [starts[starts // steps_per_epoch == e] - e * steps_per_epoch for e in range(config.epochs)]
+    parts = np.split(starts, np.searchsorted(starts, np.arange(1, config.epochs) * steps_per_epoch))
+    by_epoch = [part - e * steps_per_epoch for e, part in enumerate(parts)]
     rounds = np.zeros((config.epochs, max(map(len, by_epoch)), 2), np.int32)
     for own, first in zip(rounds, by_epoch, strict=True):
         own[-len(first) :] = np.stack([first, [*first[1:], steps_per_epoch]], -1)

@@ -103,10 +103,10 @@ def test_summary_and_screen(finished):
 def test_a_run_is_never_overwritten(finished):
     """A second run into the same directory stops in one line and changes nothing."""
     _, out = finished
-    before = {p.name: p.read_bytes() for p in out.iterdir()}
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
     process = run(*TINY, "--out", str(out))
     assert_usage_error(process, "--out")
-    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
 
 
 def assert_usage_error(process: subprocess.CompletedProcess[str], *names: str) -> None:
@@ -117,7 +117,7 @@ def assert_usage_error(process: subprocess.CompletedProcess[str], *names: str) -
     assert all(name in message for name in names), message
 
 
-def assert_usage_errors(directory: Path, *commands: tuple[str, ...]) -> None:
+def assert_usage_errors(directory: Path, *commands: tuple[str, ...], **environment: str) -> None:
     """Each command, a module and its arguments, is refused by the flag that comes first, and writes nothing.
 
     All run in one process, which has to import JAX once.
@@ -127,7 +127,7 @@ def assert_usage_errors(directory: Path, *commands: tuple[str, ...]) -> None:
     process = subprocess.run(
         [sys.executable, "-c", ONE_AFTER_ANOTHER, json.dumps(with_out)],
         cwd=ROOT,
-        env={**os.environ, "COLUMNS": "200"},
+        env={**os.environ, "COLUMNS": "200", **environment},
         capture_output=True,
         text=True,
         timeout=300,
@@ -153,6 +153,13 @@ def test_bad_flags(tmp_path):
         ("--num-tables", "0"),
         ("--rehash-every", "-1"),
         ("--seeds", "-1"),
+        ("--seeds", "0"),
+        ("--seeds-at-once", "-1"),
+        ("--mesh", "0", "1"),
+        ("--checkpoint-minutes", "0"),
+        ("--coordinator", "localhost:1"),
+        ("--process-id", "2", "--num-processes", "2", "--coordinator", "localhost:1"),
+        ("--ratio", "0.5", "0.5"),
         ("--lr", "-0.1"),
         ("--width", "x"),
         ("--blocks", "0"),
