@@ -6,7 +6,7 @@
 the edges against the exact convolution, (c) a training step of ResNet-18, exact and sampled, against plain Flax and
 (where an interpreter has it) PyTorch, (d) the bound: images a second if all FLOPs ran at the measured rate of a matrix
 product and nothing else took time, (e) hashed dense layers against exact ones, (f) a training step of an MLP at batch 1
-by every method of `experiments.mlp`.
+by every method of `experiments.mlp`, (g) seeds per hour along each seed axis.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from experiments import bench_hashing, bench_kernels, bench_mlp, flax_peer
+from experiments import bench_hashing, bench_kernels, bench_mlp, bench_sweep, flax_peer
 from experiments.cnn import cnn_learner
 from experiments.compilation import jit
 from experiments.config import Config, UsageError, check_at_least
@@ -52,13 +52,16 @@ class Bench:
     """How many times everything is measured, in turn."""
     torch_python: str = sys.executable
     """An interpreter that has PyTorch, where this one has not."""
-    parts: tyro.conf.Positional[tuple[Literal["kernels", "resnet18", "hashing", "mlp"], ...]] = (
+    parts: tyro.conf.Positional[tuple[Literal["kernels", "resnet18", "hashing", "mlp", "sweep"], ...]] = (
         "kernels",
         "resnet18",
         "hashing",
         "mlp",
+        "sweep",
     )
-    """What to measure: (a) and (b), (c) and (d), (e), (f)."""
+    """What to measure: (a) and (b), (c) and (d), (e), (f), (g)."""
+    seeds: tuple[int, ...] = (1, 2, 4, 8)
+    """Numbers of seeds in (g); the first must be 1."""
     out: Path | None = None
     """Directory for bench.json."""
 
@@ -72,6 +75,8 @@ def main(bench: Bench) -> None:
     check_at_least(1, bench, "width", "batch_size", "rounds")
     if not all(0 < ratio < 1 for ratio in bench.ratios):
         raise UsageError(f"--ratios must be in (0, 1), got {' '.join(map(str, bench.ratios))}")
+    if bench.seeds[:1] != (1,) or min(bench.seeds) < 1:
+        raise UsageError(f"--seeds must be 1 and numbers above it, got {' '.join(map(str, bench.seeds)) or 'none'}")
     if bench.out is not None:
         with output_directory(bench.out):
             (bench.out / "bench.json").touch()
@@ -98,6 +103,10 @@ def _hashing(bench: Bench) -> dict[str, Any]:
 def _mlp(bench: Bench) -> dict[str, Any]:
     with_torch = _has_torch(bench.torch_python)
     return bench_mlp.steps(2 * bench.rounds, bench.torch_python if with_torch else None)
+
+
+def _sweep(bench: Bench) -> dict[str, Any]:
+    return bench_sweep.seeds_per_hour(bench.rounds, bench.seeds)
 
 
 def _resnet18(bench: Bench) -> dict[str, Any]:
@@ -134,6 +143,7 @@ _PARTS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "resnet18": _resnet18,
     "hashing": _hashing,
     "mlp": _mlp,
+    "sweep": _sweep,
 }
 
 # The peer's own scheme first: channels by top-k, gradients through the kept ones.
@@ -188,6 +198,8 @@ def _print(bench: Bench, results: dict[str, Any]) -> None:
         _print_queries(console, results)
     if "mlp_step_seconds" in results:
         bench_mlp.print_steps(results, console)
+    if "sweep" in results:
+        bench_sweep.print_seeds(results, console)
     if "resnet18" in results:
         _print_resnet18(bench, results, console)
 

@@ -85,14 +85,14 @@ def _least_seconds(layers: int, optimizer: str, results: dict[str, Any]) -> floa
 
 
 def _step(name: str, config: MLPConfig, layers: int) -> Callable[[], float]:
-    data = _random_digits()
+    data = random_digits()
     train = make_train(config, make_learner(name, config, layers, data), data)
     state = jit(train.init)(jax.random.key(0))
     return _on_its_last_state(train.epoch, state, data.train, train.rounds[0])
 
 
 def _flax_step(config: MLPConfig, layers: int) -> Callable[[], float]:
-    data = _random_digits()
+    data = random_digits()
     init, epoch = flax_mlp_peer.make_epoch(layers, config.width, config.optimizer, config.lr)
     return _on_its_last_state(epoch, jit(init)(jax.random.key(0), data.train), data.train)
 
@@ -110,7 +110,7 @@ def _on_its_last_state(epoch: Callable[..., Any], state: Any, *arguments: Any) -
     return lambda: seconds(call) / _STEPS
 
 
-def _random_digits() -> Dataset:
+def random_digits() -> Dataset:
     """Random images of MNIST's shape and share of ink, with random labels."""
     rng = np.random.default_rng(0)
     shape = (_STEPS, 28, 28, 1)
