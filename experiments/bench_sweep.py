@@ -32,8 +32,8 @@ _FULL_EPOCH = {"resnet18": 50_000 // Config.batch_size, "mlp": 60_000}  # steps,
 def seeds_per_hour(rounds: int, counts: tuple[int, ...]) -> dict[str, Any]:
     """For each network, axis and number of seeds: seconds by round of all seeds' epochs, and seconds of compiling.
 
-    An epoch here is short (`steps`); `full_epoch` is that of CIFAR-10 or MNIST. The networks are a ResNet-18 of width 16
-    at batch 64, and an MLP of three layers of 1,000 units with plain Adam at batch 1, both exact.
+    An epoch here is short (`steps`); `full_epoch` is that of CIFAR-10 or MNIST. The networks are a ResNet-18 of width
+    16 at batch 64, and an MLP of three layers of 1,000 units with Adam at batch 1, both exact.
 
     Args:
         rounds: how many times each is measured, in turn.
@@ -48,25 +48,20 @@ def seeds_per_hour(rounds: int, counts: tuple[int, ...]) -> dict[str, Any]:
             compiling.setdefault(kind, []).append(training.compile_seconds)
             runs[kind, count] = _run(training, family, data, count)
             steps = training.steps
-        times: dict[str, dict[str, list[float]]] = {kind: {} for kind, _ in runs}
+        times: dict[str, dict[str, list[float]]] = {axis: {} for axis, _ in runs}
         for _ in range(rounds):
-            for (kind, count), run in runs.items():
-                times[kind].setdefault(str(count), []).append(seconds(run))
-        results[name] = {
-            "steps": steps,
-            "full_epoch": _FULL_EPOCH[name],
-            "seconds": times,
-            "compile_seconds": compiling,
-        }
+            for (axis, count), run in runs.items():
+                times[axis].setdefault(str(count), []).append(seconds(run))
+        own = {"steps": steps, "full_epoch": _FULL_EPOCH[name]}
+        results[name] = {**own, "seconds": times, "compile_seconds": compiling}
     return {"sweep": results}
 
 
 def print_seeds(results: dict[str, Any], console: Console) -> None:
     """A table of medians: epochs of one seed an hour, and the cost of a seed relative to one seed in turn."""
     for name, result in results["sweep"].items():
-        table = Table(
-            "axis", "seeds", "seeds / hour", "a seed / one alone", "range", "compiled in s", box=box.SIMPLE_HEAD
-        )
+        columns = ("axis", "seeds", "seeds / hour", "a seed / one alone", "range", "compiled in s")
+        table = Table(*columns, box=box.SIMPLE_HEAD)
         table.title = f"{name}: an epoch of {result['full_epoch']} steps of each seed, from epochs of {result['steps']}"
         alone = next(iter(result["seconds"].values()))["1"]
         for kind, by_count in result["seconds"].items():

@@ -24,7 +24,8 @@ def task(config: Config) -> Task:
     """
     data = load_data(config)
     notes = (
-        f"mc: ratio {listed(config.ratios)}, {listed(config.samplers)}, {config.unit}, {config.mode}."
+        f"{len(data.train.labels)} training images."
+        f" mc: ratio {listed(config.ratios)}, {listed(config.samplers)}, {config.unit}, {config.mode}."
         f" alsh: {config.active:.1%} active by {config.select}, K {config.num_bits}, L {config.num_tables},"
         f" {config.transform}, computed in masked form with diagnostics: it saves no FLOPs here."
     )

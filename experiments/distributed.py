@@ -6,13 +6,15 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
 from experiments.config import RunOptions, UsageError
+from experiments.files import OutputError
+from experiments.program import explain
 
 _HEARTBEAT_SECONDS = 20
 
@@ -55,10 +57,11 @@ def connected(config: RunOptions) -> Iterator[None]:
     with _last_words(ended) as unsay:
         try:
             yield
-        except jax.errors.JaxRuntimeError as error:
-            if "UNAVAILABLE" not in str(error) and "loo" not in str(error):  # Gloo's, NCCL's own, the coordinator's
-                raise
-            os._exit(1)  # Python's way out would wait for the others
+        except jax.errors.JaxRuntimeError as error:  # of a connection that broke, mostly
+            _end(1, f"error: {str(error).splitlines()[0]}")
+        except (UsageError, OutputError) as error:
+            unsay()
+            os._exit(explain(error))  # Python's way out would wait for the others
         unsay()
     jax.distributed.shutdown()
 
@@ -102,6 +105,6 @@ def _last_words(line: str) -> Iterator[Any]:
     yield unsay
 
 
-def _end(code: int, line: str) -> None:
+def _end(code: int, line: str) -> NoReturn:
     print(line, file=sys.stderr, flush=True)
     os._exit(code)

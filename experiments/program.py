@@ -14,15 +14,17 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     """Exits with what `main` returns, or with a line on stderr and 2 (UsageError), 1 (OutputError) or 130 (Ctrl-C)."""
     try:
         sys.exit(main())
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except OutputError as error:
-        print(f"error: {error}; what was written before is whole", file=sys.stderr)
-        sys.exit(1)
+    except (UsageError, OutputError) as error:
+        sys.exit(explain(error))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def explain(error: UsageError | OutputError) -> int:
+    """Prints the line; returns the exit code."""
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    return 2 if isinstance(error, UsageError) else 1
 
 
 @contextlib.contextmanager

@@ -77,7 +77,7 @@ def test_batch_norm_is_that_of_flax():
         jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-3, atol=1e-3), *results)
 
 
-@pytest.mark.parametrize("method", ["exact", "mc", "alsh"])
+@pytest.mark.parametrize("method", ["mc", "alsh"])
 def test_whole_run_under_jit_and_vmap(method):
     """`run` of two keys at once is `run` of each; another key is another run."""
     data = small_digits()
