@@ -39,6 +39,8 @@ class Collapse:
     images: int = 10_000
     """Training images, the first of the data; all where there are fewer."""
     width: int = 8
+    blocks: tuple[int, ...] = (2, 2, 2, 2)
+    """Residual blocks of each stage."""
     epochs: int = 3
     seeds: int = 3
     seed: int = 0
@@ -60,7 +62,7 @@ def main(collapse: Collapse) -> int:
         raise UsageError(f"--variants must be of {'; '.join(VARIANTS)}, got {'; '.join(unknown) or 'none'}")
     if collapse.images < Config.batch_size:
         raise UsageError(f"--images must be at least {Config.batch_size}, got {collapse.images}")
-    shared = {name: getattr(collapse, name) for name in ("data", "width", "epochs", "seeds", "seed")}
+    shared = {name: getattr(collapse, name) for name in ("data", "width", "blocks", "epochs", "seeds", "seed")}
     Config(**shared).check()
     data = first_images(load(collapse.data, collapse.data_dir), collapse.images)
     on_cpu = jax.default_backend() == "cpu"
@@ -68,7 +70,7 @@ def main(collapse: Collapse) -> int:
     def learner_of(name: str, config: Config) -> Learner:
         return cnn_learner(config, VARIANTS[name].method(config), data)
 
-    results = _Results(collapse.out, {**shared, "images": len(data.train.labels)})
+    results = _Results(collapse.out, {**shared, "blocks": list(collapse.blocks), "images": len(data.train.labels)})
     try:
         for name in collapse.variants:
             config = Config(**shared, **VARIANTS[name].settings, seed_axis="map" if on_cpu else "vmap")
@@ -130,7 +132,8 @@ class _Results:
         head = [
             "# ALSH-approx, one ingredient at a time",
             "",
-            f"{settings['data']}, {settings['images']} training images, ResNet-18 of width {settings['width']},"
+            f"{settings['data']}, {settings['images']} training images, residual blocks"
+            f" {settings['blocks']}, width {settings['width']},"
             f" {settings['epochs']} epochs, {settings['seeds']} seed(s).",
             "",
             "Per cent, mean ± half the 95 % interval of the mean (Student). Minus exact: by the seed, at"

@@ -191,7 +191,7 @@ def test_bench_refuses_bad_flags():
     assert_usage_error(run("--torch-python", "/nowhere", "--rounds", "0", module="experiments.bench"), "--rounds")
 
 
-COLLAPSE = ("--data", "digits", "--images", "128", "--width", "2", "--epochs", "1", "--seeds", "2")
+COLLAPSE = ("--data", "digits", "--images", "128", "--width", "2", "--blocks", "1", "--epochs", "1", "--seeds", "2")
 
 
 def test_collapse_compares_variants(tmp_path):
@@ -218,7 +218,7 @@ def test_collapse_compares_variants(tmp_path):
 
 def test_hashing_measures_appendix_b(tmp_path):
     """Recall, theory and costs of every part, on a small network."""
-    small = ("--data", "digits", "--width", "2", "--blocks", "1", "1", "--epochs", "1", "--images", "4", "--draws", "2")
+    small = ("--data", "digits", "--width", "2", "--blocks", "1", "--epochs", "1", "--images", "4", "--draws", "2")
     process = run(*small, "--out", str(tmp_path / "hashing"), module="experiments.hashing")
     assert process.returncode == 0, process.stderr
     record = json.loads((tmp_path / "hashing" / "hashing.json").read_text())

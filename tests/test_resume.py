@@ -62,7 +62,7 @@ def test_killed_at_random_moments(forked, undisturbed, tmp_path):
         out, before, run = tmp_path / f"run-{run}", [], run + 1
         while (len(before) < len(undisturbed)) and kills < KILLS:
             pid = start(forked, out)
-            time.sleep(rng.uniform(0.1, 2.2))
+            time.sleep(rng.uniform(0.1, 1.5))
             os.kill(pid, signal.SIGKILL)
             kills += forked.wait(pid) == -signal.SIGKILL
             assert "Traceback" not in forked.output.read_text()

@@ -20,7 +20,7 @@ from experiments.rehashing import rounds_by_epoch
 from experiments.train import make_train
 from jaxapprox.lsh import build, rebuild
 
-CONFIG = Config(width=2, blocks=(1, 1), epochs=2, batch_size=8, lrs=(0.01,))
+CONFIG = Config(width=2, blocks=(1,), epochs=2, batch_size=8, lrs=(0.01,))
 
 
 def small_digits():
@@ -142,7 +142,8 @@ def test_rehashes_are_due_as_the_paper_says():
 @pytest.mark.parametrize("every", [0, 2])
 def test_tables_follow_the_schedule(every):
     """After two epochs of 5 steps the tables are those of the weights two steps before, or were never rebuilt."""
-    config = dataclasses.replace(CONFIG, rehash_every=every, lrs=(0.5,))  # far enough to change codes in a few steps
+    # Far enough to change codes in a few steps.
+    config = dataclasses.replace(CONFIG, blocks=(1, 1), rehash_every=every, lrs=(0.5,))
     data = small_digits()
     train = training(config, "alsh", data)
     epoch = jit(train.epoch)
