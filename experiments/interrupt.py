@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from types import FrameType
 
@@ -37,7 +36,7 @@ def watched_signals() -> Iterator[Signals]:
         for again in watched:
             signal.signal(again, signal.SIG_DFL)
         line = f"{signal.Signals(number).name}: saving after the steps that are under way; once more to end at once\n"
-        os.write(sys.stderr.fileno(), line.encode())  # print is not safe within a print that the signal came into
+        os.write(2, line.encode())  # print is not safe within a print that the signal came into
 
     for number in watched:
         signal.signal(number, note)

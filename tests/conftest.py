@@ -1,10 +1,16 @@
 """Settings shared by all tests: strict about shapes, and nothing random from run to run."""
 
+import os
+
 import hypothesis
 import jax
 import pytest
 
 from jaxapprox import hashing
+
+# Compiling is the most of these tests: LLVM need not do its best. XLA's own passes are the same; XLA_FLAGS= for all of
+# it.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

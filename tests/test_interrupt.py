@@ -1,12 +1,10 @@
-"""Ctrl-C within a compiled program."""
+"""Ctrl-C and SIGTERM, noted for a run to end when it can."""
 
 import signal
 
-import jax
-import jax.numpy as jnp
 import pytest
 
-from experiments.interrupt import interruptible
+from experiments.interrupt import Stopped, watched_signals
 
 
 @pytest.fixture
@@ -17,30 +15,26 @@ def heeding_interrupts():
     signal.signal(signal.SIGINT, before)
 
 
-def call_from_a_program(function):
-    """Calls `function` once, from the host callback of a compiled program."""
-
-    @jax.jit
-    def program(x):
-        jax.debug.callback(lambda _: function(), x)
-        return x + 1
-
-    jax.block_until_ready(program(jnp.ones(3)))
-    jax.effects_barrier()
-
-
-def test_interrupt_in_a_callback_is_an_interrupt(heeding_interrupts):
-    """Where JAX says that the program failed, the caller sees Ctrl-C; the handler is put back."""
-    with pytest.raises(KeyboardInterrupt), interruptible():
-        call_from_a_program(lambda: signal.raise_signal(signal.SIGINT))
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_is_noted(heeding_interrupts, number, capfd):
+    """With a line on stderr; a second one would end the process, and after the block all is as before."""
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with watched_signals() as signals:
+        assert signals.number == 0
+        signal.raise_signal(number)
+        assert signals.number == number
+        assert all(signal.getsignal(n) == signal.SIG_DFL for n in (signal.SIGINT, signal.SIGTERM))
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    assert capfd.readouterr().err.startswith(f"{number.name}: saving")
+    assert Stopped(number).exit_code == 128 + number
 
 
-def test_other_errors_stay_what_they_are(heeding_interrupts):
-    """A program that fails for another reason is no interrupt."""
-
-    def fail():
-        raise RuntimeError("not an interrupt")
-
-    with pytest.raises(jax.errors.JaxRuntimeError, match="not an interrupt"), interruptible():
-        call_from_a_program(fail)
+def test_ignored_signals_stay_ignored():
+    """As of a program that was started by nohup."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with watched_signals() as signals:
+            signal.raise_signal(signal.SIGINT)
+            assert signals.number == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
