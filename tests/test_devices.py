@@ -84,10 +84,6 @@ def test_two_processes_over_the_seeds(one_device, tmp_path):
     assert rows_of(tmp_path / "run") == one_device, outputs
     assert "seed axis shard, 4 at once" in outputs[0]
     assert "epoch" not in outputs[1]
-    processes = company(*SWEEP, "--out", str(tmp_path / "run"))
-    outputs = finish(*processes, seconds=ENDED)  # process 0 alone knows that there is a run already
-    assert processes[0].returncode == 2 and "--out must be a new directory" in outputs[0]
-    assert processes[1].returncode not in (0, None) and "another process of this run has ended" in outputs[1]
 
 
 def test_two_processes_over_the_batch(one_device, tmp_path):

@@ -79,7 +79,7 @@ def test_keeping_everything_is_plain_training(method, optimizer):
     assert_close(train.accuracy(state, {}, data.test), jnp.mean(jnp.argmax(logits, -1) == data.test.labels), 1e-6)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["standard", "alsh", "mc", "adaptive_dropout_gathered"])
 def test_whole_run_under_jit_and_vmap(method):
     """`run` of two keys at once is `run` of each; every layer's weights have moved, and are finite."""
     config, data = dataclasses.replace(CONFIG, ratios=(0.5,), active=0.5, rehash_every=15), small_digits()

@@ -102,9 +102,10 @@ def test_however_an_epoch_is_cut(data, method):
 
 def test_every_axis_trains_alike(data):
     """Seeds in turn, at once, and in chunks with a short one at the end: the same, and what the pure run gives."""
-    task = mlp_task(CONFIG, data)
+    config = dataclasses.replace(CONFIG, methods=("alsh",))
+    task = mlp_task(config, data)
     results = {
-        axis: sweep(dataclasses.replace(CONFIG, seed_axis=kind, seeds_at_once=at_once), KEYS, task)
+        axis: sweep(dataclasses.replace(config, seed_axis=kind, seeds_at_once=at_once), KEYS, task)
         for axis, kind, at_once in (("map", "map", 0), ("vmap", "vmap", 0), ("chunks", "vmap", 2))
     }
     for name, metrics in results["map"].items():
