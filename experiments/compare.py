@@ -41,10 +41,8 @@ def compare(config: RunOptions, task: Task, sections: Sequence[str] = ()) -> tup
             before anything is trained.
         OutputError: if results can no longer be written.
     """
-    steps_per_epoch(config, task.data)
+    check_fits(config, task)
     chosen = families(config, task.methods)
-    if must_shard(config):
-        check_mesh(chosen[0])  # the others have as many settings
     recorder = Recorder(config, chosen, f"{task.title}: {', '.join(task.methods)}") if is_first() else None
     exit_code = 0
     with watched_signals() as signals:
@@ -71,6 +69,13 @@ def compare(config: RunOptions, task: Task, sections: Sequence[str] = ()) -> tup
         kept = f"{len(directory.rows)} epochs are kept in {directory.path}"
         print(f"interrupted: {kept}; --resume {directory.path} goes on", file=sys.stderr)
     return exit_code, directory
+
+
+def check_fits(config: RunOptions, task: Task) -> None:
+    """Raises a UsageError if a batch is larger than the data, or `--mesh` does not divide the work."""
+    steps_per_epoch(config, task.data)
+    if must_shard(config):
+        check_mesh(families(config, task.methods)[0])  # the others have as many settings
 
 
 class Recorder:

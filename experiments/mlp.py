@@ -8,7 +8,7 @@ import dataclasses
 import functools
 
 from experiments.command_line import parse
-from experiments.compare import compare
+from experiments.compare import check_fits, compare
 from experiments.config import listed
 from experiments.data import Dataset
 from experiments.distributed import connected, is_first
@@ -55,15 +55,17 @@ def main(config: MLPConfig) -> int:
 
 def _several_depths(config: MLPConfig) -> int:
     data = load_data(config, colour=False)
+    depths = [dataclasses.replace(config, layers=(layers,)) for layers in config.layers]
+    check_fits(config, task(depths[0], data))
     path = run_path(config)
     if is_first() and config.resume is None:
         make_run(path, config)
     rows: dict[int, list[Row]] = {}
-    for layers in config.layers:
+    for one in depths:
+        (layers,) = one.layers
         own = path / f"layers-{layers}"
         begun = own if (own / "config.json").exists() else None
-        one = dataclasses.replace(config, layers=(layers,), out=own, resume=begun)
-        exit_code, rows[layers] = _one_depth(one, data)
+        exit_code, rows[layers] = _one_depth(dataclasses.replace(one, out=own, resume=begun), data)
         if is_first():
             plot_depth(rows, path / "depth.png")
         if exit_code:

@@ -1,6 +1,7 @@
 """`experiments.mlp`, run as a user runs it."""
 
 import json
+import shutil
 
 import numpy as np
 from test_programs import assert_usage_error, assert_usage_errors, run
@@ -31,6 +32,9 @@ def test_run_writes_everything(tmp_path):
         flops = {line.split()[1]: float(line.split()[-2]) for line in summary.splitlines() if "| 2 |" in line}
         assert flops["standard"] == 1 and flops["alsh"] < 0.6
     before = (out / "layers-2" / "metrics.jsonl").read_bytes()
+    shutil.rmtree(out / "layers-3")  # as if it had not come to that
+    assert run("--resume", str(out), module="experiments.mlp").returncode == 0
+    assert len((out / "layers-3" / "metrics.jsonl").read_text().splitlines()) == len(keys)
     assert_usage_error(run(*options, "--out", str(out), module="experiments.mlp"), "--out")
     assert (out / "layers-2" / "metrics.jsonl").read_bytes() == before
 
@@ -49,6 +53,7 @@ def test_bad_flags(tmp_path):
         ("--layers", "0"),
         ("--width", "0"),
         ("--batch-size", "100000"),
+        ("--batch-size", "100000", "--layers", "2", "3"),
         ("--batch-size", "2", "--methods", "dropout_gathered"),
         ("--sampler", "importance"),
         ("--images", "-1"),
