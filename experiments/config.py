@@ -76,21 +76,24 @@ class RunOptions:
 
     @property
     def ratio(self) -> float:
-        """The only one of `ratios`."""
-        (ratio,) = self.ratios
-        return ratio
+        """The only one of `ratios`. This and the next two raise a UsageError if there are several."""
+        return self._only("ratios")
 
     @property
     def sampler(self) -> str:
         """The only one of `samplers`."""
-        (sampler,) = self.samplers
-        return sampler
+        return self._only("samplers")
 
     @property
     def lr(self) -> float:
         """The only one of `lrs`."""
-        (lr,) = self.lrs
-        return lr
+        return self._only("lrs")
+
+    def _only(self, name: str) -> Any:
+        values = getattr(self, name)
+        if len(values) != 1:
+            raise UsageError(f"{flag(name)} must be a single value here, got {listed(values)}")
+        return values[0]
 
     def check(self) -> None:
         """Raises a UsageError naming a flag, its value and what it must be, unless all is well."""

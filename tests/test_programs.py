@@ -242,5 +242,6 @@ def test_bad_flags_of_other_programs(tmp_path):
         ("experiments.hashing", "--draws", "0"),
         ("experiments.hashing", "--active", "2"),
         ("experiments.hashing", "--out", "/proc/nowhere"),
+        ("experiments.choose", "--ratio", "0.1", "0.5"),
     )
     assert_usage_errors(tmp_path, *((*command, "--data", "digits") for command in bad))
