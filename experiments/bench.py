@@ -27,11 +27,10 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import bench_hashing, bench_kernels, bench_mlp, bench_sweep, flax_peer
-from experiments.cnn import cnn_learner
+from experiments.cnn import make_learner
 from experiments.compilation import jit
 from experiments.config import Config, UsageError, check_at_least
 from experiments.data import Dataset, Split
-from experiments.methods import METHODS
 from experiments.program import output_directory, run
 from experiments.programs import step_flops
 from experiments.report import environment
@@ -160,7 +159,7 @@ def _our_step(method: str, config: Config) -> tuple[Callable[[], float], float]:
     images = np.random.default_rng(0).integers(0, 256, (n, 32, 32, 3), np.uint8)
     split = Split(jnp.asarray(images), jnp.arange(n, dtype=jnp.int32) % 10)
     data = Dataset("random", split, split, 10, crop=2, flip=True)
-    learner = cnn_learner(config, METHODS[method](config), data)
+    learner = make_learner(method, config, data)
     train = make_train(config, learner, data)
     state = jax.jit(train.init)(jax.random.key(0))
     rounds = train.rounds[0]

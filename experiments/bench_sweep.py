@@ -1,5 +1,6 @@
 """Seeds per hour against the number of seeds, along each seed axis."""
 
+import functools
 import statistics
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
@@ -11,15 +12,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from experiments import cnn, mlp_methods
 from experiments.axes import SeedAxis, make_mesh
 from experiments.bench_kernels import seconds
 from experiments.bench_mlp import random_digits
-from experiments.cnn import cnn_learner
 from experiments.config import Config
 from experiments.data import Dataset, Split
-from experiments.methods import METHODS
 from experiments.mlp_config import MLPConfig
-from experiments.mlp_methods import make_learner
 from experiments.programs import LearnerOf, Training, compile_training
 from experiments.runner import chunks, numbered_seeds, segments
 from experiments.settings import Family, families
@@ -118,10 +117,10 @@ def _resnet18() -> tuple[Family, LearnerOf, Dataset]:
     split = Split(jnp.asarray(images), jnp.arange(n, dtype=jnp.int32) % 10)
     data = Dataset("random", split, split, 10, crop=2, flip=True)
     (family,) = families(config, ("exact",))
-    return family, lambda method, config: cnn_learner(config, METHODS[method](config), data), data
+    return family, functools.partial(cnn.make_learner, data=data), data
 
 
 def _mlp() -> tuple[Family, LearnerOf, Dataset]:
     data = random_digits()
     (family,) = families(MLPConfig(epochs=1, seeds=10_000), ("standard",))
-    return family, lambda method, config: make_learner(method, config, _LAYERS, data), data
+    return family, functools.partial(mlp_methods.make_learner, layers=_LAYERS, data=data), data

@@ -6,6 +6,7 @@ The test set is never looked at. The result is what `experiments.cifar` defaults
 """
 
 import dataclasses
+import functools
 import json
 import sys
 from pathlib import Path
@@ -13,16 +14,14 @@ from typing import Any
 
 import jax
 
-from experiments.cnn import cnn_learner
+from experiments.cnn import make_learner
 from experiments.command_line import parse
 from experiments.config import Config
-from experiments.data import hold_out, load
-from experiments.methods import METHODS
 from experiments.program import run
 from experiments.report import mean_and_deviation
 from experiments.runner import numbered_seeds
 from experiments.settings import families
-from experiments.train import Learner
+from experiments.task import load_data
 from experiments.unattended import train_family
 
 RESULTS = Path(__file__).parent / "results" / "mc_selection.json"
@@ -38,7 +37,7 @@ _CANDIDATES: tuple[dict[str, Any], ...] = (
 
 def main(config: Config) -> None:
     """Prints and records the held-out accuracy of `exact` and of each sampler and mode at `--ratio`."""
-    data = hold_out(load(config.data, config.data_dir))
+    data = load_data(dataclasses.replace(config, validation=True))
     record: dict[str, Any] = {
         "command": "python -m experiments.choose " + " ".join(sys.argv[1:]),
         "config": {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(config).items()}
@@ -47,10 +46,7 @@ def main(config: Config) -> None:
         "device": jax.devices()[0].device_kind,
         "results": [],
     }
-
-    def learner_of(method: str, config: Config) -> Learner:
-        return cnn_learner(config, METHODS[method](config), data)
-
+    learner_of = functools.partial(make_learner, data=data)
     path = RESULTS if config.out is None else config.out / RESULTS.name
     path.parent.mkdir(parents=True, exist_ok=True)
     for candidate in ({}, *_CANDIDATES):

@@ -4,16 +4,16 @@ python -m experiments.cifar --preset quick
 python -m experiments.cifar --data cifar10 --width 16 --epochs 3 --methods exact mc alsh --ratio 0.5
 """
 
+import functools
+
 from experiments.choose import selection_lines
-from experiments.cnn import cnn_learner
+from experiments.cnn import make_learner
 from experiments.command_line import parse
 from experiments.compare import compare
 from experiments.config import Config, listed
 from experiments.distributed import connected
-from experiments.methods import METHODS
 from experiments.program import run
 from experiments.task import Task, load_data
-from experiments.train import Learner
 
 
 def task(config: Config) -> Task:
@@ -30,9 +30,7 @@ def task(config: Config) -> Task:
         f" {config.transform}, computed in masked form with diagnostics: it saves no FLOPs here."
     )
 
-    def learner_of(method: str, config: Config) -> Learner:
-        return cnn_learner(config, METHODS[method](config), data)
-
+    learner_of = functools.partial(make_learner, data=data)
     return Task(f"{config.network}, on {data.name}", notes, data, config.methods, learner_of)
 
 

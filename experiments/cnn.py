@@ -11,9 +11,14 @@ from jax import lax
 from experiments.augment import augment, to_float
 from experiments.config import Config
 from experiments.data import Dataset, Split
-from experiments.methods import Method
+from experiments.methods import METHODS, Method
 from experiments.models import ResNet
 from experiments.train import Learner, Metrics, State, Stream, shuffled_batches, steps_per_epoch, stream
+
+
+def make_learner(name: str, config: Config, data: Dataset) -> Learner:
+    """`cnn_learner` by the method `name`."""
+    return cnn_learner(config, METHODS[name](config), data)
 
 
 def make_model(config: Config, method: Method, data: Dataset) -> ResNet:
