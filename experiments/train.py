@@ -161,8 +161,6 @@ def make_train(
             state, total = carry
             return lax.fori_loop(rounds[r, 0], rounds[r, 1], one, (rehashed(state), total))
 
-        if learner.rehash is None:
-            return one_round(span[0], (state, total))
         return lax.fori_loop(span[0], span[1], one_round, (state, total))
 
     def epoch(state: State, train: Split, rounds: jax.Array) -> tuple[State, Metrics]:
