@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import quick_compilation
+from run_rows import rows_of
 from test_programs import assert_usage_errors
 
 ROOT = Path(__file__).parents[1]
@@ -52,20 +53,18 @@ def company(*arguments: str) -> list[subprocess.Popen]:
     return [start(*arguments, *meeting, "--process-id", str(i), devices=2) for i in range(2)]
 
 
-def rows_of(out: Path) -> dict[tuple[str, int, int], dict]:
-    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert len({(row["method"], row["seed"], row["epoch"]) for row in rows}) == len(rows)
-    return {
-        (row["method"], row["seed"], row["epoch"]): {k: v for k, v in row.items() if not k.endswith("seconds")}
-        for row in rows
-    }
+def by_place(out: Path) -> dict[tuple[str, int, int], dict]:
+    """Rows by method, seed and epoch; none is there twice."""
+    rows = {(row["method"], row["seed"], row["epoch"]): row for row in rows_of(out)}
+    assert len(rows) == len(rows_of(out))
+    return rows
 
 
 @pytest.fixture(scope="module")
 def one_device(tmp_path_factory):
     out = tmp_path_factory.mktemp("one") / "run"
     (output,) = finish(start(*SWEEP, "--seed-axis", "map", "--out", str(out)))
-    rows = rows_of(out)
+    rows = by_place(out)
     assert len(rows) == 16, output
     return rows
 
@@ -74,14 +73,14 @@ def test_eight_devices(one_device, tmp_path):
     """Over the seed axis to the bit."""
     out = tmp_path / "run"
     (output,) = finish(start(*SWEEP, "--seed-axis", "shard", "--out", str(out), devices=8))
-    assert rows_of(out) == one_device, output
+    assert by_place(out) == one_device, output
     assert json.loads((out / "plans.json").read_text())["mc"][0]["mesh"] == [8, 1]
 
 
 def test_two_processes_over_the_seeds(one_device, tmp_path):
     """Two processes of two devices, to the bit; only the first one writes."""
     outputs = finish(*company(*SWEEP, "--out", str(tmp_path / "run")))
-    assert rows_of(tmp_path / "run") == one_device, outputs
+    assert by_place(tmp_path / "run") == one_device, outputs
     assert "seed axis shard, 4 at once" in outputs[0]
     assert "epoch" not in outputs[1]
 
@@ -90,7 +89,7 @@ def test_two_processes_over_the_batch(one_device, tmp_path):
     """Half of the devices share each batch: sums in another order, the loss of the first epoch to 1e-4."""
     out = tmp_path / "run"
     outputs = finish(*company(*SWEEP, "--mesh", "2", "2", "--out", str(out)))
-    rows = rows_of(out)
+    rows = by_place(out)
     assert rows.keys() == one_device.keys(), outputs
     assert rows != one_device
     for place, row in rows.items():
@@ -113,7 +112,7 @@ def test_all_end_when_one_dies(tmp_path, dying):
     other = 1 - dying
     assert processes[other].returncode not in (0, None)
     assert "error: another process of this run has ended" in outputs[other]
-    assert len(rows_of(out)) >= 4
+    assert len(by_place(out)) >= 4
 
 
 def test_unreachable_coordinator():

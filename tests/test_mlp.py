@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 from quick_compilation import jit
+from small_digits import small_digits
 
 from experiments.data import Split, grey, load
 from experiments.mlp_config import MLPConfig
@@ -22,13 +23,6 @@ REFERENCES = {
     "momentum": lambda: optax.sgd(CONFIG.lr, momentum=0.9),
     "adam": lambda: optax.adam(CONFIG.lr, eps=1e-4),
 }
-
-
-def small_digits():
-    """Forty training and eleven test images."""
-    digits = load("digits")
-    train, test = Split(*(a[:40] for a in digits.train)), Split(*(a[:11] for a in digits.test))
-    return dataclasses.replace(digits, train=train, test=test)
 
 
 def training(name, config, data):

@@ -1,6 +1,5 @@
 """Runs that end before their time, in every way, and go on: nothing that was reported is lost, nothing is doubled."""
 
-import json
 import os
 import random
 import shutil
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from forked import Forked
+from run_rows import rows_of
 
 MODULE = "experiments.mlp"
 # Hash tables, rounds of steps, and a checkpoint after every segment: within epochs too.
@@ -33,13 +33,6 @@ def undisturbed(forked, tmp_path_factory):
     out = tmp_path_factory.mktemp("undisturbed") / "run"
     assert forked.wait(forked.start(MODULE, *SWEEP, "--out", str(out))) == 0, forked.output.read_text()
     return rows_of(out)
-
-
-def rows_of(out: Path) -> list[dict]:
-    """Rows, but for the seconds measured; half a row is no JSON."""
-    path = out / "metrics.jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    return [{name: value for name, value in row.items() if not name.endswith("seconds")} for row in rows]
 
 
 def start(forked, out: Path, **limits: int) -> int:

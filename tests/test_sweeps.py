@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from quick_compilation import jit
 from scipy import stats
+from small_digits import small_digits
 
 from experiments import planning, programs
 from experiments.axes import SeedAxis
 from experiments.config import Config, UsageError
-from experiments.data import Split, load
 from experiments.mlp import task as mlp_task
 from experiments.mlp_config import MLPConfig
 from experiments.mlp_methods import make_learner
@@ -31,13 +31,6 @@ CONFIG = MLPConfig(
 KEYS = jax.random.split(jax.random.key(5), 3)
 
 
-def small_digits():
-    """Sixty training and eleven test images."""
-    digits = load("digits")
-    train, test = Split(*(a[:60] for a in digits.train)), Split(*(a[:11] for a in digits.test))
-    return dataclasses.replace(digits, train=train, test=test)
-
-
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch):
     monkeypatch.setattr(programs, "jit", jit)
@@ -45,11 +38,11 @@ def quickly(monkeypatch):
 
 @pytest.fixture(scope="module")
 def data():
-    return small_digits()
+    return small_digits(60)
 
 
 def learner_of(method, config):
-    return make_learner(method, config, 2, small_digits())
+    return make_learner(method, config, 2, small_digits(60))
 
 
 def test_settings_are_methods_by_values():

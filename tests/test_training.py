@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from flax import linen as nn
 from quick_compilation import jit
+from small_digits import small_digits
 
 from experiments.augment import augment
 from experiments.cnn import cnn_learner
 from experiments.config import Config
-from experiments.data import Split, hold_out, load
+from experiments.data import hold_out, load
 from experiments.ingredients import VARIANTS, OracleDense, RandomDense, hash_unscaled, shrink_then_hash
 from experiments.methods import METHODS
 from experiments.norm import BatchNorm
@@ -21,13 +22,6 @@ from experiments.train import make_train
 from jaxapprox.lsh import build, rebuild
 
 CONFIG = Config(width=2, blocks=(1,), epochs=2, batch_size=8, lrs=(0.01,))
-
-
-def small_digits():
-    """Forty training and eleven test images."""
-    digits = load("digits")
-    train, test = Split(*(a[:40] for a in digits.train)), Split(*(a[:11] for a in digits.test))
-    return dataclasses.replace(digits, train=train, test=test)
 
 
 def training(config, method, data):
