@@ -64,7 +64,7 @@ class Checkpoints:
         """
         # As one array: of several, those still being read when one proves damaged would print tracebacks of their own.
         data = np.frombuffer(b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tree)), np.uint8)
-        facts = {"position": dataclasses.asdict(position), "checksum": zlib.crc32(data)}
+        facts = {"position": dataclasses.asdict(position), "checksum": zlib.crc32(data.data)}
         number = 1 + max(self._numbers(), default=0)
         items = ocp_args.Composite(state=ocp_args.StandardSave({"bytes": data}), position=ocp_args.JsonSave(facts))
         try:
@@ -93,7 +93,7 @@ class Checkpoints:
                 if position.members != members:
                     continue
                 data = np.asarray(self._restore(number, state=state)["state"]["bytes"])
-                if zlib.crc32(data) != facts["checksum"]:
+                if zlib.crc32(data.data) != facts["checksum"]:
                     raise ValueError("its checksum is another")
             except Exception as error:  # a damaged file makes orbax and tensorstore raise whatever they do
                 cause = " ".join(str(error).split())[:200]

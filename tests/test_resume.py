@@ -92,7 +92,7 @@ def stopped(forked, out: Path) -> None:
 
 
 def test_damaged_checkpoints(forked, undisturbed, tmp_path):
-    """One cut short, one missing a file, all gone: named, the one before it used, and the same result."""
+    """A byte changed, one cut short, a file missing of each: named, the one before it used, and the same result."""
     out = tmp_path / "run"
     stopped(forked, out)
     kept = tmp_path / "kept"
@@ -104,8 +104,10 @@ def test_damaged_checkpoints(forked, undisturbed, tmp_path):
         files = [path for path in (out / "checkpoints" / str(number)).rglob("*") if path.is_file()]
         return max(files, key=lambda path: path.stat().st_size)
 
-    os.truncate(largest(numbers[0]), largest(numbers[0]).stat().st_size // 2)
-    largest(numbers[1]).unlink()
+    data = bytearray(largest(numbers[0]).read_bytes())
+    data[len(data) // 2] ^= 1
+    largest(numbers[0]).write_bytes(data)
+    os.truncate(largest(numbers[1]), largest(numbers[1]).stat().st_size // 2)
     assert forked.wait(start(forked, out)) == 0
     output = forked.output.read_text()
     assert all(f"checkpoint {number} in {out}/checkpoints is damaged" in output for number in numbers[:2])
@@ -113,8 +115,12 @@ def test_damaged_checkpoints(forked, undisturbed, tmp_path):
     assert rows_of(out) == undisturbed
     shutil.rmtree(out)
     shutil.copytree(kept, out)
-    shutil.rmtree(out / "checkpoints")
+    for number in numbers:
+        largest(number).unlink()
     assert forked.wait(start(forked, out)) == 0
+    assert all(
+        f"checkpoint {number} in {out}/checkpoints is damaged" in forked.output.read_text() for number in numbers
+    )
     assert rows_of(out) == undisturbed
 
 
