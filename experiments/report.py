@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from scipy import stats
 
-from experiments.intervals import half_interval
+from experiments.intervals import half_interval, paired_p_value
 from experiments.runner import Row
 
 _PACKAGES = ("jaxapprox", "jax", "jaxlib", "flax", "optax", "numpy")
@@ -118,7 +117,7 @@ def _paired(own: Mapping[int, Row], base: Mapping[int, Row]) -> tuple[str, str]:
     difference = f"{statistics.mean(differences):+.2f} ± {half:.2f}"
     if not any(difference != differences[0] for difference in differences):  # no spread, no test
         return difference, ""
-    return difference, f"{stats.ttest_rel(*zip(*pairs, strict=True)).pvalue:.2g}"
+    return difference, f"{paired_p_value(pairs):.2g}"
 
 
 def markdown(

@@ -63,8 +63,8 @@ def test_all_active_is_the_dense_layer(form, shared):
     (x, kernel, bias, _), _ = operands()
     order = jnp.asarray([3, 1, 4, 0, 5, 8, 2, 6, 7], jnp.int32)
     ids = order if shared else jnp.stack([order, order[::-1], order])
-    dense = x @ kernel + bias[None]
-    np.testing.assert_allclose(active_dense(x, kernel, bias, ids, form=form), dense, rtol=1e-5, atol=1e-6)
+    dense = np.float64(x) @ np.float64(kernel) + np.float64(bias)
+    np.testing.assert_allclose(active_dense(x, kernel, bias, ids, form=form), dense, rtol=1e-6, atol=1e-6)
     low = active_dense(x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16), None, ids, form=form)
     assert low.dtype == jnp.bfloat16
     np.testing.assert_allclose(np.float32(low), x @ kernel, rtol=0.05, atol=0.05)
