@@ -2,6 +2,7 @@
 
 from jaxapprox.conv import conv, mc_conv
 from jaxapprox.dense import mc_dense
+from jaxapprox.methods import ALSH, MC
 from jaxapprox.sampling import (
     SAMPLERS,
     Sample,
@@ -16,6 +17,8 @@ from jaxapprox.sampling import (
 from jaxapprox.variance import predicted_variance
 
 __all__ = [
+    "ALSH",
+    "MC",
     "SAMPLERS",
     "Sample",
     "Sampler",

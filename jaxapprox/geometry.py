@@ -7,6 +7,7 @@ from typing import Any
 
 from jax import lax
 
+_NAMED = ("SAME", "VALID")
 Padding = str | int | Sequence[int | tuple[int, int]]
 
 
@@ -78,6 +79,11 @@ def make_geometry(
     return Geometry(window, strides, _pairs(padding, in_shape, extent, strides), dilation, in_shape)
 
 
+def is_supported_padding(padding: Any) -> bool:
+    """Whether `padding` is more than Flax's own names for other ways to pad, such as "CIRCULAR"."""
+    return not isinstance(padding, str) or padding.upper() in _NAMED
+
+
 def _per_axis(name: str, value: int | Sequence[int], spatial: int) -> tuple[int, ...]:
     values = tuple(value) if isinstance(value, Sequence) else (value,) * spatial
     if len(values) != spatial or any(not _is_int(v) or v < 1 for v in values):
@@ -94,7 +100,7 @@ def _pairs(
         f" pairs, got {padding!r}"
     )
     if isinstance(padding, str):
-        if padding.upper() not in ("SAME", "VALID"):
+        if not is_supported_padding(padding):
             raise ValueError(message)
         return tuple(lax.padtype_to_pads(in_shape, extent, strides, padding.upper()))
     per_axis = list(padding) if isinstance(padding, Sequence) else [padding] * len(in_shape)

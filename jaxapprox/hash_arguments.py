@@ -12,6 +12,12 @@ def check_int(name: str, value: int, most: int | None) -> None:
         raise ValueError(f"{name} must be {limits}, got {value!r}")
 
 
+def check_share(name: str, value: float) -> None:
+    """Refuses all but numbers in (0, 1]."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise ValueError(f"{name} must be a number in (0, 1], got {value!r}")
+
+
 def check_weights(weights: jax.Array, shape: tuple[int, int] | None) -> None:
     """Refuses all but floating `(units, features)`, of `shape` if it is given, that can be hashed."""
     if getattr(weights, "ndim", None) != 2 or 0 in weights.shape or not jnp.issubdtype(weights.dtype, jnp.floating):

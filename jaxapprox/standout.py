@@ -1,4 +1,4 @@
-"""The probability with which adaptive dropout keeps a unit."""
+"""Adaptive dropout: units are kept with a probability that follows their inner product."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -39,3 +39,29 @@ def keep_probability(z: jax.Array, *, alpha: float, beta: float, rule: str = "st
         raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
     z = lax.stop_gradient(z).astype(jnp.promote_types(z.dtype, jnp.float32))
     return RULES[rule].probability(alpha * z + beta)
+
+
+def adaptive_dropout(
+    key: jax.Array | None,
+    z: jax.Array,
+    activation: Callable[[jax.Array], jax.Array],
+    *,
+    alpha: float,
+    beta: float,
+    rule: str = "standout",
+) -> jax.Array:
+    """m * activation(z) with m = 1 with the keep probability of z, else 0; without a key, what evaluation has for it.
+
+    Args:
+        key: a PRNG key; None for evaluation, the expectation under "standout" and activation(z) under "released".
+        z, alpha, beta, rule: as in `keep_probability`.
+        activation: of each unit by itself.
+
+    Returns:
+        Shaped as z, in the dtype that `activation` gives. Raises: as `keep_probability`.
+    """
+    keep = keep_probability(z, alpha=alpha, beta=beta, rule=rule)
+    y = activation(z)
+    if key is not None:
+        return jnp.where(jax.random.bernoulli(key, keep), y, 0)
+    return y * lax.stop_gradient(keep).astype(y.dtype) if RULES[rule].rescales else y

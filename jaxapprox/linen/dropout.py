@@ -3,12 +3,10 @@
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
-from jax import lax
 
 from jaxapprox.linen.common import sample_key
-from jaxapprox.standout import RULES, keep_probability
+from jaxapprox.standout import adaptive_dropout
 
 
 class AdaptiveDropout(nn.Module):
@@ -26,6 +24,7 @@ class AdaptiveDropout(nn.Module):
             rescaled.
         activation: of each unit by itself.
         deterministic: True for evaluation; may be given to the call instead.
+        rng_collection: the RNG stream that keys are drawn from.
 
     References:
         Ba, Frey, Adaptive Dropout for Training Deep Neural Networks, NeurIPS 2013.
@@ -36,6 +35,7 @@ class AdaptiveDropout(nn.Module):
     rule: str = "standout"
     activation: Callable[[jax.Array], jax.Array] = nn.relu
     deterministic: bool | None = None
+    rng_collection: str = "sample"
 
     @nn.compact
     def __call__(self, z: jax.Array, deterministic: bool | None = None) -> jax.Array:
@@ -46,8 +46,5 @@ class AdaptiveDropout(nn.Module):
             flax.errors.InvalidRngError: if a key is needed and the stream "sample" is missing.
         """
         deterministic = nn.merge_param("deterministic", self.deterministic, deterministic)
-        keep = keep_probability(z, alpha=self.alpha, beta=self.beta, rule=self.rule)
-        y = self.activation(z)
-        if not deterministic:
-            return jnp.where(jax.random.bernoulli(sample_key(self), keep), y, 0)
-        return y * lax.stop_gradient(keep).astype(y.dtype) if RULES[self.rule].rescales else y
+        key = None if deterministic else sample_key(self, self.rng_collection)
+        return adaptive_dropout(key, z, self.activation, alpha=self.alpha, beta=self.beta, rule=self.rule)

@@ -9,7 +9,9 @@ from flax.linen.dtypes import promote_dtype
 
 from jaxapprox.alsh import active_dense
 from jaxapprox.diagnostics import diagnose
-from jaxapprox.linen.common import Initializer, plus_bias, sample_key
+from jaxapprox.hash_arguments import check_share
+from jaxapprox.layer_functions import Initializer, num_active, plus_bias
+from jaxapprox.linen.common import sample_key
 from jaxapprox.lsh import Tables, active_set, build, rebuild, shared_active_set
 
 
@@ -31,6 +33,7 @@ class ALSHDense(nn.Module):
         hashed_evaluation: evaluate through the hash too, instead of exactly (the paper).
         use_bias, dtype, param_dtype, kernel_init, bias_init: as in `nn.Dense`.
         deterministic: True for evaluation; may be given to the call instead.
+        rng_collection: the RNG stream that keys are drawn from.
     """
 
     features: int
@@ -51,6 +54,7 @@ class ALSHDense(nn.Module):
     kernel_init: Initializer = nn.initializers.lecun_normal()
     bias_init: Initializer = nn.initializers.zeros_init()
     deterministic: bool | None = None
+    rng_collection: str = "sample"
 
     @nn.compact
     def __call__(self, x: jax.Array, deterministic: bool | None = None) -> jax.Array:
@@ -60,9 +64,7 @@ class ALSHDense(nn.Module):
             ValueError: if an attribute, the collection "lsh" or the values of x do not fit.
             flax.errors.InvalidRngError: if a key is needed and the stream "sample" is missing.
         """
-        if isinstance(self.active, bool) or not isinstance(self.active, int | float) or not 0 < self.active <= 1:
-            raise ValueError(f"active must be a number in (0, 1], got {self.active!r}")
-        size = max(1, round(self.active * self.features))
+        check_share("active", self.active)
         deterministic = nn.merge_param("deterministic", self.deterministic, deterministic)
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features), self.param_dtype)
         bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype) if self.use_bias else None
@@ -75,7 +77,8 @@ class ALSHDense(nn.Module):
         if exact:
             return plus_bias(x @ kernel, bias)
         examples = x.reshape(-1, x.shape[-1])
-        ids = self.choose(sample_key(self), tables, weights, examples, size)
+        size = num_active(self.active, self.features)
+        ids = self.choose(sample_key(self, self.rng_collection), tables, weights, examples, size)
         if self.is_mutable_collection("diagnostics") and not self.is_initializing():
             self.put_variable("diagnostics", "alsh", diagnose(tables, weights, examples, ids))
         return active_dense(examples, kernel, bias, ids, form=self.form).reshape(*x.shape[:-1], self.features)

@@ -7,10 +7,10 @@ import jax
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 
-from jaxapprox.conv import conv, mc_conv
-from jaxapprox.dense import mc_dense
 from jaxapprox.geometry import Padding
-from jaxapprox.linen.common import Initializer, plus_bias, sample_key
+from jaxapprox.layer_functions import Initializer, convolution, dense
+from jaxapprox.linen.common import sample_key
+from jaxapprox.methods import MC
 from jaxapprox.sampling import Sampler, systematic
 
 
@@ -27,14 +27,15 @@ class MCConv(nn.Module):
         feature_group_count: must be 1: grouped convolutions are refused.
         use_bias, dtype, param_dtype, kernel_init, bias_init: as in `nn.Conv`.
         deterministic: True for the exact convolution (evaluation); may be given to the call instead.
+        rng_collection: the RNG stream that keys are drawn from.
     """
 
     features: int
     kernel_size: int | Sequence[int]
-    strides: int | Sequence[int] = 1
+    strides: int | Sequence[int] | None = 1
     padding: Padding = "SAME"
     ratio: float = 0.5
-    kernel_dilation: int | Sequence[int] = 1
+    kernel_dilation: int | Sequence[int] | None = 1
     feature_group_count: int = 1
     use_bias: bool = True
     dtype: Any = None
@@ -46,10 +47,11 @@ class MCConv(nn.Module):
     mode: str = "forward"
     min_samples: int = 1
     deterministic: bool | None = None
+    rng_collection: str = "sample"
 
     @nn.compact
     def __call__(self, x: jax.Array, deterministic: bool | None = None) -> jax.Array:
-        """x `(batch, *spatial, in)` -> `(batch, *out_spatial, features)`.
+        """x `(*batch, *spatial, in)` -> `(*batch, *out_spatial, features)`.
 
         Raises:
             ValueError: if an attribute or the shape of x does not fit.
@@ -64,23 +66,16 @@ class MCConv(nn.Module):
         kernel = self.param("kernel", self.kernel_init, (*window, x.shape[-1], self.features), self.param_dtype)
         bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype) if self.use_bias else None
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
-        if deterministic:
-            y = conv(x, kernel, strides=self.strides, padding=self.padding, kernel_dilation=self.kernel_dilation)
-        else:
-            y = mc_conv(
-                sample_key(self),
-                x,
-                kernel,
-                ratio=self.ratio,
-                sampler=self.sampler,
-                unit=self.unit,
-                mode=self.mode,
-                min_samples=self.min_samples,
-                strides=self.strides,
-                padding=self.padding,
-                kernel_dilation=self.kernel_dilation,
-            )
-        return plus_bias(y, bias)
+        return convolution(
+            None if deterministic else sample_key(self, self.rng_collection),
+            x,
+            kernel,
+            bias,
+            MC(self.ratio, self.sampler, self.unit, self.mode, self.min_samples),
+            strides=self.strides,
+            padding=self.padding,
+            kernel_dilation=self.kernel_dilation,
+        )
 
 
 class MCDense(nn.Module):
@@ -94,6 +89,7 @@ class MCDense(nn.Module):
         ratio, sampler, mode, min_samples: as in `jaxapprox.mc_dense`.
         use_bias, dtype, param_dtype, kernel_init, bias_init: as in `nn.Dense`.
         deterministic: True for the exact product (evaluation); may be given to the call instead.
+        rng_collection: the RNG stream that keys are drawn from.
     """
 
     features: int
@@ -107,6 +103,7 @@ class MCDense(nn.Module):
     mode: str = "forward"
     min_samples: int = 1
     deterministic: bool | None = None
+    rng_collection: str = "sample"
 
     @nn.compact
     def __call__(self, x: jax.Array, deterministic: bool | None = None) -> jax.Array:
@@ -115,16 +112,6 @@ class MCDense(nn.Module):
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features), self.param_dtype)
         bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype) if self.use_bias else None
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
-        if deterministic:
-            y = x @ kernel
-        else:
-            y = mc_dense(
-                sample_key(self),
-                x,
-                kernel,
-                ratio=self.ratio,
-                sampler=self.sampler,
-                mode=self.mode,
-                min_samples=self.min_samples,
-            )
-        return plus_bias(y, bias)
+        key = None if deterministic else sample_key(self, self.rng_collection)
+        method = MC(self.ratio, self.sampler, mode=self.mode, min_samples=self.min_samples)
+        return dense(key, x, kernel, bias, method)

@@ -1,0 +1,83 @@
+"""What the layers of both Flax APIs compute, once they have their parameters and a key."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+from jaxapprox.conv import conv, mc_conv
+from jaxapprox.dense import mc_dense
+from jaxapprox.geometry import Padding
+from jaxapprox.methods import MC
+
+Initializer = Callable[..., jax.Array]
+
+
+def plus_bias(y: jax.Array, bias: jax.Array | None) -> jax.Array:
+    """y `(..., features)` plus bias `(features,)`, if there is one."""
+    return y if bias is None else y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+
+
+def convolution(
+    key: jax.Array | None,
+    x: jax.Array,
+    kernel: jax.Array,
+    bias: jax.Array | None,
+    method: MC,
+    *,
+    strides: int | Sequence[int] | None,
+    padding: Padding,
+    kernel_dilation: int | Sequence[int] | None,
+) -> jax.Array:
+    """x `(*batch, *spatial, in)`, any number of batch axes, -> `(*batch, *out_spatial, features)`.
+
+    Args:
+        key: for `mc_conv` by `method`; None for the exact convolution.
+        strides, kernel_dilation: as in `mc_conv`; None is 1, as in Flax.
+    """
+    spatial = kernel.ndim - 2
+    if x.ndim < spatial + 1:
+        raise ValueError(f"x must have shape (*batch, *spatial, in) with {spatial} spatial axes, got shape {x.shape}")
+    batch, image = x.shape[: -spatial - 1], x.shape[-spatial - 1 :]
+    geometry: dict[str, Any] = dict(
+        strides=1 if strides is None else strides,
+        padding=padding,
+        kernel_dilation=1 if kernel_dilation is None else kernel_dilation,
+    )
+    images = x.reshape(-1, *image)
+    if key is None:
+        y = conv(images, kernel, **geometry)
+    else:
+        y = mc_conv(
+            key,
+            images,
+            kernel,
+            ratio=method.ratio,
+            sampler=method.sampler,
+            unit=method.unit,
+            mode=method.mode,
+            min_samples=method.min_samples,
+            **geometry,
+        )
+    return plus_bias(y.reshape(*batch, *y.shape[1:]), bias)
+
+
+def dense(key: jax.Array | None, x: jax.Array, kernel: jax.Array, bias: jax.Array | None, method: MC) -> jax.Array:
+    """x `(..., in)` -> `(..., features)`: `mc_dense` by `method` with a key, the exact product without."""
+    if key is None:
+        return plus_bias(x @ kernel, bias)
+    y = mc_dense(
+        key,
+        x,
+        kernel,
+        ratio=method.ratio,
+        sampler=method.sampler,
+        mode=method.mode,
+        min_samples=method.min_samples,
+    )
+    return plus_bias(y, bias)
+
+
+def num_active(active: float, features: int) -> int:
+    """How many units a share `active` in (0, 1] of `features` is: at least one."""
+    return max(1, round(active * features))

@@ -1,0 +1,56 @@
+"""How a layer of an existing model is to be approximated: the settings that a conversion gives it."""
+
+import dataclasses
+
+from jaxapprox.column_row import MODES, Sampling
+from jaxapprox.conv import UNITS
+from jaxapprox.hash_arguments import check_share
+from jaxapprox.sampling import Sampler, systematic
+
+
+@dataclasses.dataclass(frozen=True)
+class MC:
+    """Monte-Carlo estimates, for convolutions and dense layers; attributes as in `jaxapprox.mc_conv`.
+
+    Raises:
+        ValueError: if an attribute is not as there.
+    """
+
+    ratio: float = 0.5
+    sampler: Sampler = systematic
+    unit: str = "channel"
+    mode: str = "forward"
+    min_samples: int = 1
+
+    def __post_init__(self):
+        Sampling(self.sampler, self.ratio, self.min_samples)
+        for name, value, options in (("unit", self.unit, UNITS), ("mode", self.mode, MODES)):
+            if value not in tuple(options):
+                raise ValueError(f"{name} must be one of {', '.join(options)}, got {value!r}")
+
+
+@dataclasses.dataclass(frozen=True)
+class ALSH:
+    """Active units by locality-sensitive hashing, for dense layers; attributes as in `jaxapprox.linen.ALSHDense`.
+
+    Raises:
+        ValueError: if `active` is not in (0, 1].
+    """
+
+    active: float = 0.05
+    num_tables: int = 5
+    num_bits: int = 6
+    transform: str = "l2"
+    num_powers: int = 3
+    max_norm: float = 0.83
+    projection: str = "rademacher"
+    select: str = "union"
+    shared: bool = False
+    form: str = "gathered"
+    hashed_evaluation: bool = False
+
+    def __post_init__(self):
+        check_share("active", self.active)
+
+
+Method = MC | ALSH

@@ -1,0 +1,102 @@
+"""Models as people write them, who know nothing of jaxapprox: after Flax's example architectures."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions with BatchNorm, and a shortcut."""
+
+    features: int
+    strides: int
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x, train):
+        conv = functools.partial(nn.Conv, use_bias=False, dtype=self.dtype)
+        norm = functools.partial(nn.BatchNorm, use_running_average=not train, momentum=0.9, dtype=self.dtype)
+        y = nn.relu(norm()(conv(self.features, (1, 1))(x)))
+        y = nn.relu(norm()(conv(self.features, (3, 3), strides=self.strides)(y)))
+        y = norm(scale_init=nn.initializers.zeros_init())(conv(4 * self.features, (1, 1))(y))
+        if x.shape != y.shape:
+            x = norm(name="norm_proj")(conv(4 * self.features, (1, 1), strides=self.strides, name="conv_proj")(x))
+        return nn.relu(x + y)
+
+
+class ResNet(nn.Module):
+    """ResNet-50 with `blocks` (3, 4, 6, 3) and `width` 64."""
+
+    blocks: tuple[int, ...] = (3, 4, 6, 3)
+    width: int = 64
+    dtype: jnp.dtype = jnp.float32
+    remat: bool = False
+
+    @nn.compact
+    def __call__(self, x, train=True):
+        block = nn.remat(Bottleneck, static_argnums=(2,)) if self.remat else Bottleneck
+        x = nn.Conv(
+            self.width, (7, 7), 2, padding=[(3, 3), (3, 3)], use_bias=False, dtype=self.dtype, name="conv_init"
+        )(x)
+        x = nn.relu(nn.BatchNorm(use_running_average=not train, dtype=self.dtype, name="bn_init")(x))
+        x = nn.max_pool(x, (3, 3), (2, 2), padding="SAME")
+        for stage, blocks in enumerate(self.blocks):
+            for i in range(blocks):
+                name = f"stage{stage}_block{i}"
+                x = block(self.width * 2**stage, 2 if stage and not i else 1, self.dtype, name=name)(x, train)
+        return nn.Dense(10, dtype=self.dtype)(x.mean((1, 2))).astype(jnp.float32)
+
+
+class VAE(nn.Module):
+    """A variational autoencoder with `setup`, a decoder to be called alone, and a latent draw."""
+
+    latents: int = 4
+
+    def setup(self):
+        self.encoder = nn.Sequential([nn.Dense(32), nn.relu])
+        self.mean, self.logvar = nn.Dense(self.latents), nn.Dense(self.latents)
+        self.decoder = nn.Sequential([nn.Dense(32), nn.relu, nn.Dense(40), nn.relu, nn.Dense(20)])
+
+    def __call__(self, x):
+        h = self.encoder(x)
+        mean, logvar = self.mean(h), self.logvar(h)
+        z = mean + jnp.exp(0.5 * logvar) * jax.random.normal(self.make_rng("latent"), mean.shape)
+        return self.generate(z), mean, logvar
+
+    def generate(self, z):
+        return nn.sigmoid(self.decoder(z))
+
+
+class AttentionBlock(nn.Module):
+    """A transformer's block: attention, by `nn.DenseGeneral`, and an MLP."""
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        x = x + nn.MultiHeadDotProductAttention(2, dropout_rate=0.1, deterministic=not train)(nn.LayerNorm()(x))
+        y = nn.gelu(nn.Dense(4 * x.shape[-1])(nn.LayerNorm()(x)))
+        return x + nn.Dense(x.shape[-1])(nn.Dropout(0.1, deterministic=not train)(y))
+
+
+class Step(nn.Module):
+    """One dense layer, as the body of a scan."""
+
+    units: int
+
+    @nn.compact
+    def __call__(self, x, _):
+        return nn.Dense(self.units, use_bias=False, name="dense")(x), None
+
+
+class Scanned(nn.Module):
+    """Dense layers of which the parameters are stacked; `streams` and `axes` as whoever wrote it chose them."""
+
+    length: int
+    streams: dict
+    axes: dict
+
+    @nn.compact
+    def __call__(self, x):
+        layers = nn.scan(Step, variable_axes=self.axes, split_rngs=self.streams, length=self.length)
+        return layers(x.shape[-1], name="layers")(x, None)[0]

@@ -1,0 +1,350 @@
+"""`jaxapprox.linen.convert`: existing models with approximated layers, their parameters untouched."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+from flax.errors import InvalidRngError
+from flax_models import VAE, AttentionBlock, ResNet, Scanned
+from jax import lax
+from quick_compilation import jit
+
+from jaxapprox import ALSH, MC, uniform
+from jaxapprox.linen import ALSHDense, MCConv, MCDense, convert, rehash
+
+IMAGES = jax.random.normal(jax.random.key(0), (2, 16, 16, 3))
+TOKENS = jax.random.normal(jax.random.key(0), (2, 5, 16))
+FLAT = jax.random.normal(jax.random.key(0), (3, 20))
+SMALL = dict(blocks=(1, 1), width=16)
+
+
+def assert_trees_equal(actual, expected):
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    jax.tree.map(np.testing.assert_array_equal, actual, expected)
+
+
+def sample(seed):
+    return {"sample": jax.random.key(seed)}
+
+
+class Pair(nn.Module):
+    """Two convolutions and two dense layers; the middle ones of the classes given."""
+
+    conv: type = nn.Conv
+    dense: type = nn.Dense
+
+    @nn.compact
+    def __call__(self, x):
+        options = {} if self.conv is nn.Conv else {"deterministic": False}
+        x = nn.relu(nn.Conv(16, (3, 3), name="stem")(x))
+        x = nn.relu(self.conv(24, (3, 3), strides=(2, 1), padding=1, kernel_dilation=2, name="conv", **options)(x))
+        x = nn.relu(self.dense(32, name="dense", **options)(x.mean((1, 2))))
+        return nn.Dense(10, name="classifier")(x)
+
+
+def test_resnet50_trains_a_step_with_its_own_parameters():
+    """One call converts it; one of a block a stage takes the exact model's variables, and all of its weights move."""
+    rules = [("*", MC(ratio=0.5))]
+    replaced = convert(ResNet(), rules, jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)).report.methods
+    assert len(replaced) == 3 * 16 + 4
+    assert not {"conv_init", "Dense_0"} & set(replaced)
+    model = ResNet(blocks=(1, 1, 1, 1), width=16)
+    sampled = convert(model, rules, IMAGES)
+    variables = model.init(jax.random.key(1), IMAGES)
+    assert_trees_equal(
+        jax.eval_shape(lambda: sampled.init(jax.random.key(1), IMAGES)), jax.eval_shape(lambda: variables)
+    )
+    labels = jnp.array([1, 2])
+
+    @jit
+    def step(variables, key):
+        def loss_of(params):
+            logits, updated = sampled.apply(
+                {**variables, "params": params}, IMAGES, rngs={"sample": key}, mutable=["batch_stats"]
+            )
+            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), updated
+
+        return jax.grad(loss_of, has_aux=True)(variables["params"])
+
+    grads, updated = step(lively(variables), jax.random.key(2))
+    for path, gradient in jax.tree_util.tree_leaves_with_path(grads):
+        assert np.all(np.isfinite(gradient)), path
+        assert np.any(np.asarray(gradient) != 0), path
+    assert jax.tree.structure(updated["batch_stats"]) == jax.tree.structure(variables["batch_stats"])
+
+
+@pytest.mark.parametrize("rules", [[], [("*", None)]])
+def test_nothing_to_replace_is_the_model_itself(rules):
+    """To the bit: variables, output and updated statistics; no stream is needed."""
+    model = ResNet(**SMALL)
+    converted = convert(model, rules, IMAGES)
+    assert not converted.report.methods
+    variables = model.init(jax.random.key(1), IMAGES)
+    assert_trees_equal(converted.init(jax.random.key(1), IMAGES), variables)
+    actual, expected = (m.apply(variables, IMAGES, train=True, mutable=["batch_stats"]) for m in (converted, model))
+    assert_trees_equal(actual, expected)
+
+
+def test_layers_are_ours():
+    """A converted model is the one written with our layers: the same variables and, for the same keys, output."""
+    rules = [("conv", MC(0.25, mode="straight_through")), ("dense", MC(0.5, uniform, min_samples=9))]
+    converted = convert(Pair(), rules, IMAGES)
+
+    class Conv(MCConv):
+        ratio: float = 0.25
+        mode: str = "straight_through"
+
+    class Dense(MCDense):
+        sampler: type = uniform
+        min_samples: int = 9
+
+    ours = Pair(Conv, Dense)
+    variables = ours.init({"params": jax.random.key(1), **sample(0)}, IMAGES)
+    assert_trees_equal(converted.init(jax.random.key(1), IMAGES), variables)
+    actual, expected = (m.apply(variables, IMAGES, rngs=sample(2)) for m in (converted, ours))
+    np.testing.assert_array_equal(actual, expected)
+    assert np.abs(actual - Pair().apply(variables, IMAGES)).max() > 0.01
+
+
+def test_report():
+    """What was replaced, what not and why, in the order of the calls."""
+
+    class Model(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.Conv(16, (3, 3), name="stem")(x)
+            x = nn.Conv(32, (3, 3), feature_group_count=16, name="depthwise")(x)
+            x = nn.Conv(8, (3, 3), padding="CIRCULAR", name="circular")(x)
+            x = nn.Conv(32, (1, 1), name="narrow")(x)
+            x = MCConv(32, (1, 1), deterministic=True, name="ours")(x)
+            x = nn.Conv(32, (1, 1), precision="highest", name="precise")(x)
+            x = nn.ConvTranspose(32, (3, 3), name="up")(x)
+            x = nn.Conv(32, (1, 1), name="kept")(x)
+            x = nn.Conv(32, (1, 1), name="sampled")(x)
+            return nn.Dense(4, name="classifier")(x)
+
+    report = convert(Model(), [("kept", None), ("*", MC())], IMAGES).report
+    assert [(o.layer.path, o.method, o.why) for o in report.outcomes] == [
+        ("stem", None, "the first layer (keep_ends)"),
+        ("depthwise", None, "a grouped convolution (feature_group_count = 16)"),
+        ("circular", None, "padding 'CIRCULAR'"),
+        ("narrow", None, "8 input channels, fewer than min_channels = 16"),
+        ("ours", None, "already approximate"),
+        ("precise", None, "it has its own precision"),
+        ("up", None, "left alone"),
+        ("kept", None, "a rule says so"),
+        ("sampled", MC(), ""),
+        ("classifier", None, "the last layer (keep_ends)"),
+    ]
+    lines = str(report).splitlines()
+    assert lines[-2].split() == ["sampled", "Conv", "32", "32", "MC(ratio=0.5)"]
+    every = convert(Model(), [("*", MC(mode="backward"))], IMAGES, keep_ends=False, min_channels=1).report
+    assert set(every.methods) == {"stem", "narrow", "kept", "sampled", "classifier"}
+
+
+def test_the_first_rule_wins_and_an_exact_path_is_an_order():
+    rules = [("stem", MC(ratio=0.75)), ("con*", MC(ratio=0.25)), ("*", MC(ratio=0.5))]
+    methods = convert(Pair(), rules, IMAGES).report.methods
+    assert {path: method.ratio for path, method in methods.items()} == {"stem": 0.75, "conv": 0.25, "dense": 0.5}
+
+
+def test_vae_hashed_with_its_methods():
+    """Hashed layers in a model with `setup`: tables come from `init`, or from the exact parameters; `method=` works."""
+    model = VAE()
+    converted = convert(model, [("decoder/*", ALSH(active=0.2))], FLAT)
+    assert set(converted.report.methods) == {"decoder/layers_0", "decoder/layers_2"}
+    keys = {"params": jax.random.key(1), "latent": jax.random.key(2)}
+    exact, variables = model.init(keys, FLAT), converted.init(keys, FLAT)
+    assert_trees_equal(variables["params"], exact["params"])
+    z = jax.random.normal(jax.random.key(3), (3, 4))
+    hidden = {}
+
+    def capture(next_fun, args, kwargs, context):
+        y = next_fun(*args, **kwargs)
+        if isinstance(context.module, ALSHDense):
+            hidden["/".join(context.module.path)] = y
+        return y
+
+    with nn.intercept_methods(capture):
+        converted.apply(variables, z, rngs=sample(4), method=VAE.generate)
+    assert {path: np.count_nonzero(y, axis=1).tolist() for path, y in hidden.items()} == {
+        "decoder/layers_0": [6, 6, 6],
+        "decoder/layers_2": [8, 8, 8],
+    }
+    rngs = {**sample(4), "params": jax.random.key(5), "latent": jax.random.key(2)}
+    _, built = converted.apply(exact, FLAT, rngs=rngs, mutable=["lsh"])
+    assert jax.tree.map(jnp.shape, built["lsh"]) == jax.tree.map(jnp.shape, variables["lsh"])
+    assert_trees_equal(rehash({**exact, **built}), built["lsh"])
+    with pytest.raises(ValueError, match="lsh"):
+        converted.apply(exact, FLAT, rngs=rngs)
+
+
+def test_attention_is_left_alone():
+    """`nn.DenseGeneral` stays exact; dropout keeps its own stream, and draws what it drew."""
+    report = convert(AttentionBlock(), [("Dense_*", MC())], TOKENS, keep_ends=False).report
+    assert set(report.methods) == {"Dense_0", "Dense_1"}
+    left = [o for o in report.outcomes if o.method is None]
+    assert {o.layer.kind for o in left} == {"DenseGeneral"} and len(left) == 4
+    converted = convert(AttentionBlock(), [("Dense_*", MC(ratio=1.0))], TOKENS, keep_ends=False)
+    variables = AttentionBlock().init(jax.random.key(1), TOKENS)
+    dropout = {"dropout": jax.random.key(2)}
+    expected = AttentionBlock().apply(variables, TOKENS, train=True, rngs=dropout)
+    actual = converted.apply(variables, TOKENS, train=True, rngs={**dropout, **sample(0)})
+    np.testing.assert_array_equal(actual, expected)
+
+
+def lively(variables):
+    """Without BatchNorm scales of 0, which let no gradient pass but that of the shortcuts."""
+    return {**variables, "params": jax.tree.map(lambda p: p + 1 if p.ndim == 1 else p, variables["params"])}
+
+
+def gradient_of(model, variables, x):
+    def gradient(key):
+        def loss(params):
+            y, _ = model.apply({**variables, "params": params}, x, rngs={"sample": key}, mutable=["batch_stats"])
+            return jnp.sum(y.astype(jnp.float32) ** 2)
+
+        return jax.grad(loss)(variables["params"])
+
+    return gradient
+
+
+def test_transformations():
+    """One result for a key by itself, under `jit` and `vmap` over keys, in a `scan` and with `nn.remat`ed blocks."""
+    rules = [("stage*", MC(sampler=uniform))]  # whose draws do not follow rounding
+    model = ResNet(**SMALL)
+    variables = lively(model.init(jax.random.key(1), IMAGES))
+    gradient = gradient_of(convert(model, rules, IMAGES), variables, IMAGES)
+    rematted = gradient_of(convert(ResNet(**SMALL, remat=True), rules, IMAGES), variables, IMAGES)
+    keys = jax.random.split(jax.random.key(2), 2)
+    expected = jit(gradient)(keys[0])
+    scanned = jit(lambda keys: lax.scan(lambda _, key: (None, gradient(key)), None, keys)[1])(keys)
+    mapped = jit(jax.vmap(gradient))(keys)
+    first = [jax.tree.map(lambda g: g[0], grads) for grads in (scanned, mapped)]
+    for actual in (*first, jit(rematted)(keys[0])):
+        jax.tree.map(
+            lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-3, atol=1e-3 * np.abs(e).max()), actual, expected
+        )
+    kernels = mapped["stage0_block0"]["Conv_1"]["kernel"]
+    assert np.abs(kernels[0] - kernels[1]).max() > 0
+
+
+def test_bfloat16():
+    """Mixed precision stays mixed: computed in bfloat16, with parameters and gradients of float32."""
+    model = ResNet(**SMALL, dtype=jnp.bfloat16)
+    converted = convert(model, [("stage*", MC(ratio=1.0))], IMAGES)
+    variables = converted.init(jax.random.key(1), IMAGES)
+    expected, actual = (jit(gradient_of(m, variables, IMAGES))(jax.random.key(2)) for m in (model, converted))
+    for a, e in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        assert a.dtype == e.dtype == jnp.float32
+        np.testing.assert_allclose(a, e, rtol=0.1, atol=0.05 * np.abs(e).max())
+
+
+SPLIT = {"params": True}
+AXES = {"params": 0}
+
+
+@pytest.mark.parametrize("streams", [SPLIT, {"params": True, "sample": True}])
+def test_scanned_layers_draw_each_for_itself(streams):
+    """Of identity kernels a uniform sample keeps half of the units; with a draw each three layers keep fewer."""
+    model = Scanned(3, streams, AXES)
+    x = jnp.ones((1, 64))
+    converted = convert(model, [("layers/dense", MC(0.5, uniform))], x)
+    variables = model.init(jax.random.key(0), x)
+    identities = jax.tree.map(lambda kernel: jnp.broadcast_to(jnp.eye(64), kernel.shape), variables)
+    y = converted.apply(identities, x, rngs=sample(1))
+    assert 0 < np.count_nonzero(y) < 24
+    np.testing.assert_array_equal(y[y != 0], 8)
+    assert np.any(converted.apply(identities, x, rngs=sample(2)) != y)
+    exact = convert(model, [("layers/dense", MC(1.0))], x).apply(variables, x, rngs=sample(1))
+    np.testing.assert_array_equal(exact, model.apply(variables, x))
+
+
+def test_scanned_layers_need_their_tables():
+    """Tables that the scan does not carry: the layer's path, and what to do."""
+    x = jnp.ones((1, 64))
+    rules = [("layers/*", ALSH())]
+    with pytest.raises(ValueError, match=r"^layers/dense must have the collection 'lsh'.*variable_axes"):
+        convert(Scanned(3, SPLIT, AXES), rules, x, keep_ends=False)
+    model = Scanned(3, SPLIT, {"params": 0, "lsh": 0})
+    converted = convert(model, rules, x, keep_ends=False)
+    variables = converted.init(jax.random.key(0), x)
+    assert np.count_nonzero(converted.apply(variables, x, rngs=sample(1))) == 3
+    assert rehash(variables)["layers"]["dense"]["tables"].codes.shape[0] == 3
+
+
+def test_jitted_submodules_are_converted_too():
+    """`nn.jit` compiles a submodule once; its exact program must not serve the converted model."""
+
+    class Model(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.jit(Pair)(name="pair")(x)
+
+    variables = Model().init(jax.random.key(0), IMAGES)
+    exact = Model().apply(variables, IMAGES)
+    sampled = convert(Model(), [("pair/conv", MC(0.25))], IMAGES)
+    drawn = [sampled.apply(variables, IMAGES, rngs=sample(i)) for i in range(2)]
+    assert np.any(drawn[0] != exact) and np.any(drawn[0] != drawn[1])
+    np.testing.assert_array_equal(Model().apply(variables, IMAGES), exact)
+
+
+def test_shapes_alone_are_enough():
+    """Arguments may be shapes; what is no array reaches the model as it is."""
+    shape = jax.ShapeDtypeStruct(IMAGES.shape, IMAGES.dtype)
+    report = convert(ResNet(**SMALL), [("*", MC())], shape, train=False).report
+    assert report == convert(ResNet(**SMALL), [("*", MC())], IMAGES, train=True).report
+
+
+def test_missing_stream_names_the_layer():
+    """A model applied without keys, or with others, says which stream and which layer wants it."""
+    model = ResNet(**SMALL)
+    converted = convert(model, [("stage1*", MC())], IMAGES)
+    variables = model.init(jax.random.key(0), IMAGES)
+    for rngs in (None, {"dropout": jax.random.key(0)}):
+        with pytest.raises(InvalidRngError, match=r"'sample', from which stage1_block0/Conv_0 draws"):
+            converted.apply(variables, IMAGES, rngs=rngs, mutable=["batch_stats"])
+    with pytest.raises(InvalidRngError, match=r"conv \(MCConv\) needs the RNG stream 'sample'"):
+        Pair(MCConv).init(jax.random.key(0), IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ([("convs", MC())], r"^rule 'convs' must match a layer, got none; near it: conv"),
+        ([("*", MC()), ("conv", MC(0.1))], r"^rule 'conv' must come before those that take its layers: conv"),
+        (
+            [("stem*", MC())],
+            r"^rule 'stem\*' must match a layer that MC\(ratio=0.5\) can replace, got stem \(the",
+        ),
+        (
+            [("conv", ALSH())],
+            r"^rule 'conv' must match a layer that ALSH\(active=0.05\) can replace, got conv \(ALSH",
+        ),
+        ("conv", r"^rules must be a sequence of \(pattern, method\) pairs, got 'conv'"),
+        ([("conv", 0.5)], r"^rules must be \(pattern, method\) pairs.*got \('conv', 0.5\)"),
+        ([("conv", MC(), 1)], r"^rules must be \(pattern, method\) pairs"),
+    ],
+)
+def test_bad_rules(rules, message):
+    """A rule that does nothing is an error that says why."""
+    with pytest.raises(ValueError, match=message):
+        convert(Pair(), rules, IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "name"),
+    [
+        *((MC, dict(ratio=r), "ratio") for r in (0, 1.5)),
+        (MC, dict(mode="both"), "mode"),
+        (MC, dict(unit=[]), "unit"),
+        (MC, dict(min_samples=0), "min_samples"),
+        (ALSH, dict(active=0), "active"),
+    ],
+    ids=lambda a: "" if isinstance(a, type) else a if isinstance(a, str) else next(iter(a)),
+)
+def test_bad_methods(method, options, name):
+    with pytest.raises(ValueError, match=f"^{name} must "):
+        method(**options)
