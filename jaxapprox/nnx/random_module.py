@@ -1,0 +1,40 @@
+"""What the layers that draw share: a stream of their own, and the switch between training and evaluation."""
+
+import jax
+from flax import nnx
+
+Keys = nnx.Rngs | nnx.RngStream | jax.Array
+
+
+class RandomModule(nnx.Module):
+    """A module with a fork of the stream `rng_collection`; `train()` and `eval()` of any model around it switch it."""
+
+    def __init__(self, deterministic: bool, rng_collection: str, rngs: nnx.Rngs):
+        if rng_collection not in rngs:  # nor does "default" serve: draws would depend on what else uses it
+            raise ValueError(
+                f"rngs must hold the stream {rng_collection!r} for {type(self).__name__}, got"
+                f" {', '.join(rngs) or 'none'}: pass nnx.Rngs(..., {rng_collection}=seed)"
+            )
+        self.deterministic = deterministic
+        self.rng_collection = rng_collection
+        self.rngs = rngs[rng_collection].fork()
+
+    def set_view(self, deterministic: bool | None = None) -> None:
+        """For `nnx.view`."""
+        if deterministic is not None:
+            self.deterministic = deterministic
+
+    def _key(self, deterministic: bool | None, rngs: Keys | None) -> jax.Array | None:
+        """The key of a call, or None if it is deterministic; what is given to the call comes first."""
+        deterministic = self.deterministic if deterministic is None else deterministic
+        return None if deterministic else self._draw(rngs)
+
+    def _draw(self, rngs: Keys | None) -> jax.Array:
+        """The next key of the layer's stream, or of what is given."""
+        if rngs is None:
+            return self.rngs()
+        if isinstance(rngs, nnx.Rngs):
+            if self.rng_collection not in rngs:
+                raise ValueError(f"rngs must hold the stream {self.rng_collection!r}, got {', '.join(rngs) or 'none'}")
+            return rngs[self.rng_collection]()
+        return rngs() if isinstance(rngs, nnx.RngStream) else rngs

@@ -1,0 +1,151 @@
+"""Layers that train on a Monte-Carlo estimate of themselves."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from flax import nnx
+from flax.linen.dtypes import promote_dtype
+
+from jaxapprox.geometry import Padding
+from jaxapprox.layer_functions import Initializer, convolution, dense
+from jaxapprox.methods import MC
+from jaxapprox.nnx.random_module import Keys, RandomModule
+from jaxapprox.sampling import Sampler, systematic
+
+default_kernel_init = nnx.initializers.lecun_normal()
+default_bias_init = nnx.initializers.zeros_init()
+
+
+class MCConv(RandomModule):
+    """`nnx.Conv` that trains on a Monte-Carlo estimate of itself (the paper's Appendix B).
+
+    Its `kernel` and `bias` have the names, shapes and initial values of `nnx.Conv`'s, so a state moves between the two.
+
+    >>> import jax
+    >>> from flax import nnx
+    >>> from jaxapprox.nnx import MCConv
+    >>> layer = MCConv(32, 64, (3, 3), ratio=0.25, rngs=nnx.Rngs(params=0, sample=1))
+    >>> x = jax.random.normal(jax.random.key(2), (8, 16, 16, 32))
+    >>> layer(x).shape  # from 8 of the 32 channels
+    (8, 16, 16, 64)
+    >>> layer.eval()  # exact from here on
+
+    Args:
+        in_features, out_features: channels.
+        kernel_size: taps along each spatial axis; its length is the number of spatial axes, one to three.
+        strides, padding, kernel_dilation, ratio, sampler, unit, mode, min_samples: as in `jaxapprox.mc_conv`.
+        use_bias, dtype, param_dtype, kernel_init, bias_init: as in `nnx.Conv`.
+        deterministic: the exact convolution; set by `train()` and `eval()`.
+        rng_collection: the stream of `rngs` that keys are drawn from, by a fork of it.
+        rngs: with the streams "params" and "sample".
+
+    Raises:
+        ValueError: if `rngs` lacks the stream.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] | None = 1,
+        *,
+        padding: Padding = "SAME",
+        ratio: float = 0.5,
+        kernel_dilation: int | Sequence[int] | None = 1,
+        use_bias: bool = True,
+        dtype: Any = None,
+        param_dtype: Any = jax.numpy.float32,
+        kernel_init: Initializer = default_kernel_init,
+        bias_init: Initializer = default_bias_init,
+        sampler: Sampler = systematic,
+        unit: str = "channel",
+        mode: str = "forward",
+        min_samples: int = 1,
+        deterministic: bool = False,
+        rng_collection: str = "sample",
+        rngs: nnx.Rngs,
+    ):
+        super().__init__(deterministic, rng_collection, rngs)
+        self.in_features, self.out_features = in_features, out_features
+        self.kernel_size = (kernel_size,) if isinstance(kernel_size, int) else tuple(kernel_size)
+        self.strides, self.padding, self.kernel_dilation = strides, padding, kernel_dilation
+        self.use_bias, self.dtype, self.param_dtype = use_bias, dtype, param_dtype
+        self.method = MC(ratio, sampler, unit, mode, min_samples)
+        shape = (*self.kernel_size, in_features, out_features)
+        self.kernel = nnx.Param(kernel_init(rngs.params(), shape, param_dtype))
+        self.bias = nnx.Param(bias_init(rngs.params(), (out_features,), param_dtype)) if use_bias else None
+
+    def __call__(self, x: jax.Array, *, deterministic: bool | None = None, rngs: Keys | None = None) -> jax.Array:
+        """x `(*batch, *spatial, in)` -> `(*batch, *out_spatial, out)`.
+
+        Args:
+            deterministic, rngs: instead of the layer's own.
+
+        Raises:
+            ValueError: if an attribute or the shape of x does not fit.
+        """
+        x, kernel, bias = promoted(self, x)
+        return convolution(
+            self._key(deterministic, rngs),
+            x,
+            kernel,
+            bias,
+            self.method,
+            strides=self.strides,
+            padding=self.padding,
+            kernel_dilation=self.kernel_dilation,
+        )
+
+
+class MCDense(RandomModule):
+    """`nnx.Linear` that trains on a Monte-Carlo estimate of itself.
+
+    Its `kernel` and `bias` have the names, shapes and initial values of `nnx.Linear`'s.
+
+    Args:
+        in_features, out_features: units.
+        ratio, sampler, mode, min_samples: as in `jaxapprox.mc_dense`.
+        use_bias, dtype, param_dtype, kernel_init, bias_init: as in `nnx.Linear`.
+        deterministic, rng_collection, rngs: as in `MCConv`.
+
+    Raises:
+        ValueError: if `rngs` lacks the stream.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        ratio: float = 0.5,
+        use_bias: bool = True,
+        dtype: Any = None,
+        param_dtype: Any = jax.numpy.float32,
+        kernel_init: Initializer = default_kernel_init,
+        bias_init: Initializer = default_bias_init,
+        sampler: Sampler = systematic,
+        mode: str = "forward",
+        min_samples: int = 1,
+        deterministic: bool = False,
+        rng_collection: str = "sample",
+        rngs: nnx.Rngs,
+    ):
+        super().__init__(deterministic, rng_collection, rngs)
+        self.in_features, self.out_features = in_features, out_features
+        self.use_bias, self.dtype, self.param_dtype = use_bias, dtype, param_dtype
+        self.method = MC(ratio, sampler, mode=mode, min_samples=min_samples)
+        self.kernel = nnx.Param(kernel_init(rngs.params(), (in_features, out_features), param_dtype))
+        self.bias = nnx.Param(bias_init(rngs.params(), (out_features,), param_dtype)) if use_bias else None
+
+    def __call__(self, x: jax.Array, *, deterministic: bool | None = None, rngs: Keys | None = None) -> jax.Array:
+        """x `(..., in)` -> `(..., out)`. Args, Raises: as `MCConv`."""
+        x, kernel, bias = promoted(self, x)
+        return dense(self._key(deterministic, rngs), x, kernel, bias, self.method)
+
+
+def promoted(layer: Any, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    """x and the layer's kernel and bias, in the dtype to compute in."""
+    bias = None if layer.bias is None else layer.bias[...]
+    return tuple(promote_dtype(x, layer.kernel[...], bias, dtype=layer.dtype))
