@@ -57,7 +57,7 @@ class SeedAxis:
         """Splits a batch along the mesh's axis "data"."""
         if self.mesh is None or self.mesh.shape[_DATA] == 1:
             return batch
-        split = NamedSharding(jax.sharding.get_abstract_mesh(), PartitionSpec(_DATA))
+        split = NamedSharding(self.mesh, PartitionSpec(_DATA))
         return jax.tree.map(lambda a: lax.with_sharding_constraint(a, split), batch)
 
     def put(self, tree: Any, *, by_seed: bool) -> Any:

@@ -101,7 +101,7 @@ def _run(training: Training, family: Family, data: Dataset, count: int) -> Calla
         state: Any = None
         for chunk in chunks(family, seeds, axis):
             numbers = axis.put(chunk.numbers, by_seed=True)
-            state = training.init(numbers, axis.put(chunk.keys, by_seed=True))
+            state = training.init(chunk.numbers, chunk.keys)
             for segment in segments(training, numbers, state, None, train):
                 state = segment.state
         return state

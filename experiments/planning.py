@@ -144,7 +144,7 @@ def _step_seconds(training: Training, family: Family, data: Dataset) -> float:
     axis = training.axis
     chunk = chunks(family, numbered_seeds(family.config), axis)[0]
     numbers = axis.put(chunk.numbers, by_seed=True)
-    state = training.init(numbers, axis.put(chunk.keys, by_seed=True))
+    state = training.init(chunk.numbers, chunk.keys)
     train = axis.put(data.train, by_seed=False)
     seconds, before = 0.0, 0
     for segment in segments(training, numbers, state, None, train):

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from experiments.axes import SeedAxis
 from experiments.compilation import jit
@@ -25,7 +26,7 @@ class Training:
 
     Attributes:
         axis: that was lifted along.
-        init: (numbers, key data (members, ...)) -> State.
+        init: (numbers, key data (members, ...)), on the host -> State, where the axis puts it.
         segment: (numbers, State, total, train, first, rounds, span) -> (State, total), as `Train.segment`; it takes
             over the memory of state and total.
         state, total: their shapes.
@@ -61,8 +62,18 @@ def compile_training(family: Family, learner_of: LearnerOf, data: Dataset, axis:
     train_of = _train_of(family, learner_of, data, axis)
     one = train_of(family.settings[0].numbers)
 
-    def init(numbers, key):
+    def init_one(numbers, key):
         return _raw(train_of(numbers).init(jax.random.wrap_key_data(key)))
+
+    def init(numbers, keys):
+        # One program for every axis: others may fold its constants in another order, and begin an ulp away.
+        members = [compiled_init({name: a[i] for name, a in numbers.items()}, key) for i, key in enumerate(keys)]
+        return axis.put(jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(members)), by_seed=True)
+
+    def of_members(tree):
+        return axis.shapes(
+            jax.tree.map(lambda a: jax.ShapeDtypeStruct((axis.members, *a.shape), a.dtype), tree), by_seed=True
+        )
 
     def segment(numbers, state, *rest):
         state, total = train_of(numbers).segment(_cooked(state), *rest)
@@ -70,12 +81,10 @@ def compile_training(family: Family, learner_of: LearnerOf, data: Dataset, axis:
 
     start = time.perf_counter()
     numbers = axis.shapes(_numbers(family, axis), by_seed=True)
-    key = axis.shapes(jax.eval_shape(lambda: raw_keys(jnp.arange(axis.members))), by_seed=True)
-    lifted = axis.lift(init, (True, True))
-    state = axis.shapes(jax.eval_shape(lifted, numbers, key), by_seed=True)
-    compiled_init = jit(lifted).lower(numbers, key).compile()
-    total = jax.tree.map(lambda a: jax.ShapeDtypeStruct((axis.members, *a.shape), a.dtype), jax.eval_shape(one.nothing))
-    total = axis.shapes(total, by_seed=True)
+    first = jax.tree.map(lambda a: a[0], (_numbers(family, axis), raw_keys(jnp.arange(1))))
+    lowered_init = jit(init_one).lower(*first)
+    compiled_init, state = lowered_init.compile(), of_members(lowered_init.out_info)
+    total = of_members(jax.eval_shape(one.nothing))
     lifted = axis.lift(segment, (True, True, True, False, False, False, False))
     shared = axis.shapes((data.train, jnp.int32(0), jnp.asarray(one.rounds[0]), jnp.zeros(2, jnp.int32)), by_seed=False)
     compiled_segment = jit(lifted, donate_argnums=(1, 2)).lower(numbers, state, total, *shared).compile()
@@ -83,7 +92,7 @@ def compile_training(family: Family, learner_of: LearnerOf, data: Dataset, axis:
     size = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
     return Training(
         axis,
-        compiled_init,
+        init,
         compiled_segment,
         state,
         total,

@@ -115,7 +115,7 @@ def run_chunk(
     """
     axis, numbers = training.axis, training.axis.put(chunk.numbers, by_seed=True)
     if start is None:
-        state = training.init(numbers, axis.put(chunk.keys, by_seed=True))
+        state = training.init(chunk.numbers, chunk.keys)
         position, total = Position(chunk.members), None
     else:
         position, (state, total) = start
