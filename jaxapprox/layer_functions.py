@@ -8,7 +8,8 @@ import jax
 from jaxapprox.conv import conv, mc_conv
 from jaxapprox.dense import mc_dense
 from jaxapprox.geometry import Padding
-from jaxapprox.methods import MC
+from jaxapprox.lsh import Tables, build
+from jaxapprox.methods import MC, options
 
 Initializer = Callable[..., jax.Array]
 
@@ -48,36 +49,22 @@ def convolution(
     if key is None:
         y = conv(images, kernel, **geometry)
     else:
-        y = mc_conv(
-            key,
-            images,
-            kernel,
-            ratio=method.ratio,
-            sampler=method.sampler,
-            unit=method.unit,
-            mode=method.mode,
-            min_samples=method.min_samples,
-            **geometry,
-        )
+        y = mc_conv(key, images, kernel, **options(method, convolves=True), **geometry)
     return plus_bias(y.reshape(*batch, *y.shape[1:]), bias)
 
 
 def dense(key: jax.Array | None, x: jax.Array, kernel: jax.Array, bias: jax.Array | None, method: MC) -> jax.Array:
     """x `(..., in)` -> `(..., features)`: `mc_dense` by `method` with a key, the exact product without."""
-    if key is None:
-        return plus_bias(x @ kernel, bias)
-    y = mc_dense(
-        key,
-        x,
-        kernel,
-        ratio=method.ratio,
-        sampler=method.sampler,
-        mode=method.mode,
-        min_samples=method.min_samples,
-    )
+    y = x @ kernel if key is None else mc_dense(key, x, kernel, **options(method, convolves=False))
     return plus_bias(y, bias)
 
 
 def num_active(active: float, features: int) -> int:
     """How many units a share `active` in (0, 1] of `features` is: at least one."""
     return max(1, round(active * features))
+
+
+def build_tables(key: jax.Array, weights: jax.Array, settings: Any) -> Tables:
+    """`jaxapprox.lsh.build` of `(units, features)` weights by the attributes of `settings`, a layer or an `ALSH`."""
+    names = ("num_tables", "num_bits", "transform", "num_powers", "max_norm", "projection")
+    return build(key, weights, **{name: getattr(settings, name) for name in names})

@@ -1,6 +1,7 @@
 """How a layer of an existing model is to be approximated: the settings that a conversion gives it."""
 
 import dataclasses
+from typing import Any
 
 from jaxapprox.column_row import MODES, Sampling
 from jaxapprox.conv import UNITS
@@ -54,3 +55,9 @@ class ALSH:
 
 
 Method = MC | ALSH
+
+
+def options(method: Method, *, convolves: bool) -> dict[str, Any]:
+    """A method's attributes as keyword arguments of what it sets, `unit` for convolutions alone."""
+    own = {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}
+    return own if convolves else {name: value for name, value in own.items() if name != "unit"}

@@ -101,8 +101,12 @@ def decide(rules: Rules, layers: Sequence[Layer], *, keep_ends: bool, min_channe
     return Report(tuple(outcomes))
 
 
-def unsupported(layer: Any) -> str:
-    """Why no method can replace an `nn.Conv`, `nn.Dense`, `nnx.Conv` or `nnx.Linear`; empty if one can."""
+def unsupported(layer: Any, replaceable: tuple[type, ...], approximate: tuple[type, ...]) -> str:
+    """Why no method can replace a layer, of an API with such replaceable and approximate kinds; empty if one can."""
+    if isinstance(layer, approximate):
+        return "already approximate"
+    if type(layer) not in replaceable:
+        return "a subclass" if isinstance(layer, replaceable) else "left alone"
     if getattr(layer, "feature_group_count", 1) != 1:
         return f"a grouped convolution (feature_group_count = {layer.feature_group_count})"
     if np.size(getattr(layer, "kernel_size", 1)) > 3:

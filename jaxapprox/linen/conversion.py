@@ -10,9 +10,9 @@ from flax import linen as nn
 from flax.errors import InvalidRngError
 
 from jaxapprox.linen.hashed import ALSHDense
-from jaxapprox.linen.inspection import layers_of
+from jaxapprox.linen.inspection import REPLACEABLE, layers_of
 from jaxapprox.linen.sampled import MCConv, MCDense
-from jaxapprox.methods import ALSH, MC, Method
+from jaxapprox.methods import ALSH, MC, Method, options
 from jaxapprox.rules import Report, Rules, decide
 
 _SHARED = ("use_bias", "dtype", "param_dtype", "kernel_init", "bias_init")
@@ -69,7 +69,7 @@ class Converted:
     ) -> Any:
         """For `nn.intercept_methods`, where the model is called in another way than by `apply`."""
         module = context.module
-        if context.method_name != "__call__" or type(module) not in (nn.Conv, nn.Dense):
+        if context.method_name != "__call__" or type(module) not in REPLACEABLE:
             return next_fun(*args, **kwargs)
         path = "/".join(module.path)
         method = self.report.methods.get(path)
@@ -80,7 +80,7 @@ class Converted:
 
     def _rngs(self, rngs: Any) -> Any:
         """With a key for the layers that the stream does not reach."""
-        needed = [path for path in self.report.methods]
+        needed = list(self.report.methods)
         if not needed:
             return rngs
         if not isinstance(rngs, Mapping) or self.rng_collection not in rngs:
@@ -155,9 +155,6 @@ def _replacement(module: nn.Module, method: Method, stream: str) -> nn.Module:
         kind, names = ALSHDense, _DENSE
     else:
         kind, names = (MCConv, _CONV) if isinstance(module, nn.Conv) else (MCDense, _DENSE)
-    settings = {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}
-    if kind is MCDense:
-        del settings["unit"]
     own = {name: getattr(module, name) for name in names}
     scope: Any = module.scope
-    return kind(**own, **settings, rng_collection=stream, parent=scope)
+    return kind(**own, **options(method, convolves=kind is MCConv), rng_collection=stream, parent=scope)

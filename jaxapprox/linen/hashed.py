@@ -10,9 +10,9 @@ from flax.linen.dtypes import promote_dtype
 from jaxapprox.alsh import active_dense
 from jaxapprox.diagnostics import diagnose
 from jaxapprox.hash_arguments import check_share
-from jaxapprox.layer_functions import Initializer, num_active, plus_bias
+from jaxapprox.layer_functions import Initializer, build_tables, num_active, plus_bias
 from jaxapprox.linen.common import sample_key
-from jaxapprox.lsh import Tables, active_set, build, rebuild, shared_active_set
+from jaxapprox.lsh import Tables, active_set, rebuild, shared_active_set
 
 
 class ALSHDense(nn.Module):
@@ -102,15 +102,11 @@ class ALSHDense(nn.Module):
             raise ValueError(
                 "variables must hold the collection lsh with this layer's tables: pass on what init or rehash returned"
             )
-        tables = self.variable("lsh", "tables", self._build, weights).value
+        tables = self.variable("lsh", "tables", lambda: build_tables(self.make_rng("params"), weights, self)).value
         built_for = (tables.codes.shape[-1], tables.projections.shape[0])
         if built_for != weights.shape:
             raise ValueError(f"lsh must hold tables for (units, features) = {weights.shape}, got some for {built_for}")
         return tables
-
-    def _build(self, weights: jax.Array) -> Tables:
-        names = ("num_tables", "num_bits", "transform", "num_powers", "max_norm", "projection")
-        return build(self.make_rng("params"), weights, **{name: getattr(self, name) for name in names})
 
 
 def rehash(variables: Mapping[str, Any]) -> dict[str, Any]:

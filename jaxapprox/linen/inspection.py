@@ -12,6 +12,7 @@ from jaxapprox.linen.hashed import ALSHDense
 from jaxapprox.linen.sampled import MCConv, MCDense
 from jaxapprox.rules import Layer, unsupported
 
+REPLACEABLE = (nn.Conv, nn.Dense)
 _APPROXIMATE = (MCConv, MCDense, ALSHDense)
 _LEFT_ALONE = (nn.ConvTranspose, nn.ConvLocal, nn.DenseGeneral, nn.Einsum)
 
@@ -30,7 +31,7 @@ def layers_of(model: nn.Module, stream: str, *args: Any, **kwargs: Any) -> list[
 
     def record(next_fun: Callable[..., Any], inputs: Any, options: Any, context: nn.module.InterceptorContext) -> Any:
         module = context.module
-        if context.method_name == "__call__" and isinstance(module, (nn.Conv, nn.Dense, *_LEFT_ALONE, *_APPROXIMATE)):
+        if context.method_name == "__call__" and isinstance(module, (*REPLACEABLE, *_LEFT_ALONE, *_APPROXIMATE)):
             path = "/".join(module.path)
             x = inputs[0] if inputs else next(iter(options.values()))
             seen.setdefault(
@@ -58,13 +59,7 @@ def abstract(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def _layer(path: str, module: nn.Module, x: Any) -> Layer:
-    kind, outputs = type(module).__name__, getattr(module, "features", 0)
-    why = ""
-    if isinstance(module, _APPROXIMATE):
-        why = "already approximate"
-    elif type(module) not in (nn.Conv, nn.Dense):
-        why = "left alone" if isinstance(module, _LEFT_ALONE) else "a subclass"
-    else:
-        why = unsupported(module)
+    outputs = getattr(module, "features", 0)
     spatial = np.size(module.kernel_size) if isinstance(module, nn.Conv) else 0
-    return Layer(path, kind, spatial, x.shape[-1], outputs if isinstance(outputs, int) else 0, why)
+    why = unsupported(module, REPLACEABLE, _APPROXIMATE)
+    return Layer(path, type(module).__name__, spatial, x.shape[-1], outputs if isinstance(outputs, int) else 0, why)

@@ -1,14 +1,14 @@
 """An existing NNX model with some of its layers approximated."""
 
-import dataclasses
 import functools
 from typing import Any
 
 import jax
 from flax import nnx
 
-from jaxapprox.methods import ALSH, Method
-from jaxapprox.nnx.hashed import ALSHDense, StoredTables, build_tables
+from jaxapprox.layer_functions import build_tables
+from jaxapprox.methods import ALSH, Method, options
+from jaxapprox.nnx.hashed import ALSHDense, StoredTables
 from jaxapprox.nnx.inspection import layers_of, replace
 from jaxapprox.nnx.sampled import MCConv, MCDense
 from jaxapprox.rules import Report, Rules, decide
@@ -85,19 +85,19 @@ def _approximate(layer: Any, method: Method, rng_collection: str, rngs: nnx.Rngs
     """A layer by `method` with the parameters of `layer`."""
     convolves = isinstance(layer, nnx.Conv)
     kind: Any = ALSHDense if isinstance(method, ALSH) else MCConv if convolves else MCDense
-    settings = {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}
-    if kind is MCDense:
-        del settings["unit"]
     own = {name: getattr(layer, name) for name in (_CONV if convolves else _SHARED)}
-    stack = layer.kernel[...].shape[: layer.kernel[...].ndim - (2 + len(layer.kernel_size) if convolves else 2)]
-    new = nnx.eval_shape(
-        lambda: kind(**own, **settings, rng_collection=rng_collection, rngs=nnx.Rngs({"params": 0, rng_collection: 0}))
-    )
+    own |= options(method, convolves=convolves)
+    stack = layer.kernel[...].shape[: -2 - len(layer.kernel_size) if convolves else -2]
+
+    def make() -> Any:
+        return kind(**own, rng_collection=rng_collection, rngs=nnx.Rngs({"params": 0, rng_collection: 0}))
+
+    new = nnx.eval_shape(make)  # its arrays are replaced
     new.kernel, new.bias = layer.kernel, layer.bias
     stream = rngs[rng_collection]
     new.rngs = nnx.RngStream(jax.random.split(stream(), stack) if stack else stream(), tag=rng_collection)
     if isinstance(method, ALSH):
-        build = functools.partial(build_tables, method=method)
+        build = functools.partial(build_tables, settings=method)
         for _ in stack:
             build = jax.vmap(build)
         keys = jax.random.split(stream(), stack) if stack else stream()

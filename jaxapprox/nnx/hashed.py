@@ -7,11 +7,11 @@ from flax import nnx
 
 from jaxapprox.alsh import active_dense
 from jaxapprox.diagnostics import Diagnostics, diagnose
-from jaxapprox.layer_functions import Initializer, num_active, plus_bias
-from jaxapprox.lsh import Tables, active_set, build, rebuild, shared_active_set
+from jaxapprox.layer_functions import Initializer, build_tables, num_active, plus_bias
+from jaxapprox.lsh import Tables, active_set, rebuild, shared_active_set
 from jaxapprox.methods import ALSH
-from jaxapprox.nnx.random_module import Keys, RandomModule
-from jaxapprox.nnx.sampled import default_bias_init, default_kernel_init, promoted
+from jaxapprox.nnx.random_module import Keys
+from jaxapprox.nnx.weighted_module import WeightedModule, default_bias_init, default_kernel_init
 
 
 class HashTable(nnx.Variable):
@@ -35,7 +35,7 @@ class StoredTables(nnx.Module):
             getattr(self, name)[...] = array
 
 
-class ALSHDense(RandomModule):
+class ALSHDense(WeightedModule):
     """`nnx.Linear` that trains on the units which locality-sensitive hashing finds for each example (ALSH-approx).
 
     Inactive units output exactly 0, bias included, and get no gradient. `kernel` and `bias` have the names, shapes and
@@ -78,13 +78,10 @@ class ALSHDense(RandomModule):
         rng_collection: str = "sample",
         rngs: nnx.Rngs,
     ):
-        super().__init__(deterministic, rng_collection, rngs)
-        self.in_features, self.out_features = in_features, out_features
-        self.use_bias, self.dtype, self.param_dtype = use_bias, dtype, param_dtype
+        weights = (use_bias, dtype, param_dtype, kernel_init, bias_init)
+        super().__init__((in_features, out_features), *weights, deterministic, rng_collection, rngs)
         hashing = (num_tables, num_bits, transform, num_powers, max_norm, projection)
         self.method = ALSH(active, *hashing, select, shared, form, hashed_evaluation)
-        self.kernel = nnx.Param(kernel_init(rngs.params(), (in_features, out_features), param_dtype))
-        self.bias = nnx.Param(bias_init(rngs.params(), (out_features,), param_dtype)) if use_bias else None
         self.tables = StoredTables(build_tables(rngs[rng_collection](), self.kernel[...].T, self.method))
 
     def __call__(self, x: jax.Array, *, deterministic: bool | None = None, rngs: Keys | None = None) -> jax.Array:
@@ -98,7 +95,7 @@ class ALSHDense(RandomModule):
         """
         deterministic = self.deterministic if deterministic is None else deterministic
         key = self._key(deterministic and not self.method.hashed_evaluation, rngs)
-        x, kernel, bias = promoted(self, x)
+        x, kernel, bias = self._promoted(x)
         if key is None:
             return plus_bias(x @ kernel, bias)
         examples = x.reshape(-1, x.shape[-1])
@@ -115,12 +112,6 @@ class ALSHDense(RandomModule):
     def diagnose(self, x: jax.Array, *, rngs: Keys | None = None) -> Diagnostics:
         """How well the tables serve examples x `(batch, in)`."""
         return diagnose(self.tables.load(), self.kernel[...].T, x, self.active_set(x, rngs=rngs))
-
-
-def build_tables(key: jax.Array, weights: jax.Array, method: ALSH) -> Tables:
-    """`jaxapprox.lsh.build` of `(units, features)` weights by the settings of `method`."""
-    names = ("num_tables", "num_bits", "transform", "num_powers", "max_norm", "projection")
-    return build(key, weights, **{name: getattr(method, name) for name in names})
 
 
 def rehash(model: nnx.Module) -> None:

@@ -10,6 +10,7 @@ from jaxapprox.nnx.hashed import ALSHDense
 from jaxapprox.nnx.sampled import MCConv, MCDense
 from jaxapprox.rules import Layer, unsupported
 
+_REPLACEABLE = (nnx.Conv, nnx.Linear)
 _APPROXIMATE = (MCConv, MCDense, ALSHDense)
 _LEFT_ALONE = (nnx.ConvTranspose, nnx.LinearGeneral, nnx.Einsum)
 
@@ -19,7 +20,7 @@ def layers_of(model: nnx.Module) -> dict[str, tuple[Layer, nnx.Module]]:
     found: dict[str, tuple[Layer, nnx.Module]] = {}
 
     def note(path: str, node: Any) -> Any:
-        if isinstance(node, (nnx.Conv, nnx.Linear, *_APPROXIMATE, *_LEFT_ALONE)):
+        if isinstance(node, (*_REPLACEABLE, *_APPROXIMATE, *_LEFT_ALONE)):
             found[path] = (_layer(path, node), node)
         return node
 
@@ -69,15 +70,10 @@ def _children(node: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _layer(path: str, module: Any) -> Layer:
-    if isinstance(module, _APPROXIMATE):
-        why = "already approximate"
-    elif type(module) not in (nnx.Conv, nnx.Linear):
-        why = "left alone" if isinstance(module, _LEFT_ALONE) else "a subclass"
-    else:
-        why = unsupported(module)
     spatial = np.size(module.kernel_size) if isinstance(module, nnx.Conv) else 0
-    inputs, outputs = (getattr(module, name, None) for name in ("in_features", "out_features"))
-    return Layer(path, type(module).__name__, spatial, _size(inputs), _size(outputs), why)
+    inputs, outputs = (_size(getattr(module, name, None)) for name in ("in_features", "out_features"))
+    why = unsupported(module, _REPLACEABLE, _APPROXIMATE)
+    return Layer(path, type(module).__name__, spatial, inputs, outputs, why)
 
 
 def _size(features: Any) -> int:

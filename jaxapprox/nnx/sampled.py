@@ -5,19 +5,16 @@ from typing import Any
 
 import jax
 from flax import nnx
-from flax.linen.dtypes import promote_dtype
 
 from jaxapprox.geometry import Padding
 from jaxapprox.layer_functions import Initializer, convolution, dense
 from jaxapprox.methods import MC
-from jaxapprox.nnx.random_module import Keys, RandomModule
+from jaxapprox.nnx.random_module import Keys
+from jaxapprox.nnx.weighted_module import WeightedModule, default_bias_init, default_kernel_init
 from jaxapprox.sampling import Sampler, systematic
 
-default_kernel_init = nnx.initializers.lecun_normal()
-default_bias_init = nnx.initializers.zeros_init()
 
-
-class MCConv(RandomModule):
+class MCConv(WeightedModule):
     """`nnx.Conv` that trains on a Monte-Carlo estimate of itself (the paper's Appendix B).
 
     Its `kernel` and `bias` have the names, shapes and initial values of `nnx.Conv`'s, so a state moves between the two.
@@ -67,15 +64,13 @@ class MCConv(RandomModule):
         rng_collection: str = "sample",
         rngs: nnx.Rngs,
     ):
-        super().__init__(deterministic, rng_collection, rngs)
-        self.in_features, self.out_features = in_features, out_features
-        self.kernel_size = (kernel_size,) if isinstance(kernel_size, int) else tuple(kernel_size)
+        window = (kernel_size,) if isinstance(kernel_size, int) else tuple(kernel_size)
+        shape = (*window, in_features, out_features)
+        weights = (use_bias, dtype, param_dtype, kernel_init, bias_init)
+        super().__init__(shape, *weights, deterministic, rng_collection, rngs)
+        self.kernel_size = window
         self.strides, self.padding, self.kernel_dilation = strides, padding, kernel_dilation
-        self.use_bias, self.dtype, self.param_dtype = use_bias, dtype, param_dtype
         self.method = MC(ratio, sampler, unit, mode, min_samples)
-        shape = (*self.kernel_size, in_features, out_features)
-        self.kernel = nnx.Param(kernel_init(rngs.params(), shape, param_dtype))
-        self.bias = nnx.Param(bias_init(rngs.params(), (out_features,), param_dtype)) if use_bias else None
 
     def __call__(self, x: jax.Array, *, deterministic: bool | None = None, rngs: Keys | None = None) -> jax.Array:
         """x `(*batch, *spatial, in)` -> `(*batch, *out_spatial, out)`.
@@ -86,7 +81,7 @@ class MCConv(RandomModule):
         Raises:
             ValueError: if an attribute or the shape of x does not fit.
         """
-        x, kernel, bias = promoted(self, x)
+        x, kernel, bias = self._promoted(x)
         return convolution(
             self._key(deterministic, rngs),
             x,
@@ -99,7 +94,7 @@ class MCConv(RandomModule):
         )
 
 
-class MCDense(RandomModule):
+class MCDense(WeightedModule):
     """`nnx.Linear` that trains on a Monte-Carlo estimate of itself.
 
     Its `kernel` and `bias` have the names, shapes and initial values of `nnx.Linear`'s.
@@ -132,20 +127,11 @@ class MCDense(RandomModule):
         rng_collection: str = "sample",
         rngs: nnx.Rngs,
     ):
-        super().__init__(deterministic, rng_collection, rngs)
-        self.in_features, self.out_features = in_features, out_features
-        self.use_bias, self.dtype, self.param_dtype = use_bias, dtype, param_dtype
+        weights = (use_bias, dtype, param_dtype, kernel_init, bias_init)
+        super().__init__((in_features, out_features), *weights, deterministic, rng_collection, rngs)
         self.method = MC(ratio, sampler, mode=mode, min_samples=min_samples)
-        self.kernel = nnx.Param(kernel_init(rngs.params(), (in_features, out_features), param_dtype))
-        self.bias = nnx.Param(bias_init(rngs.params(), (out_features,), param_dtype)) if use_bias else None
 
     def __call__(self, x: jax.Array, *, deterministic: bool | None = None, rngs: Keys | None = None) -> jax.Array:
         """x `(..., in)` -> `(..., out)`. Args, Raises: as `MCConv`."""
-        x, kernel, bias = promoted(self, x)
+        x, kernel, bias = self._promoted(x)
         return dense(self._key(deterministic, rngs), x, kernel, bias, self.method)
-
-
-def promoted(layer: Any, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array | None]:
-    """x and the layer's kernel and bias, in the dtype to compute in."""
-    bias = None if layer.bias is None else layer.bias[...]
-    return tuple(promote_dtype(x, layer.kernel[...], bias, dtype=layer.dtype))
