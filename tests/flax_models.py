@@ -49,6 +49,21 @@ class ResNet(nn.Module):
         return nn.Dense(10, dtype=self.dtype)(x.mean((1, 2))).astype(jnp.float32)
 
 
+class Pair(nn.Module):
+    """Two convolutions and two dense layers; the middle ones of the classes given."""
+
+    conv: type = nn.Conv
+    dense: type = nn.Dense
+
+    @nn.compact
+    def __call__(self, x):
+        options = {} if self.conv is nn.Conv else {"deterministic": False}
+        x = nn.relu(nn.Conv(16, (3, 3), name="stem")(x))
+        x = nn.relu(self.conv(24, (3, 3), strides=(2, 1), padding=1, kernel_dilation=2, name="conv", **options)(x))
+        x = nn.relu(self.dense(32, name="dense", **options)(x.mean((1, 2))))
+        return nn.Dense(10, name="classifier")(x)
+
+
 class VAE(nn.Module):
     """A variational autoencoder with `setup`, a decoder to be called alone, and a latent draw."""
 

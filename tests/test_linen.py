@@ -68,6 +68,20 @@ def test_exact_layer_in_all_but_the_estimate(kind, use_bias, dtype):
     assert np.abs(np.float32(noisy) - np.float32(expected)).max() > 0.01
 
 
+@pytest.mark.parametrize("shape", [(6, 5, 4), (2, 3, 6, 5, 4)])
+def test_any_number_of_batch_axes(shape):
+    """As `nn.Conv`, exact and sampled at a ratio of 1."""
+    x = jax.random.normal(jax.random.key(0), shape)
+    exact, sampled = pair("conv")
+    variables = exact.init(jax.random.key(1), x)
+    expected = exact.apply(variables, x)
+    for layer, deterministic in ((sampled, True), (sampled.clone(ratio=1.0), False)):
+        actual = layer.apply(variables, x, deterministic=deterministic, rngs={"sample": jax.random.key(2)})
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match=r"^x must have shape .* got shape \(5, 4\)"):
+        sampled.apply(variables, x[(0,) * (len(shape) - 2)], deterministic=True)
+
+
 def test_layer_passes_its_options_on():
     """The layer is `mc_conv` with its attributes and a key from the stream "sample"."""
     seen = {}

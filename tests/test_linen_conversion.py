@@ -7,7 +7,7 @@ import optax
 import pytest
 from flax import linen as nn
 from flax.errors import InvalidRngError
-from flax_models import VAE, AttentionBlock, ResNet, Scanned
+from flax_models import VAE, AttentionBlock, Pair, ResNet, Scanned
 from jax import lax
 from quick_compilation import jit
 
@@ -27,21 +27,6 @@ def assert_trees_equal(actual, expected):
 
 def sample(seed):
     return {"sample": jax.random.key(seed)}
-
-
-class Pair(nn.Module):
-    """Two convolutions and two dense layers; the middle ones of the classes given."""
-
-    conv: type = nn.Conv
-    dense: type = nn.Dense
-
-    @nn.compact
-    def __call__(self, x):
-        options = {} if self.conv is nn.Conv else {"deterministic": False}
-        x = nn.relu(nn.Conv(16, (3, 3), name="stem")(x))
-        x = nn.relu(self.conv(24, (3, 3), strides=(2, 1), padding=1, kernel_dilation=2, name="conv", **options)(x))
-        x = nn.relu(self.dense(32, name="dense", **options)(x.mean((1, 2))))
-        return nn.Dense(10, name="classifier")(x)
 
 
 def test_resnet50_trains_a_step_with_its_own_parameters():
@@ -106,48 +91,6 @@ def test_layers_are_ours():
     actual, expected = (m.apply(variables, IMAGES, rngs=sample(2)) for m in (converted, ours))
     np.testing.assert_array_equal(actual, expected)
     assert np.abs(actual - Pair().apply(variables, IMAGES)).max() > 0.01
-
-
-def test_report():
-    """What was replaced, what not and why, in the order of the calls."""
-
-    class Model(nn.Module):
-        @nn.compact
-        def __call__(self, x):
-            x = nn.Conv(16, (3, 3), name="stem")(x)
-            x = nn.Conv(32, (3, 3), feature_group_count=16, name="depthwise")(x)
-            x = nn.Conv(8, (3, 3), padding="CIRCULAR", name="circular")(x)
-            x = nn.Conv(32, (1, 1), name="narrow")(x)
-            x = MCConv(32, (1, 1), deterministic=True, name="ours")(x)
-            x = nn.Conv(32, (1, 1), precision="highest", name="precise")(x)
-            x = nn.ConvTranspose(32, (3, 3), name="up")(x)
-            x = nn.Conv(32, (1, 1), name="kept")(x)
-            x = nn.Conv(32, (1, 1), name="sampled")(x)
-            return nn.Dense(4, name="classifier")(x)
-
-    report = convert(Model(), [("kept", None), ("*", MC())], IMAGES).report
-    assert [(o.layer.path, o.method, o.why) for o in report.outcomes] == [
-        ("stem", None, "the first layer (keep_ends)"),
-        ("depthwise", None, "a grouped convolution (feature_group_count = 16)"),
-        ("circular", None, "padding 'CIRCULAR'"),
-        ("narrow", None, "8 input channels, fewer than min_channels = 16"),
-        ("ours", None, "already approximate"),
-        ("precise", None, "it has its own precision"),
-        ("up", None, "left alone"),
-        ("kept", None, "a rule says so"),
-        ("sampled", MC(), ""),
-        ("classifier", None, "the last layer (keep_ends)"),
-    ]
-    lines = str(report).splitlines()
-    assert lines[-2].split() == ["sampled", "Conv", "32", "32", "MC(ratio=0.5)"]
-    every = convert(Model(), [("*", MC(mode="backward"))], IMAGES, keep_ends=False, min_channels=1).report
-    assert set(every.methods) == {"stem", "narrow", "kept", "sampled", "classifier"}
-
-
-def test_the_first_rule_wins_and_an_exact_path_is_an_order():
-    rules = [("stem", MC(ratio=0.75)), ("con*", MC(ratio=0.25)), ("*", MC(ratio=0.5))]
-    methods = convert(Pair(), rules, IMAGES).report.methods
-    assert {path: method.ratio for path, method in methods.items()} == {"stem": 0.75, "conv": 0.25, "dense": 0.5}
 
 
 def test_vae_hashed_with_its_methods():
@@ -291,13 +234,6 @@ def test_jitted_submodules_are_converted_too():
     np.testing.assert_array_equal(Model().apply(variables, IMAGES), exact)
 
 
-def test_shapes_alone_are_enough():
-    """Arguments may be shapes; what is no array reaches the model as it is."""
-    shape = jax.ShapeDtypeStruct(IMAGES.shape, IMAGES.dtype)
-    report = convert(ResNet(**SMALL), [("*", MC())], shape, train=False).report
-    assert report == convert(ResNet(**SMALL), [("*", MC())], IMAGES, train=True).report
-
-
 def test_missing_stream_names_the_layer():
     """A model applied without keys, or with others, says which stream and which layer wants it."""
     model = ResNet(**SMALL)
@@ -308,43 +244,3 @@ def test_missing_stream_names_the_layer():
             converted.apply(variables, IMAGES, rngs=rngs, mutable=["batch_stats"])
     with pytest.raises(InvalidRngError, match=r"conv \(MCConv\) needs the RNG stream 'sample'"):
         Pair(MCConv).init(jax.random.key(0), IMAGES)
-
-
-@pytest.mark.parametrize(
-    ("rules", "message"),
-    [
-        ([("convs", MC())], r"^rule 'convs' must match a layer, got none; near it: conv"),
-        ([("*", MC()), ("conv", MC(0.1))], r"^rule 'conv' must come before those that take its layers: conv"),
-        (
-            [("stem*", MC())],
-            r"^rule 'stem\*' must match a layer that MC\(ratio=0.5\) can replace, got stem \(the",
-        ),
-        (
-            [("conv", ALSH())],
-            r"^rule 'conv' must match a layer that ALSH\(active=0.05\) can replace, got conv \(ALSH",
-        ),
-        ("conv", r"^rules must be a sequence of \(pattern, method\) pairs, got 'conv'"),
-        ([("conv", 0.5)], r"^rules must be \(pattern, method\) pairs.*got \('conv', 0.5\)"),
-        ([("conv", MC(), 1)], r"^rules must be \(pattern, method\) pairs"),
-    ],
-)
-def test_bad_rules(rules, message):
-    """A rule that does nothing is an error that says why."""
-    with pytest.raises(ValueError, match=message):
-        convert(Pair(), rules, IMAGES)
-
-
-@pytest.mark.parametrize(
-    ("method", "options", "name"),
-    [
-        *((MC, dict(ratio=r), "ratio") for r in (0, 1.5)),
-        (MC, dict(mode="both"), "mode"),
-        (MC, dict(unit=[]), "unit"),
-        (MC, dict(min_samples=0), "min_samples"),
-        (ALSH, dict(active=0), "active"),
-    ],
-    ids=lambda a: "" if isinstance(a, type) else a if isinstance(a, str) else next(iter(a)),
-)
-def test_bad_methods(method, options, name):
-    with pytest.raises(ValueError, match=f"^{name} must "):
-        method(**options)
