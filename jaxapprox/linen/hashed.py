@@ -100,7 +100,8 @@ class ALSHDense(nn.Module):
         """The layer's tables, built when the layer is initialised."""
         if not self.has_variable("lsh", "tables") and not self.is_mutable_collection("lsh"):
             raise ValueError(
-                "variables must hold the collection lsh with this layer's tables: pass on what init or rehash returned"
+                f"variables must hold the collection lsh with the tables of {'/'.join(self.path) or 'this layer'}:"
+                " pass on what init or rehash returned"
             )
         tables = self.variable("lsh", "tables", lambda: build_tables(self.make_rng("params"), weights, self)).value
         built_for = (tables.codes.shape[-1], tables.projections.shape[0])

@@ -29,8 +29,8 @@ def convert(
     """A copy of a model in which the `nnx.Conv` and `nnx.Linear` layers that `rules` name are approximated.
 
     The copy has the parameters' values at the paths where the model has them, so a state of either loads into the other
-    (`nnx.update(copy, nnx.state(model, nnx.Param))`), and no array in common with it that training could change. It is
-    in training mode; `eval()` makes it exact.
+    (`nnx.update(copy, nnx.state(model, nnx.Param))`), and no array in common with it that training could change. Its
+    approximated layers are in training mode; `eval()` makes them exact.
 
     >>> from flax import nnx
     >>> from jaxapprox import MC
@@ -64,8 +64,7 @@ def convert(
     Raises:
         ValueError: as `jaxapprox.rules.decide`; or if `rngs` lacks the stream.
     """
-    layers = layers_of(model)
-    report = decide(rules, [layer for layer, _ in layers.values()], keep_ends=keep_ends, min_channels=min_channels)
+    report = decide(rules, layers_of(model), keep_ends=keep_ends, min_channels=min_channels)
     methods = report.methods
     if methods and rng_collection not in rngs:
         raise ValueError(

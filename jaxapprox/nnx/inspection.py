@@ -15,13 +15,13 @@ _APPROXIMATE = (MCConv, MCDense, ALSHDense)
 _LEFT_ALONE = (nnx.ConvTranspose, nnx.LinearGeneral, nnx.Einsum)
 
 
-def layers_of(model: nnx.Module) -> dict[str, tuple[Layer, nnx.Module]]:
-    """By path, the layers of a model, in the order in which its modules got their attributes; each once."""
-    found: dict[str, tuple[Layer, nnx.Module]] = {}
+def layers_of(model: nnx.Module) -> list[Layer]:
+    """The layers of a model, in the order in which its modules got their attributes; each once."""
+    found: list[Layer] = []
 
     def note(path: str, node: Any) -> Any:
         if isinstance(node, (*_REPLACEABLE, *_APPROXIMATE, *_LEFT_ALONE)):
-            found[path] = (_layer(path, node), node)
+            found.append(_layer(path, node))
         return node
 
     replace(model, note)
