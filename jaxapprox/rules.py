@@ -58,7 +58,7 @@ class Report:
     def __str__(self) -> str:
         rows = [("layer", "kind", "in", "out", "becomes", "why")]
         for (path, kind, _, inputs, outputs, _), method, why in self.outcomes:
-            rows.append((path, kind, str(inputs or ""), str(outputs or ""), _described(method), why))
+            rows.append((path, kind, str(inputs or ""), str(outputs or ""), described(method), why))
         return aligned(rows)
 
 
@@ -182,7 +182,7 @@ def _check_use(pattern: str, method: Method | None, taken: Sequence[Outcome], pa
         raise ValueError(f"rule {pattern!r} must match a layer, got none; near it: {_listed(near) or 'no layers'}")
     if method is not None and all(outcome.method is None for outcome in taken):
         reasons = _listed([f"{outcome.layer.path} ({outcome.why})" for outcome in taken])
-        raise ValueError(f"rule {pattern!r} must match a layer that {_described(method)} can replace, got {reasons}")
+        raise ValueError(f"rule {pattern!r} must match a layer that {described(method)} can replace, got {reasons}")
 
 
 def _listed(names: Sequence[str], most: int = 5) -> str:
@@ -190,7 +190,7 @@ def _listed(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _described(method: Method | None) -> str:
+def described(method: Method | None) -> str:
     """A method with what differs from its defaults."""
     if method is None:
         return "exact"
