@@ -5,6 +5,7 @@ import os
 import hypothesis
 import jax
 import pytest
+from forked import Forked
 
 from jaxapprox import hashing
 
@@ -23,3 +24,11 @@ def path(request, monkeypatch):
     """Both ways of finding units, whatever the layer's size."""
     monkeypatch.setattr(hashing, "_BUCKETS_FROM_UNITS", 1 if request.param == "buckets" else 1 << 30)
     return request.param
+
+
+@pytest.fixture(scope="session")
+def forked(tmp_path_factory):
+    """Starts programs."""
+    programs = Forked(tmp_path_factory.mktemp("output"))
+    yield programs
+    programs.close()

@@ -2,19 +2,17 @@
 
 import json
 import os
+import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import quick_compilation
+from forked import Program, assert_usage_errors
 from run_rows import rows_of
-from test_programs import assert_usage_errors
 
-ROOT = Path(__file__).parents[1]
 SWEEP = (
     *("--preset", "quick", "--width", "2", "--blocks", "1", "--images", "64", "--batch-size", "16", "--epochs", "2"),
     *("--methods", "mc", "--seeds", "8", "--recalibration-batches", "2"),
@@ -22,35 +20,31 @@ SWEEP = (
 ENDED = 30  # seconds within which every process ends when one does
 
 
-def start(*arguments: str, devices: int = 1) -> subprocess.Popen:
+def start(forked, *arguments: str, devices: int = 1) -> Program:
     flags = f"{quick_compilation.ENVIRONMENT['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
-    return subprocess.Popen(
-        [sys.executable, "-m", "experiments.cifar", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **quick_compilation.ENVIRONMENT, "XLA_FLAGS": flags, "COLUMNS": "200"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    return forked.start("experiments.cifar", *arguments, environment={"XLA_FLAGS": flags})
 
 
-def finish(*processes: subprocess.Popen, seconds: float = 200) -> list[str]:
+def finish(*programs: Program, seconds: float = 200) -> list[str]:
     """Waits for all; their outputs."""
     try:
-        return [process.communicate(timeout=seconds)[0] for process in processes]
+        for program in programs:
+            program.wait(seconds)
+        return [program.output for program in programs]
     finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
+        for program in programs:
+            if program.returncode is None:
+                os.kill(program.pid, signal.SIGKILL)
+                program.wait()
 
 
-def company(*arguments: str) -> list[subprocess.Popen]:
+def company(forked, *arguments: str) -> list[Program]:
     """Two processes of two devices each, which meet at a port that is free."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     meeting = ("--coordinator", f"127.0.0.1:{port}", "--num-processes", "2")
-    return [start(*arguments, *meeting, "--process-id", str(i), devices=2) for i in range(2)]
+    return [start(forked, *arguments, *meeting, "--process-id", str(i), devices=2) for i in range(2)]
 
 
 def by_place(out: Path) -> dict[tuple[str, int, int], dict]:
@@ -61,34 +55,34 @@ def by_place(out: Path) -> dict[tuple[str, int, int], dict]:
 
 
 @pytest.fixture(scope="module")
-def one_device(tmp_path_factory):
+def one_device(forked, tmp_path_factory):
     out = tmp_path_factory.mktemp("one") / "run"
-    (output,) = finish(start(*SWEEP, "--seed-axis", "map", "--out", str(out)))
+    (output,) = finish(start(forked, *SWEEP, "--seed-axis", "map", "--out", str(out)))
     rows = by_place(out)
     assert len(rows) == 16, output
     return rows
 
 
-def test_eight_devices(one_device, tmp_path):
+def test_eight_devices(forked, one_device, tmp_path):
     """Over the seed axis to the bit."""
     out = tmp_path / "run"
-    (output,) = finish(start(*SWEEP, "--seed-axis", "shard", "--out", str(out), devices=8))
+    (output,) = finish(start(forked, *SWEEP, "--seed-axis", "shard", "--out", str(out), devices=8))
     assert by_place(out) == one_device, output
     assert json.loads((out / "plans.json").read_text())["mc"][0]["mesh"] == [8, 1]
 
 
-def test_two_processes_over_the_seeds(one_device, tmp_path):
+def test_two_processes_over_the_seeds(forked, one_device, tmp_path):
     """Two processes of two devices, to the bit; only the first one writes."""
-    outputs = finish(*company(*SWEEP, "--out", str(tmp_path / "run")))
+    outputs = finish(*company(forked, *SWEEP, "--out", str(tmp_path / "run")))
     assert by_place(tmp_path / "run") == one_device, outputs
     assert "seed axis shard, 4 at once" in outputs[0]
     assert "epoch" not in outputs[1]
 
 
-def test_two_processes_over_the_batch(one_device, tmp_path):
+def test_two_processes_over_the_batch(forked, one_device, tmp_path):
     """Half of the devices share each batch: sums in another order, the loss of the first epoch to 1e-4."""
     out = tmp_path / "run"
-    outputs = finish(*company(*SWEEP, "--mesh", "2", "2", "--out", str(out)))
+    outputs = finish(*company(forked, *SWEEP, "--mesh", "2", "2", "--out", str(out)))
     rows = by_place(out)
     assert rows.keys() == one_device.keys(), outputs
     assert rows != one_device
@@ -98,14 +92,14 @@ def test_two_processes_over_the_batch(one_device, tmp_path):
 
 
 @pytest.mark.parametrize("dying", [0, 1])
-def test_all_end_when_one_dies(tmp_path, dying):
+def test_all_end_when_one_dies(forked, tmp_path, dying):
     """The other process ends with a line, and what was reported can be resumed by fewer."""
     out = tmp_path / "run"
-    processes = company(*SWEEP, "--epochs", "3000", "--out", str(out))
+    processes = company(forked, *SWEEP, "--epochs", "3000", "--out", str(out))
     metrics, deadline = out / "metrics.jsonl", time.monotonic() + 100
     while time.monotonic() < deadline and not (metrics.exists() and metrics.stat().st_size):
         time.sleep(0.1)
-    processes[dying].kill()
+    os.kill(processes[dying].pid, signal.SIGKILL)
     start_of_wait = time.monotonic()
     outputs = finish(*processes, seconds=ENDED)
     assert time.monotonic() - start_of_wait < ENDED
@@ -115,7 +109,7 @@ def test_all_end_when_one_dies(tmp_path, dying):
     assert len(by_place(out)) >= 4
 
 
-def test_unreachable_coordinator():
+def test_unreachable_coordinator(forked):
     """A line within the time that was given, and exit code 2; for process 0, which answers but is alone, too."""
     for process_id in ("1", "0"):
         begun = time.monotonic()
@@ -123,14 +117,14 @@ def test_unreachable_coordinator():
             probe.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{probe.getsockname()[1]}"
         meeting = ("--coordinator", address, "--num-processes", "2", "--process-id", process_id)
-        process = start(*SWEEP, *meeting, "--connect-seconds", "2")
+        process = start(forked, *SWEEP, *meeting, "--connect-seconds", "2")
         (output,) = finish(process, seconds=60)
         assert process.returncode == 2 and "Traceback" not in output
         assert f"--coordinator: not all processes met at {address} within 2 s" in output
         assert time.monotonic() - begun < 30
 
 
-def test_a_mesh_that_does_not_divide_the_work(tmp_path):
+def test_a_mesh_that_does_not_divide_the_work(forked, tmp_path):
     bad = (
         ("--mesh", "3", "1"),  # of four devices
         ("--mesh", "4", "1", "--seeds", "6"),
@@ -141,4 +135,4 @@ def test_a_mesh_that_does_not_divide_the_work(tmp_path):
     small = ("--preset", "quick", "--width", "2", "--blocks", "1")
     commands = (("experiments.cifar", flag[0], *flag[1:], "--methods", "mc", *small) for flag in bad)
     flags = "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=4"
-    assert_usage_errors(tmp_path, *commands, XLA_FLAGS=flags)
+    assert_usage_errors(forked, tmp_path, *commands, XLA_FLAGS=flags)

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
+from forked import assert_usage_error
 from scipy import stats
-from test_programs import assert_usage_error, run
 
 from experiments import depth_theory
 from experiments.config import UsageError
@@ -149,12 +149,12 @@ def test_each_example_draws_its_own_sample():
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(forked, tmp_path_factory):
     """A run on small networks, with one ratio at which everything is kept."""
     out = tmp_path_factory.mktemp("depth") / "new"
     size = ("--width", "256", "--layers", "4", "--networks", "3", "--examples", "8", "--draws", "4")
     shares = ("--ratios", "0.1", "0.5", "1", "--active", "0.1")
-    return run(*size, *shares, "--seed", "2", "--out", str(out), module="experiments.error_by_depth"), out
+    return forked.run("experiments.error_by_depth", *size, *shares, "--seed", "2", "--out", str(out)), out
 
 
 def test_measured_is_as_predicted(finished):
@@ -215,6 +215,6 @@ def test_bad_options_are_named(tmp_path, flag, value):
     assert not (tmp_path / "new").exists()
 
 
-def test_bad_usage_ends_with_exit_code_2():
-    assert_usage_error(run("--ratios", "2", module="experiments.error_by_depth"), "--ratios must be")
-    assert_usage_error(run("--out", "/proc/nowhere", module="experiments.error_by_depth"), "--out must be")
+def test_bad_usage_ends_with_exit_code_2(forked):
+    assert_usage_error(forked.run("experiments.error_by_depth", "--ratios", "2"), "--ratios must be")
+    assert_usage_error(forked.run("experiments.error_by_depth", "--out", "/proc/nowhere"), "--out must be")

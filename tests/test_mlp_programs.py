@@ -4,17 +4,17 @@ import json
 import shutil
 
 import numpy as np
-from test_programs import assert_usage_error, assert_usage_errors, run
+from forked import assert_usage_error, assert_usage_errors
 
 METHODS = ("standard", "alsh")
 TINY = ("--width", "20", "--epochs", "2", "--seed-axis", "map")
 
 
-def test_run_writes_everything(tmp_path):
+def test_run_writes_everything(forked, tmp_path):
     """A directory for each depth, with rows of every method and seed, and the figures; it is never overwritten."""
     out = tmp_path / "run"
     options = (*TINY, "--images", "60", "--layers", "2", "3", "--seeds", "2", "--methods", *METHODS)
-    process = run(*options, "--out", str(out), module="experiments.mlp")
+    process = forked.run("experiments.mlp", *options, "--out", str(out))
     assert process.returncode == 0, process.stderr
     figures = [out / "depth.png", out / "layers-2" / "layers-2.png", out / "layers-3" / "figure15.png"]
     assert all(figure.read_bytes().startswith(b"\x89PNG") for figure in figures)
@@ -33,13 +33,13 @@ def test_run_writes_everything(tmp_path):
         assert flops["standard"] == 1 and flops["alsh"] < 0.6
     before = (out / "layers-2" / "metrics.jsonl").read_bytes()
     shutil.rmtree(out / "layers-3")  # as if it had not come to that
-    assert run("--resume", str(out), module="experiments.mlp").returncode == 0
+    assert forked.run("experiments.mlp", "--resume", str(out)).returncode == 0
     assert len((out / "layers-3" / "metrics.jsonl").read_text().splitlines()) == len(keys)
-    assert_usage_error(run(*options, "--out", str(out), module="experiments.mlp"), "--out")
+    assert_usage_error(forked.run("experiments.mlp", *options, "--out", str(out)), "--out")
     assert (out / "layers-2" / "metrics.jsonl").read_bytes() == before
 
 
-def test_bad_flags(tmp_path):
+def test_bad_flags(forked, tmp_path):
     """One line that names the flag, exit code 2, and nothing written."""
     bad = (
         ("--methods", "magic"),
@@ -59,4 +59,4 @@ def test_bad_flags(tmp_path):
         ("--images", "-1"),
         ("--out", "/proc/nowhere"),
     )
-    assert_usage_errors(tmp_path, *(("experiments.mlp", *flags) for flags in bad))
+    assert_usage_errors(forked, tmp_path, *(("experiments.mlp", *flags) for flags in bad))

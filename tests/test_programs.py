@@ -1,4 +1,4 @@
-"""The programs, run as a user runs them: as subprocesses."""
+"""The programs, run as a user runs them: as processes."""
 
 import json
 import os
@@ -9,47 +9,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 import quick_compilation
+from forked import ROOT, assert_usage_error, assert_usage_errors
 
-ROOT = Path(__file__).parents[1]
-# Each command's exit code and output, as JSON.
-ONE_AFTER_ANOTHER = """
-import contextlib, io, json, runpy, sys, traceback
-results = []
-for module, *arguments in json.loads(sys.argv[1]):
-    sys.argv, output, code = [module, *arguments], io.StringIO(), 0
-    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-        try:
-            runpy.run_module(module, run_name="__main__", alter_sys=True)
-        except SystemExit as error:
-            code = error.code
-        except BaseException:
-            code = 1
-            traceback.print_exc()
-    results.append((code, output.getvalue()))
-print(json.dumps(results))
-"""
 TINY = ("--preset", "quick", "--width", "2", "--blocks", "1", "1", "--epochs", "2", "--seed-axis", "map")
 
 
-def run(*args: str, module: str = "experiments.cifar", **environment: str) -> subprocess.CompletedProcess[str]:
-    """`python -m module args` with a given environment, outside a terminal."""
-    return subprocess.run(
-        [sys.executable, "-m", module, *args],
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """A small run of all methods over two seeds, forward-sampled so that statistics are re-estimated.
+
+    Started as from a shell; the other programs here are forked.
+    """
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    mc = ("--methods", "exact", "mc", "alsh", "--mode", "forward", "--seeds", "2", "--seed", "3")
+    process = subprocess.run(
+        [sys.executable, "-m", "experiments.cifar", *TINY, *mc, "--out", str(out)],
         cwd=ROOT,
-        env={**os.environ, **quick_compilation.ENVIRONMENT, "COLUMNS": "200", **environment},
+        env={**os.environ, **quick_compilation.ENVIRONMENT, "COLUMNS": "200"},
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
-    """A small run of all methods over two seeds, forward-sampled so that statistics are re-estimated."""
-    out = tmp_path_factory.mktemp("runs") / "tiny"
-    mc = ("--methods", "exact", "mc", "alsh", "--mode", "forward", "--seeds", "2", "--seed", "3")
-    return run(*TINY, *mc, "--out", str(out)), out
+    return process, out
 
 
 def test_run_writes_everything(finished):
@@ -100,48 +82,15 @@ def test_summary_and_screen(finished):
     assert "FLOPs / exact" in process.stdout and "jax" in process.stdout and "cpu" in process.stdout
 
 
-def test_a_run_is_never_overwritten(finished):
+def test_a_run_is_never_overwritten(forked, finished):
     """A second run into the same directory stops in one line and changes nothing."""
     _, out = finished
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
-    process = run(*TINY, "--out", str(out))
-    assert_usage_error(process, "--out")
+    assert_usage_error(forked.run("experiments.cifar", *TINY, "--out", str(out)), "--out")
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
 
 
-def assert_usage_error(process: subprocess.CompletedProcess[str], *names: str) -> None:
-    """Exit code 2, no traceback, and a message with all of `names`."""
-    message = process.stdout + process.stderr
-    assert process.returncode == 2, message
-    assert "Traceback" not in message
-    assert all(name in message for name in names), message
-
-
-def assert_usage_errors(directory: Path, *commands: tuple[str, ...], **environment: str) -> None:
-    """Each command, a module and its arguments, is refused by the flag that comes first, and writes nothing.
-
-    All run in one process, which has to import JAX once.
-    """
-    out = directory / "run"
-    with_out = [(*command, *(() if "--out" in command else ("--out", str(out)))) for command in commands]
-    process = subprocess.run(
-        [sys.executable, "-c", ONE_AFTER_ANOTHER, json.dumps(with_out)],
-        cwd=ROOT,
-        env={**os.environ, "COLUMNS": "200", **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert process.returncode == 0, process.stderr
-    results = json.loads(process.stdout)
-    for command, (code, output) in zip(commands, results, strict=True):
-        assert code == 2, (command, output)
-        assert command[1] in output and "Traceback" not in output, (command, output)
-    assert not out.exists()
-
-
-def test_bad_flags(tmp_path):
+def test_bad_flags(forked, tmp_path):
     """Bad values are refused before anything is trained, by the flag's name."""
     bad = (
         ("--ratio", "0"),
@@ -168,37 +117,38 @@ def test_bad_flags(tmp_path):
         ("--sampler", "magic"),
         ("--out", "/proc/nowhere"),
     )
-    assert_usage_errors(tmp_path, *(("experiments.cifar", *flag, "--preset", "quick") for flag in bad))
+    assert_usage_errors(forked, tmp_path, *(("experiments.cifar", *flag, "--preset", "quick") for flag in bad))
 
 
-def test_missing_and_damaged_data(tmp_path):
+def test_missing_and_damaged_data(forked, tmp_path):
     """Data that is neither prepared nor downloadable, or damaged: one line with the cause and the way out."""
     offline = {
         "TFDS_DATA_DIR": str(tmp_path / "none"),
         "https_proxy": "http://127.0.0.1:9",
         "http_proxy": "http://127.0.0.1:9",
     }
-    assert_usage_error(run("--width", "2", "--epochs", "1", **offline), "cifar10", "--preset quick")
+    small = ("--width", "2", "--epochs", "1")
+    assert_usage_error(forked.run("experiments.cifar", *small, **offline), "cifar10", "--preset quick")
     damaged = tmp_path / "mnist" / "3.0.1"
     damaged.mkdir(parents=True)
     (damaged / "dataset_info.json").write_text("{ not json")
-    arguments = ("--data", "mnist", "--width", "2", "--epochs", "1", "--data-dir", str(tmp_path))
-    assert_usage_error(run(*arguments, **offline), "mnist", "--preset quick")
+    mnist = ("--data", "mnist", *small, "--data-dir", str(tmp_path))
+    assert_usage_error(forked.run("experiments.cifar", *mnist, **offline), "mnist", "--preset quick")
 
 
-def test_bench_refuses_bad_flags():
-    assert_usage_error(run("--ratios", "2", module="experiments.bench"), "--ratios")
-    assert_usage_error(run("--torch-python", "/nowhere", "--rounds", "0", module="experiments.bench"), "--rounds")
+def test_bench_refuses_bad_flags(forked):
+    assert_usage_error(forked.run("experiments.bench", "--ratios", "2"), "--ratios")
+    assert_usage_error(forked.run("experiments.bench", "--torch-python", "/nowhere", "--rounds", "0"), "--rounds")
 
 
 COLLAPSE = ("--data", "digits", "--images", "128", "--width", "2", "--blocks", "1", "--epochs", "1", "--seeds", "2")
 
 
-def test_collapse_compares_variants(tmp_path):
+def test_collapse_compares_variants(forked, tmp_path):
     """Table, figure and record hold what was asked for, and a later call adds to them; other settings are refused."""
     out = ("--out", str(tmp_path / "collapse"))
     for variant in ("oracle", "exact"):
-        process = run(*COLLAPSE, *out, "--variants", variant, module="experiments.collapse")
+        process = forked.run("experiments.collapse", *COLLAPSE, *out, "--variants", variant)
         assert process.returncode == 0, process.stderr
     record = json.loads((tmp_path / "collapse" / "collapse.json").read_text())
     assert list(record["runs"]) == ["exact", "oracle"]
@@ -211,15 +161,15 @@ def test_collapse_compares_variants(tmp_path):
     assert accuracy == pytest.approx(100 * means["oracle"], abs=0.06)
     assert difference == pytest.approx(100 * (means["oracle"] - means["exact"]), abs=0.06)
     assert (tmp_path / "collapse" / "collapse.png").read_bytes().startswith(b"\x89PNG")
-    process = run(*COLLAPSE[:-2], "--seeds", "3", *out, "--variants", "exact", module="experiments.collapse")
+    process = forked.run("experiments.collapse", *COLLAPSE[:-2], "--seeds", "3", *out, "--variants", "exact")
     assert_usage_error(process, "--out")
     assert json.loads((tmp_path / "collapse" / "collapse.json").read_text()) == record
 
 
-def test_hashing_measures_appendix_b(tmp_path):
+def test_hashing_measures_appendix_b(forked, tmp_path):
     """Recall, theory and costs of every part, on a small network."""
     small = ("--data", "digits", "--width", "2", "--blocks", "1", "--epochs", "1", "--images", "4", "--draws", "2")
-    process = run(*small, "--out", str(tmp_path / "hashing"), module="experiments.hashing")
+    process = forked.run("experiments.hashing", *small, "--out", str(tmp_path / "hashing"))
     assert process.returncode == 0, process.stderr
     record = json.loads((tmp_path / "hashing" / "hashing.json").read_text())
     assert record["unmasked"] == 9 / 64
@@ -234,7 +184,7 @@ def test_hashing_measures_appendix_b(tmp_path):
     assert (tmp_path / "hashing" / "hashing.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_bad_flags_of_other_programs(tmp_path):
+def test_bad_flags_of_other_programs(forked, tmp_path):
     bad = (
         ("experiments.collapse", "--variants", "magic"),
         ("experiments.collapse", "--images", "0"),
@@ -244,4 +194,4 @@ def test_bad_flags_of_other_programs(tmp_path):
         ("experiments.hashing", "--out", "/proc/nowhere"),
         ("experiments.choose", "--ratio", "0.1", "0.5"),
     )
-    assert_usage_errors(tmp_path, *((*command, "--data", "digits") for command in bad))
+    assert_usage_errors(forked, tmp_path, *((*command, "--data", "digits") for command in bad))

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from forked import Forked
+from forked import Program, assert_usage_error
 from run_rows import rows_of
 
 MODULE = "experiments.mlp"
@@ -21,30 +21,24 @@ KILLS = 20
 
 
 @pytest.fixture(scope="module")
-def forked(tmp_path_factory):
-    programs = Forked(tmp_path_factory.mktemp("output"))
-    yield programs
-    programs.close()
-
-
-@pytest.fixture(scope="module")
 def undisturbed(forked, tmp_path_factory):
     """The rows of a run that nothing happens to."""
     out = tmp_path_factory.mktemp("undisturbed") / "run"
-    assert forked.wait(forked.start(MODULE, *SWEEP, "--out", str(out))) == 0, forked.output.read_text()
+    program = start(forked, out)
+    assert program.wait() == 0, program.output
     return rows_of(out)
 
 
-def start(forked, out: Path, **limits: int) -> int:
+def start(forked, out: Path, **limits: int) -> Program:
     """Begins the sweep, or goes on with it."""
     begun = (out / "config.json").exists()
     return forked.start(MODULE, *(("--resume", str(out)) if begun else (*SWEEP, "--out", str(out))), **limits)
 
 
-def wait_for_rows(forked, out: Path, count: int) -> None:
+def wait_for_rows(program: Program, out: Path, count: int) -> None:
     deadline = time.monotonic() + 100
     while len(rows_of(out)) < count:
-        assert time.monotonic() < deadline, forked.output.read_text()[-2000:]
+        assert time.monotonic() < deadline, program.output[-2000:]
         time.sleep(0.01)
 
 
@@ -54,15 +48,16 @@ def test_killed_at_random_moments(forked, undisturbed, tmp_path):
     while kills < KILLS:
         out, before, run = tmp_path / f"run-{run}", [], run + 1
         while (len(before) < len(undisturbed)) and kills < KILLS:
-            pid = start(forked, out)
+            program = start(forked, out)
             time.sleep(rng.uniform(0.1, 1.5))
-            os.kill(pid, signal.SIGKILL)
-            kills += forked.wait(pid) == -signal.SIGKILL
-            assert "Traceback" not in forked.output.read_text()
+            os.kill(program.pid, signal.SIGKILL)
+            kills += program.wait() == -signal.SIGKILL
+            assert "Traceback" not in program.output
             now = rows_of(out)
             assert now[: len(before)] == before
             before = now
-        assert forked.wait(start(forked, out)) == 0, forked.output.read_text()[-2000:]
+        program = start(forked, out)
+        assert program.wait() == 0, program.output[-2000:]
         assert rows_of(out) == undisturbed
         assert (out / "summary.md").exists()
 
@@ -71,24 +66,23 @@ def test_killed_at_random_moments(forked, undisturbed, tmp_path):
 def test_signals_save(forked, undisturbed, tmp_path, number):
     """Ctrl-C and SIGTERM: exit code 130 and 143, a summary, the way to go on; and the same result in the end."""
     out = tmp_path / "run"
-    pid = start(forked, out)
-    wait_for_rows(forked, out, 2)
-    os.kill(pid, number)
-    assert forked.wait(pid, 30) == 128 + number
-    output = forked.output.read_text()
-    assert f"--resume {out} goes on" in output and "Traceback" not in output
+    program = start(forked, out)
+    wait_for_rows(program, out, 2)
+    os.kill(program.pid, number)
+    assert program.wait(30) == 128 + number
+    assert f"--resume {out} goes on" in program.output and "Traceback" not in program.output
     assert 2 <= len(rows_of(out)) < len(undisturbed)
     assert "| standard |" in (out / "summary.md").read_text()
-    assert forked.wait(start(forked, out)) == 0
+    assert start(forked, out).wait() == 0
     assert rows_of(out) == undisturbed
 
 
 def stopped(forked, out: Path) -> None:
     """A run that was stopped within its second seed, so that several checkpoints lie there."""
-    pid = start(forked, out)
-    wait_for_rows(forked, out, 14)
-    os.kill(pid, signal.SIGTERM)
-    assert forked.wait(pid, 30) == 143
+    program = start(forked, out)
+    wait_for_rows(program, out, 14)
+    os.kill(program.pid, signal.SIGTERM)
+    assert program.wait(30) == 143
 
 
 def test_damaged_checkpoints(forked, undisturbed, tmp_path):
@@ -108,8 +102,9 @@ def test_damaged_checkpoints(forked, undisturbed, tmp_path):
     data[len(data) // 2] ^= 1
     largest(numbers[0]).write_bytes(data)
     os.truncate(largest(numbers[1]), largest(numbers[1]).stat().st_size // 2)
-    assert forked.wait(start(forked, out)) == 0
-    output = forked.output.read_text()
+    program = start(forked, out)
+    assert program.wait() == 0
+    output = program.output
     assert all(f"checkpoint {number} in {out}/checkpoints is damaged" in output for number in numbers[:2])
     assert f"checkpoint {numbers[2]} in {out}" not in output and "Traceback" not in output
     assert rows_of(out) == undisturbed
@@ -117,21 +112,21 @@ def test_damaged_checkpoints(forked, undisturbed, tmp_path):
     shutil.copytree(kept, out)
     for number in numbers:
         largest(number).unlink()
-    assert forked.wait(start(forked, out)) == 0
-    assert all(
-        f"checkpoint {number} in {out}/checkpoints is damaged" in forked.output.read_text() for number in numbers
-    )
+    program = start(forked, out)
+    assert program.wait() == 0
+    assert all(f"checkpoint {number} in {out}/checkpoints is damaged" in program.output for number in numbers)
     assert rows_of(out) == undisturbed
 
 
 def test_full_disk(forked, undisturbed, tmp_path):
     """Where a checkpoint can't be written the run ends with a line; what it has reported stays, and it can go on."""
     out = tmp_path / "run"
-    assert forked.wait(start(forked, out, largest_file=8000)) == 1
-    output = forked.output.read_text()
+    program = start(forked, out, largest_file=8000)
+    assert program.wait() == 1
+    output = program.output
     assert "error: checkpoint" in output and "could not be written" in output and "Traceback" not in output
     before = rows_of(out)
-    assert forked.wait(start(forked, out)) == 0
+    assert start(forked, out).wait() == 0
     assert rows_of(out) == undisturbed and undisturbed[: len(before)] == before
 
 
@@ -142,7 +137,7 @@ def test_half_a_row_is_cut_off(forked, undisturbed, tmp_path):
     with (out / "metrics.jsonl").open("a") as metrics:
         metrics.write('{"method": "stand')
     for _ in range(2):
-        assert forked.wait(start(forked, out)) == 0
+        assert start(forked, out).wait() == 0
         assert rows_of(out) == undisturbed
 
 
@@ -159,7 +154,5 @@ def test_another_configuration_is_refused(forked, tmp_path):
         (MODULE, (*SWEEP, "--out", str(out)), "--out must be a new directory"),
     ]
     for module, arguments, message in refused:
-        assert forked.wait(forked.start(module, *arguments)) == 2
-        output = forked.output.read_text()
-        assert message in output and "Traceback" not in output, output
+        assert_usage_error(forked.run(module, *arguments), message)
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
