@@ -9,9 +9,9 @@ from forked import Forked
 
 from jaxapprox import hashing
 
-# Compiling is the most of these tests: LLVM need not do its best. XLA's own passes are the same; XLA_FLAGS= for all of
-# it.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Compiling is the most of these tests: LLVM need not do its best, and XLA's emitters without MLIR take half as long.
+# XLA_FLAGS= for what users have; the programs that tests start in processes of their own have its emitters.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
