@@ -34,6 +34,19 @@ class RowGradient(NamedTuple):
 def forward(x: jax.Array, weights: jax.Array, bias: jax.Array | None, ids: jax.Array) -> jax.Array:
     """The outputs of the active units.
 
+    >>> import jax.numpy as jnp
+    >>> from jaxapprox import active_rows
+    >>> weights, bias = jnp.ones((1000, 3)), jnp.zeros(1000)
+    >>> x, ids = jnp.array([[1.0, 2.0, 3.0]]), jnp.array([[7, 42]])
+    >>> y = active_rows.forward(x, weights, bias, ids)
+    >>> print(y)
+    [[6. 6.]]
+    >>> dx, gradient = active_rows.pull_back(x, weights, ids, y)  # of |y|^2 / 2
+    >>> weights, bias = active_rows.add_rows(weights, bias, gradient, -0.5)
+    >>> print(weights[6:8])
+    [[ 1.  1.  1.]
+     [-2. -5. -8.]]
+
     Args:
         x: `(batch, features)`.
         weights: `(units, features)`.

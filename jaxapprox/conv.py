@@ -62,6 +62,15 @@ def conv(
     Its gradient is as fast inside `scan`, `map` and `while` as outside, and `vmap` over kernels costs as much as the
     convolutions one after another. Reverse-mode differentiation of any order; no forward mode.
 
+    >>> import jax.numpy as jnp
+    >>> from jaxapprox import conv
+    >>> y = conv(jnp.ones((1, 4, 4, 3)), jnp.ones((3, 3, 3, 8)), strides=2)
+    >>> y.shape
+    (1, 2, 2, 8)
+    >>> print(y[0, :, :, 0])  # 3 channels at 9, 6 or 4 taps within the image
+    [[27. 18.]
+     [18. 12.]]
+
     Args:
         x: `(batch, *spatial, in)`, one to three spatial axes, any floating dtype.
         kernel: `(*window, in, out)`, of the same dtype.
@@ -99,6 +108,16 @@ def mc_conv(
     `sampler`; at k = n the result and its gradients are those of `conv`, bit for bit. Rows are scored by the product of
     the norms of their two factors, and no gradient flows through scores, draw or weights. A NaN in `x` counts as
     the largest score: a sampler that follows the scores keeps its rows, and the NaN shows.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from jaxapprox import mc_conv
+    >>> key, x, kernel = jax.random.key(0), jnp.ones((2, 8, 8, 32)), jnp.ones((3, 3, 32, 16))
+    >>> y, pull_back = jax.vjp(lambda kernel: mc_conv(key, x, kernel, ratio=0.25), kernel)
+    >>> y.shape
+    (2, 8, 8, 16)
+    >>> int((pull_back(y)[0] != 0).any((0, 1, 3)).sum())  # input channels that it was computed from
+    8
 
     Args:
         key: a PRNG key; the draw is a function of it and of the scores.

@@ -34,6 +34,17 @@ def mc_dense(
 ) -> jax.Array:
     """The Monte-Carlo estimate of `x @ kernel` by column-row sampling (the paper's section 4.2, MC-approx).
 
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from jaxapprox import mc_dense, topk
+    >>> key, x, kernel = jax.random.key(0), jnp.array([[3.0, 0.0, 1.0, 2.0]]), jnp.ones((4, 2))
+    >>> print(x @ kernel, mc_dense(key, x, kernel, ratio=0.5, sampler=topk))  # 3 and 2 are kept
+    [[6. 6.]] [[5. 5.]]
+    >>> draw = jax.jit(jax.vmap(lambda key: mc_dense(key, x, kernel, ratio=0.5)))
+    >>> draws = draw(jax.random.split(key, 1000))
+    >>> bool(jnp.allclose(draws.mean(0), x @ kernel, atol=0.2))  # other samplers than topk are right on average
+    True
+
     Args:
         key: a PRNG key.
         x: `(..., in)`, any floating dtype; all leading axes together are the examples.

@@ -78,6 +78,12 @@ def build(
 ) -> Tables:
     """Draws hash functions and hashes the units by them. The defaults are the paper's setting.
 
+    >>> import jax
+    >>> from jaxapprox.lsh import build, collisions
+    >>> weights = jax.random.normal(jax.random.key(0), (100, 20))
+    >>> collisions(build(jax.random.key(1), weights), weights[:3]).shape  # of 3 inputs with 100 units
+    (3, 100)
+
     Args:
         key: a PRNG key.
         weights: `(units, features)`, any floating dtype, finite, no row of zeros; a unit's bias has no part in it.

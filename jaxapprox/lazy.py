@@ -19,6 +19,28 @@ def lazy(optimizer: optax.GradientTransformation) -> optax.GradientTransformatio
     to (1 - b1) / sqrt(1 - b2) = 3.2 times the learning rate where it is first touched late. Transformations across
     parameters, as clipping by the global norm, see the blocks alone.
 
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> import optax
+    >>> from jaxapprox import active_layers
+    >>> from jaxapprox.active_layers import Active
+    >>> from jaxapprox.lazy import apply_updates, lazy
+    >>> from jaxapprox.lsh import build
+    >>> weights = jax.random.normal(jax.random.key(0), (1000, 784)) / 28
+    >>> params = {"weights": weights, "bias": jnp.zeros(1000)}
+    >>> tables = build(jax.random.key(1), weights)
+    >>> optimizer = lazy(optax.adam(1e-3))
+    >>> state = optimizer.init(params)
+    >>> x = Active(None, jax.random.normal(jax.random.key(2), (1, 784)))  # all inputs
+    >>> y, pull_back = active_layers.hashed(jax.random.key(3), params, tables, x, size=50, activation=jax.nn.relu)
+    >>> blocks, dx = pull_back(y.values)  # the gradient of |y|^2 / 2, for 50 of the 1,000 units
+    >>> blocks["weights"].values.shape
+    (50, 784)
+    >>> updates, state = optimizer.update(blocks, state)
+    >>> params = apply_updates(params, updates)
+    >>> int((params["weights"] != weights).any(1).sum()) == int((y.values > 0).sum())  # relu lets these through
+    True
+
     Args:
         optimizer: its state may hold trees of the parameters' structure, and numbers.
 

@@ -41,6 +41,17 @@ def active_set(
 ) -> jax.Array:
     """For each input the ids of `size` units that its hash codes find.
 
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from jaxapprox.lsh import active_set, build
+    >>> weights = 2 * jnp.eye(64)
+    >>> tables = build(jax.random.key(0), weights, transform="simple")
+    >>> ids = active_set(jax.random.key(1), tables, weights[:3], size=4, select="count")
+    >>> ids.shape
+    (3, 4)
+    >>> ids[:, 0].tolist()  # an input that is a unit's weights finds that unit in every table
+    [0, 1, 2]
+
     Args:
         key: a PRNG key: for the subsampling, the ties and the random fill. The same key gives the same sets.
         tables: from `build`.

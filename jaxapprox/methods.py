@@ -13,6 +13,9 @@ from jaxapprox.sampling import Sampler, systematic
 class MC:
     """Monte-Carlo estimates, for convolutions and dense layers; attributes as in `jaxapprox.mc_conv`.
 
+    >>> from jaxapprox import MC
+    >>> rules = [("stem", None), ("*", MC(ratio=0.25, mode="backward"))]  # for `convert`
+
     Raises:
         ValueError: if an attribute is not as there.
     """
@@ -33,6 +36,9 @@ class MC:
 @dataclasses.dataclass(frozen=True)
 class ALSH:
     """Active units by locality-sensitive hashing, for dense layers; attributes as in `jaxapprox.linen.ALSHDense`.
+
+    >>> from jaxapprox import ALSH
+    >>> rules = [("hidden_*", ALSH(active=0.1))]  # for `convert`
 
     Raises:
         ValueError: if `active` is not in (0, 1].

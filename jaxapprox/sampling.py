@@ -118,6 +118,15 @@ def systematic(key: jax.Array, scores: jax.Array, num_samples: int, *, uniform_m
     Systematic sampling in random order: rows are laid end to end as segments of length pi_i, in an order drawn anew,
     and those are kept that contain one of the points u, u + 1, ..., u + k - 1 for one uniform u in [0, 1).
 
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from jaxapprox import systematic
+    >>> indices, weights = systematic(jax.random.key(0), jnp.array([6.0, 1.0, 1.0]), 2, uniform_mix=0)
+    >>> dict(zip(indices.tolist(), weights.tolist()))[0]  # pi_0 = 1
+    1.0
+    >>> sorted(weights.tolist())  # and one of the others for both
+    [1.0, 2.0]
+
     Args, Raises: as `importance`. Returns: a `Sample` of k slots, all used.
     """
     probabilities = inclusion_probabilities(scores, num_samples, uniform_mix=uniform_mix)
@@ -149,6 +158,11 @@ def inclusion_probabilities(scores: jax.Array, num_samples: int, *, uniform_mix:
 
     s~ = (1 - uniform_mix) s / \sum s + uniform_mix / n. The largest rows are kept for certain and the others share what
     is left, which minimises the variance of `bernoulli` for the scores s~.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxapprox import inclusion_probabilities
+    >>> print(inclusion_probabilities(jnp.array([6.0, 1.0, 1.0]), 2, uniform_mix=0))
+    [1.  0.5 0.5]
 
     Args:
         scores: `(n,)` non-negative.

@@ -31,6 +31,14 @@ def predicted_variance(
 ) -> jax.Array:
     r"""E |\hat y - y|^2, the expected squared Frobenius error of the estimate (for `topk`, its squared bias).
 
+    >>> import jax.numpy as jnp
+    >>> from jaxapprox import predicted_variance, systematic, topk, uniform
+    >>> scores = jnp.array([4.0, 2.0, 1.0, 0.0])
+    >>> float(predicted_variance(uniform, scores, 2)), float(predicted_variance(topk, scores, 2))
+    (21.0, 1.0)
+    >>> bool(predicted_variance(systematic, scores, 2) < predicted_variance(uniform, scores, 2))
+    True
+
     Args:
         sampler: one of the five of `jaxapprox.sampling`, with its default options.
         scores: `(n,)`, the non-negative scores that the sampler is given.

@@ -16,6 +16,16 @@ class AdaptiveDropout(nn.Module):
     In training the output is m * activation(z), m = 1 with probability keep(z), else 0. There is no gradient through
     the keep probability. Each call with `deterministic=False` needs a key from the RNG stream "sample".
 
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from jaxapprox.linen import AdaptiveDropout
+    >>> layer, z = AdaptiveDropout(beta=-4.0), jnp.full((1, 50), 4.0)  # keeps with probability sigmoid(z - 4)
+    >>> y = layer.apply({}, z, deterministic=False, rngs={"sample": jax.random.key(0)})
+    >>> sorted(set(y[0].tolist()))
+    [0.0, 4.0]
+    >>> set(layer.apply({}, z, deterministic=True)[0].tolist())
+    {2.0}
+
     Attributes:
         alpha, beta: of the keep probability.
         rule: "standout" (Ba, Frey 2013) keeps with probability sigmoid(alpha z + beta), and its output in evaluation

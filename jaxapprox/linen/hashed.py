@@ -23,6 +23,17 @@ class ALSHDense(nn.Module):
     new ones. Each call that hashes needs a key from the RNG stream "sample". With `mutable=["diagnostics"]` such a call
     writes its `jaxapprox.diagnostics.Diagnostics` into that collection, as "alsh".
 
+    >>> import jax
+    >>> from jaxapprox.linen import ALSHDense
+    >>> layer = ALSHDense(100, active=0.05)
+    >>> x = jax.random.normal(jax.random.key(0), (4, 20))
+    >>> variables = layer.init(jax.random.key(1), x, deterministic=True)
+    >>> sorted(variables)
+    ['lsh', 'params']
+    >>> y = layer.apply(variables, x, deterministic=False, rngs={"sample": jax.random.key(2)})
+    >>> (y != 0).sum(1).tolist()
+    [5, 5, 5, 5]
+
     Attributes:
         features: output units.
         active: share of the units that an example activates, in (0, 1]; at least one unit.
@@ -112,6 +123,14 @@ class ALSHDense(nn.Module):
 
 def rehash(variables: Mapping[str, Any]) -> dict[str, Any]:
     """New tables for every `ALSHDense` of a model, by the same hash functions from the weights as they are now.
+
+    >>> import jax
+    >>> from jaxapprox.linen import ALSHDense, rehash
+    >>> variables = ALSHDense(100).init(jax.random.key(0), jax.numpy.ones((4, 20)), deterministic=True)
+    >>> params = jax.tree.map(lambda w: -w, variables["params"])  # as if by training
+    >>> new = {"params": params, "lsh": rehash({**variables, "params": params})}
+    >>> bool((new["lsh"]["tables"].codes == variables["lsh"]["tables"].codes).all())
+    False
 
     Args:
         variables: with the collections "params" and "lsh"; leading axes (seeds, scanned layers) are mapped over.

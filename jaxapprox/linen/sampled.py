@@ -20,6 +20,15 @@ class MCConv(nn.Module):
     Parameters have the names, shapes and initialisers of `nn.Conv`, so a checkpoint moves between the two. Each call
     with `deterministic=False` needs a key from the RNG stream "sample".
 
+    >>> import jax
+    >>> from flax import linen as nn
+    >>> from jaxapprox.linen import MCConv
+    >>> layer = MCConv(16, (3, 3), ratio=0.25)
+    >>> x = jax.random.normal(jax.random.key(0), (2, 8, 8, 32))
+    >>> variables = nn.Conv(16, (3, 3)).init(jax.random.key(1), x)
+    >>> layer.apply(variables, x, deterministic=False, rngs={"sample": jax.random.key(2)}).shape  # from 8 channels
+    (2, 8, 8, 16)
+
     Attributes:
         features: output channels.
         kernel_size: taps along each spatial axis; its length is the number of spatial axes, one to three.
@@ -83,6 +92,16 @@ class MCDense(nn.Module):
 
     Parameters have the names, shapes and initialisers of `nn.Dense`. Each call with `deterministic=False` needs a key
     from the RNG stream "sample".
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from jaxapprox.linen import MCDense
+    >>> layer, rngs = MCDense(8, ratio=0.25), {"sample": jax.random.key(0)}
+    >>> x = jnp.ones((2, 32))
+    >>> variables = layer.init(jax.random.key(1), x, deterministic=True)
+    >>> grad = jax.grad(lambda v: layer.apply(v, x, deterministic=False, rngs=rngs).sum())(variables)
+    >>> int((grad["params"]["kernel"] != 0).any(1).sum())  # input units that the output was computed from
+    8
 
     Attributes:
         features: output units.

@@ -12,6 +12,16 @@ from jaxapprox.standout import adaptive_dropout
 class AdaptiveDropout(RandomModule):
     """Adaptive dropout (Standout) of pre-activations, as `jaxapprox.linen.AdaptiveDropout`: see there.
 
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from jaxapprox.nnx import AdaptiveDropout
+    >>> layer = AdaptiveDropout(beta=-4.0, rngs=nnx.Rngs(sample=0))  # keeps with probability sigmoid(z - 4)
+    >>> sorted(set(layer(jnp.full((1, 50), 4.0))[0].tolist()))
+    [0.0, 4.0]
+    >>> layer.eval()
+    >>> set(layer(jnp.full((1, 50), 4.0))[0].tolist())
+    {2.0}
+
     Args:
         alpha, beta, rule, activation: as there.
         deterministic, rng_collection, rngs: as in `jaxapprox.nnx.MCConv`; no parameters are drawn.

@@ -42,6 +42,16 @@ class ALSHDense(WeightedModule):
     initial values of `nnx.Linear`'s; the hash functions come from another fork of the stream that the layer draws from.
     A call only reads the tables; `rehash` makes new ones as the weights move.
 
+    >>> import jax
+    >>> from flax import nnx
+    >>> from jaxapprox.nnx import ALSHDense
+    >>> layer = ALSHDense(20, 100, active=0.05, rngs=nnx.Rngs(params=0, sample=1))
+    >>> x = jax.random.normal(jax.random.key(2), (4, 20))
+    >>> (layer(x) != 0).sum(1).tolist()
+    [5, 5, 5, 5]
+    >>> layer.active_set(x).shape
+    (4, 5)
+
     Args:
         in_features, out_features: units.
         active, num_tables, num_bits, transform, num_powers, max_norm, projection, select, shared, form,
@@ -118,6 +128,15 @@ def rehash(model: nnx.Module) -> None:
     """New tables for every `ALSHDense` of a model, in place, by the same hash functions from the weights as they are.
 
     Layers that are stacked along leading axes (by `nnx.vmap`, for a scan or for seeds) are mapped over.
+
+    >>> from flax import nnx
+    >>> from jaxapprox.nnx import ALSHDense, rehash
+    >>> layer = ALSHDense(20, 100, rngs=nnx.Rngs(params=0, sample=1))
+    >>> before = layer.tables.load().codes
+    >>> layer.kernel[...] = -layer.kernel[...]  # as if by training
+    >>> rehash(layer)
+    >>> bool((layer.tables.load().codes == before).all())
+    False
 
     Raises:
         ValueError: if a kernel has a unit of zeros or is not finite.

@@ -99,6 +99,14 @@ class MCDense(WeightedModule):
 
     Its `kernel` and `bias` have the names, shapes and initial values of `nnx.Linear`'s.
 
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from jaxapprox.nnx import MCDense
+    >>> layer, x = MCDense(32, 8, ratio=0.25, rngs=nnx.Rngs(params=0, sample=1)), jnp.ones((2, 32))
+    >>> grad = nnx.grad(lambda layer: layer(x).sum())(layer)
+    >>> int((grad["kernel"][...] != 0).any(1).sum())  # input units that the output was computed from
+    8
+
     Args:
         in_features, out_features: units.
         ratio, sampler, mode, min_samples: as in `jaxapprox.mc_dense`.
