@@ -19,6 +19,13 @@ hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, d
 hypothesis.settings.load_profile("fixed")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs():
+    """The more programs a process keeps, the longer it takes to compile the next ones."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(params=["comparison", "buckets"])
 def path(request, monkeypatch):
     """Both ways of finding units, whatever the layer's size."""
