@@ -8,7 +8,7 @@ import jax
 from jaxapprox.conv import conv, mc_conv
 from jaxapprox.dense import mc_dense
 from jaxapprox.geometry import Padding
-from jaxapprox.lsh import Tables, build
+from jaxapprox.lsh import Tables, active_set, build, shared_active_set
 from jaxapprox.methods import MC, options
 
 Initializer = Callable[..., jax.Array]
@@ -68,3 +68,9 @@ def build_tables(key: jax.Array, weights: jax.Array, settings: Any) -> Tables:
     """`jaxapprox.lsh.build` of `(units, features)` weights by the attributes of `settings`, a layer or an `ALSH`."""
     names = ("num_tables", "num_bits", "transform", "num_powers", "max_norm", "projection")
     return build(key, weights, **{name: getattr(settings, name) for name in names})
+
+
+def active_units(key: jax.Array, tables: Tables, x: jax.Array, size: int, settings: Any) -> jax.Array:
+    """The active sets of examples x `(batch, features)`: `(batch, size)` or, where `settings` share one, `(size,)`."""
+    choose = shared_active_set if settings.shared else active_set
+    return choose(key, tables, x, size=size, select=settings.select)

@@ -11,13 +11,11 @@ from jax import lax
 
 from jaxapprox.alsh import active_dense
 from jaxapprox.column_row import Sampling, norms
-from jaxapprox.conv import mc_conv
-from jaxapprox.dense import mc_dense
 from jaxapprox.edges import edge_scores
 from jaxapprox.geometry import Geometry, Padding, make_geometry
-from jaxapprox.layer_functions import build_tables, num_active
-from jaxapprox.lsh import Tables, active_set, shared_active_set
-from jaxapprox.methods import ALSH, Method, options
+from jaxapprox.layer_functions import active_units, build_tables, convolution, dense, num_active
+from jaxapprox.lsh import Tables
+from jaxapprox.methods import ALSH, Method
 from jaxapprox.variance import predicted_variance
 
 _PATCH_BYTES_AT_ONCE = 64 << 20
@@ -78,14 +76,12 @@ def approximate(
 ) -> jax.Array:
     """As jaxapprox's layers compute it; `tables` are those of `hash_tables`."""
     if isinstance(method, ALSH):
-        choose = shared_active_set if method.shared else active_set
-        ids = choose(key, tables, x, size=num_active(method.active, shape.kernel[-1]), select=method.select)
+        ids = active_units(key, tables, x, num_active(method.active, shape.kernel[-1]), method)
         return active_dense(x, kernel, None, ids, form=method.form)
-    settings = options(method, convolves=shape.geometry is not None)
-    if shape.geometry is None:
-        return mc_dense(key, x, kernel, **settings)
     g = shape.geometry
-    return mc_conv(key, x, kernel, **settings, strides=g.strides, padding=g.padding, kernel_dilation=g.dilation)
+    if g is None:
+        return dense(key, x, kernel, None, method)
+    return convolution(key, x, kernel, None, method, strides=g.strides, padding=g.padding, kernel_dilation=g.dilation)
 
 
 def hash_tables(key: jax.Array, method: Method, kernel: jax.Array) -> Tables | None:

@@ -10,9 +10,9 @@ from flax.linen.dtypes import promote_dtype
 from jaxapprox.alsh import active_dense
 from jaxapprox.diagnostics import diagnose
 from jaxapprox.hash_arguments import check_share
-from jaxapprox.layer_functions import Initializer, build_tables, num_active, plus_bias
+from jaxapprox.layer_functions import Initializer, active_units, build_tables, num_active, plus_bias
 from jaxapprox.linen.common import sample_key
-from jaxapprox.lsh import Tables, active_set, rebuild, shared_active_set
+from jaxapprox.lsh import Tables, rebuild
 
 
 class ALSHDense(nn.Module):
@@ -104,8 +104,7 @@ class ALSHDense(nn.Module):
             x: `(batch, features)`.
             size: units of a set.
         """
-        rule = shared_active_set if self.shared else active_set
-        return rule(key, tables, x, size=size, select=self.select)
+        return active_units(key, tables, x, size, self)
 
     def _tables(self, weights: jax.Array) -> Tables:
         """The layer's tables, built when the layer is initialised."""

@@ -7,8 +7,8 @@ from flax import nnx
 
 from jaxapprox.alsh import active_dense
 from jaxapprox.diagnostics import Diagnostics, diagnose
-from jaxapprox.layer_functions import Initializer, build_tables, num_active, plus_bias
-from jaxapprox.lsh import Tables, active_set, rebuild, shared_active_set
+from jaxapprox.layer_functions import Initializer, active_units, build_tables, num_active, plus_bias
+from jaxapprox.lsh import Tables, rebuild
 from jaxapprox.methods import ALSH
 from jaxapprox.nnx.random_module import Keys
 from jaxapprox.nnx.weighted_module import WeightedModule, default_bias_init, default_kernel_init
@@ -115,9 +115,8 @@ class ALSHDense(WeightedModule):
 
     def active_set(self, x: jax.Array, *, rngs: Keys | None = None) -> jax.Array:
         """The units that examples x `(batch, in)` activate: `(batch, size)` or, shared, `(size,)` int32."""
-        rule = shared_active_set if self.method.shared else active_set
         size = num_active(self.method.active, self.out_features)
-        return rule(self._draw(rngs), self.tables.load(), x, size=size, select=self.method.select)
+        return active_units(self._draw(rngs), self.tables.load(), x, size, self.method)
 
     def diagnose(self, x: jax.Array, *, rngs: Keys | None = None) -> Diagnostics:
         """How well the tables serve examples x `(batch, in)`."""
