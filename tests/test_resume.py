@@ -1,5 +1,6 @@
 """Runs that end before their time, in every way, and go on: nothing that was reported is lost, nothing is doubled."""
 
+import json
 import os
 import random
 import shutil
@@ -83,6 +84,25 @@ def stopped(forked, out: Path) -> None:
     wait_for_rows(program, out, 14)
     os.kill(program.pid, signal.SIGTERM)
     assert program.wait(30) == 143
+
+
+def test_a_checkpoint_is_gone_on_from(forked, undisturbed, tmp_path):
+    """Not begun again, of which the rows would be the same: the seconds of later epochs begin with the checkpoint's."""
+    out = tmp_path / "run"
+    stopped(forked, out)
+    latest = max((out / "checkpoints").iterdir(), key=lambda path: int(path.name))
+    (facts,) = (path for path in (latest / "position").rglob("*") if b"train_seconds" in path.read_bytes())
+    position = json.loads(facts.read_text())
+    position["position"]["train_seconds"] += 1e6
+    facts.write_text(json.dumps(position))
+    done = len(rows_of(out))
+    program = start(forked, out)
+    assert program.wait() == 0 and "damaged" not in program.output
+    assert rows_of(out) == undisturbed
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    members = position["position"]["members"]
+    later = [row["train_seconds"] for row in rows[done:] if [row["method"], row["seed"]] in members]
+    assert later and min(later) > 1e6
 
 
 def test_damaged_checkpoints(forked, undisturbed, tmp_path):
