@@ -1,90 +1,12 @@
-"""Which sampler and mode should `mc` use? Trains each on part of the training set and tests on the rest of it.
+"""Which sampler and mode should `mc` use? See `experiments.cifar.selection`.
 
-    python -m experiments.choose --width 16 --epochs 2
-
-The test set is never looked at. The result is what `experiments.cifar` defaults to, and shows in its summary.
+python -m experiments.choose --width 16 --epochs 2
 """
 
-import dataclasses
-import functools
-import json
-import sys
-from pathlib import Path
-from typing import Any
-
-import jax
-
-from experiments.cnn import make_learner
-from experiments.command_line import parse
-from experiments.config import Config
-from experiments.program import run
-from experiments.report import mean_and_deviation
-from experiments.runner import numbered_seeds
-from experiments.settings import families
-from experiments.task import load_data
-from experiments.unattended import train_family
-
-RESULTS = Path(__file__).parent / "results" / "mc_selection.json"
-_CANDIDATES: tuple[dict[str, Any], ...] = (
-    {"mode": "backward", "samplers": ("systematic",)},
-    {"mode": "forward", "samplers": ("topk",)},
-    {"mode": "forward", "samplers": ("systematic",)},
-    {"mode": "straight_through", "samplers": ("topk",)},
-    {"mode": "straight_through", "samplers": ("systematic",)},
-    {"mode": "backward", "samplers": ("topk",)},
-)
-
-
-def main(config: Config) -> None:
-    """Prints and records the held-out accuracy of `exact` and of each sampler and mode at `--ratio`."""
-    data = load_data(dataclasses.replace(config, validation=True))
-    record: dict[str, Any] = {
-        "command": "python -m experiments.choose " + " ".join(sys.argv[1:]),
-        "config": {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(config).items()}
-        | {"ratio": config.ratio},
-        "jax": jax.__version__,
-        "device": jax.devices()[0].device_kind,
-        "results": [],
-    }
-    learner_of = functools.partial(make_learner, data=data)
-    path = RESULTS if config.out is None else config.out / RESULTS.name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for candidate in ({}, *_CANDIDATES):
-        name = "mc" if candidate else "exact"
-        chosen = dataclasses.replace(config, **candidate)
-        rows = train_family(families(chosen, (name,))[0], numbered_seeds(chosen), learner_of, data)
-        rows = [row for row in rows if row.epoch == config.epochs]
-        result = {
-            "method": name,
-            "mode": candidate.get("mode"),
-            "sampler": chosen.sampler if candidate else None,
-            "accuracy": [row.test_accuracy for row in rows],
-            "accuracy_uncalibrated": [row.test_accuracy_uncalibrated for row in rows],
-        }
-        record["results"].append(result)
-        path.write_text(json.dumps(record, indent=1) + "\n")
-        print(json.dumps(result), flush=True)
-
-
-def selection_lines() -> list[str]:
-    """What was recorded, in Markdown: the comparison behind the default sampler and mode of `mc`."""
-    record = json.loads(RESULTS.read_text())
-    config = record["config"]
-    lines = [
-        "## Samplers and modes at equal ratio",
-        "",
-        f"Accuracy (%) on a held-out tenth of the training set of {config['data']}: width {config['width']},"
-        f" {config['epochs']} epoch(s), ratio {config['ratio']}, {config['seeds']} seed(s), recorded by",
-        f"`{record['command']}`.",
-        "",
-        "| mode | sampler | accuracy | with training's BatchNorm statistics |",
-        "|---|---|---|---|",
-    ]
-    for result in record["results"]:
-        accuracies = (mean_and_deviation([100 * a for a in result[k]]) for k in ("accuracy", "accuracy_uncalibrated"))
-        lines.append(f"| {result['mode'] or 'exact'} | {result['sampler'] or ''} | {' | '.join(accuracies)} |")
-    return lines
-
+from experiments.cifar.config import Config
+from experiments.cifar.selection import main
+from experiments.process.exits import run
+from experiments.runs.command_line import parse
 
 if __name__ == "__main__":
     run(lambda: main(parse("experiments.choose", Config)))

@@ -6,13 +6,15 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import cifar, mlp
-from experiments.config import Config, RunOptions
-from experiments.mlp_config import MLPConfig
-from experiments.runner import Row
-from experiments.settings import families
-from experiments.task import Task
-from experiments.unattended import train_family
+from experiments.cifar import __main__ as cifar
+from experiments.cifar.config import Config
+from experiments.mlp import __main__ as mlp
+from experiments.mlp.config import MLPConfig
+from experiments.seeds.segments import Row
+from experiments.seeds.settings import families
+from experiments.seeds.unattended import train_family
+from experiments.training.options import RunOptions
+from experiments.training.task import Task
 
 _TASKS: dict[type[RunOptions], Callable[[Any], Task]] = {Config: cifar.task, MLPConfig: mlp.task}
 

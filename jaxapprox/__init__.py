@@ -1,9 +1,9 @@
 """Training neural networks with sampled matrix products, in JAX."""
 
-from jaxapprox.conv import conv, mc_conv
-from jaxapprox.dense import mc_dense
-from jaxapprox.methods import ALSH, MC
-from jaxapprox.sampling import (
+from jaxapprox._src.conversion.methods import ALSH, MC
+from jaxapprox._src.estimates.conv import conv, mc_conv
+from jaxapprox._src.estimates.dense import mc_dense
+from jaxapprox._src.sampling.samplers import (
     SAMPLERS,
     Sample,
     Sampler,
@@ -14,7 +14,7 @@ from jaxapprox.sampling import (
     topk,
     uniform,
 )
-from jaxapprox.variance import predicted_variance
+from jaxapprox._src.sampling.variance import predicted_variance
 
 __all__ = [
     "ALSH",

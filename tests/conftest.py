@@ -7,7 +7,7 @@ import jax
 import pytest
 from forked import Forked
 
-from jaxapprox import hashing
+from jaxapprox._src.hashing import tables as hashing
 
 # Compiling is the most of these tests: LLVM need not do its best, and where XLA still has its emitters without MLIR,
 # they take half as long. XLA's own passes are the same. XLA_FLAGS= for what users have; the programs that tests start

@@ -1,0 +1,76 @@
+"""Timings of single convolutions: inside a scan against outside, seeds vmapped against in turn, edges against exact."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from experiments.process.timing import paired, seconds
+from experiments.training.compilation import jit
+from jaxapprox import conv, mc_conv
+
+
+def _operands(seeds: int, batch: int, size: int, channels: int) -> tuple[jax.Array, jax.Array]:
+    x_key, kernel_key = jax.random.split(jax.random.key(0))
+    x = jax.random.normal(x_key, (batch, size, size, channels))
+    return x, jax.random.normal(kernel_key, (seeds, 3, 3, channels, channels)) / np.sqrt(9 * channels)
+
+
+def _gradients(
+    x: jax.Array, kernel: jax.Array, function: Callable[[jax.Array, jax.Array], jax.Array] = conv
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return jax.value_and_grad(lambda x, kernel: jnp.sum(jnp.square(function(x, kernel))), argnums=(0, 1))(x, kernel)
+
+
+def scan_against_outside(rounds: int) -> dict[str, float]:
+    """Four forwards and gradients, 3x3, 64 -> 64 channels, 32x32, batch 64: in one scan, and in four calls."""
+    x, kernels = _operands(4, 64, 32, 64)
+    one = jit(_gradients)
+
+    @jit
+    def inside(x, kernels):
+        def body(total, kernel):
+            value, (dx, dw) = _gradients(x, kernel)
+            return jax.tree.map(jnp.add, total, (value, dx, dw)), None
+
+        return lax.scan(body, (jnp.float32(0), jnp.zeros_like(x), jnp.zeros_like(kernels[0])), kernels)[0]
+
+    return paired(lambda: inside(x, kernels), lambda: [one(x, kernel) for kernel in kernels], rounds)
+
+
+def vmap_against_sequence(rounds: int) -> dict[str, float]:
+    """Four seeds' forward and gradients, 3x3, 128 -> 128 channels, 16x16, batch 64: vmapped, and in four calls."""
+    x, kernels = _operands(4, 64, 16, 128)
+    xs = jnp.stack([x, x + 1, x - 1, -x])
+    one, all_at_once = jit(_gradients), jit(jax.vmap(_gradients))
+    pairs = list(zip(xs, kernels, strict=True))
+    return paired(lambda: all_at_once(xs, kernels), lambda: [one(*pair) for pair in pairs], rounds)
+
+
+def edges_against_exact(rounds: int) -> dict[str, float]:
+    """Forward and gradients, 3x3, 64 -> 64 channels, 32x32, batch 64: half of the patch's edges, and all of them."""
+    x, (kernel,) = _operands(1, 64, 32, 64)
+
+    def sampled(x, kernel):
+        return mc_conv(jax.random.key(0), x, kernel, ratio=0.5, unit="edge")
+
+    exact, edges = jit(_gradients), jit(functools.partial(_gradients, function=sampled))
+    return paired(lambda: edges(x, kernel), lambda: exact(x, kernel), rounds)
+
+
+def matrix_product_rate(rounds: int) -> float:
+    """FLOP/s of a (2048, 2048) float32 matrix product: the best of `rounds`."""
+    a = jax.random.normal(jax.random.key(0), (2048, 2048))
+    product = jit(jnp.matmul)
+    seconds(lambda: product(a, a))
+    return 2 * 2048**3 / min(seconds(lambda: product(a, a)) for _ in range(rounds))
+
+
+PAIRS: dict[str, Callable[[int], dict[str, float]]] = {
+    "scan_against_outside": scan_against_outside,
+    "vmap_against_sequence": vmap_against_sequence,
+    "edges_against_exact": edges_against_exact,
+}

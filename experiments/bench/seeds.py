@@ -1,0 +1,127 @@
+"""Seeds per hour against the number of seeds, along each seed axis."""
+
+import functools
+import statistics
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from experiments.bench.mlp_step import random_digits
+from experiments.cifar import learner as cnn
+from experiments.cifar.config import Config
+from experiments.data.datasets import Dataset, Split
+from experiments.mlp import methods as mlp_methods
+from experiments.mlp.config import MLPConfig
+from experiments.process.timing import seconds
+from experiments.seeds.axis import SeedAxis, make_mesh
+from experiments.seeds.compiled import LearnerOf, Training, compile_training
+from experiments.seeds.segments import chunks, numbered_seeds, segments
+from experiments.seeds.settings import Family, families
+
+_LAYERS = 3
+_STEPS = 8  # of a ResNet's epoch
+_FULL_EPOCH = {"resnet18": 50_000 // Config.batch_size, "mlp": 60_000}  # steps, on CIFAR-10 and on MNIST
+
+
+def seeds_per_hour(rounds: int, counts: tuple[int, ...]) -> dict[str, Any]:
+    """For each network, axis and number of seeds: seconds by round of all seeds' epochs, and seconds of compiling.
+
+    An epoch here is short (`steps`); `full_epoch` is that of CIFAR-10 or MNIST. The networks are a ResNet-18 of width
+    16 at batch 64, and an MLP of three layers of 1,000 units with Adam at batch 1, both exact.
+
+    Args:
+        rounds: how many times each is measured, in turn.
+        counts: numbers of seeds.
+    """
+    results: dict[str, Any] = {}
+    for name, (family, learner_of, data) in {"resnet18": _resnet18(), "mlp": _mlp()}.items():
+        runs: dict[tuple[str, int], Callable[[], Any]] = {}
+        compiling: dict[str, list[float]] = {}
+        steps = 0
+        for kind, count, training in _trainings(family, learner_of, data, counts):
+            compiling.setdefault(kind, []).append(training.compile_seconds)
+            runs[kind, count] = _run(training, family, data, count)
+            steps = training.steps
+        times: dict[str, dict[str, list[float]]] = {axis: {} for axis, _ in runs}
+        for _ in range(rounds):
+            for (axis, count), run in runs.items():
+                times[axis].setdefault(str(count), []).append(seconds(run))
+        own = {"steps": steps, "full_epoch": _FULL_EPOCH[name]}
+        results[name] = {**own, "seconds": times, "compile_seconds": compiling}
+    return {"sweep": results}
+
+
+def print_seeds(results: dict[str, Any], console: Console) -> None:
+    """A table of medians: epochs of one seed an hour, and the cost of a seed relative to one seed in turn."""
+    for name, result in results["sweep"].items():
+        columns = ("axis", "seeds", "seeds / hour", "a seed / one alone", "range", "compiled in s")
+        table = Table(*columns, box=box.SIMPLE_HEAD)
+        table.title = f"{name}: an epoch of {result['full_epoch']} steps of each seed, from epochs of {result['steps']}"
+        alone = next(iter(result["seconds"].values()))["1"]
+        for kind, by_count in result["seconds"].items():
+            compiled = iter(result["compile_seconds"][kind])
+            spent = ""
+            for count, times in by_count.items():
+                spent = f"{next(compiled, None):.1f}" if kind != "map" or not spent else "the same"
+                costs = [t / int(count) / one for t, one in zip(times, alone, strict=True)]
+                each = statistics.median(times) / int(count) * result["full_epoch"] / result["steps"]
+                spread = f"{min(costs):.2f} to {max(costs):.2f}"
+                table.add_row(kind, count, f"{3600 / each:.4g}", f"{statistics.median(costs):.2f}", spread, spent)
+        console.print(table)
+
+
+def _trainings(
+    family: Family, learner_of: LearnerOf, data: Dataset, counts: tuple[int, ...]
+) -> Iterator[tuple[Literal["map", "vmap", "shard"], int, Training]]:
+    in_turn = compile_training(family, learner_of, data, SeedAxis("map", 1))
+    for count in counts:
+        yield "map", count, in_turn
+    for count in counts:
+        if count > 1:
+            yield "vmap", count, compile_training(family, learner_of, data, SeedAxis("vmap", count))
+    devices = len(jax.devices())
+    for count in counts:
+        if devices > 1 and count % devices == 0:
+            mesh = make_mesh((devices, 1), count, family.config.batch_size)
+            yield "shard", count, compile_training(family, learner_of, data, SeedAxis("shard", count, mesh))
+
+
+def _run(training: Training, family: Family, data: Dataset, count: int) -> Callable[[], Any]:
+    """Trains `count` seeds; it has been run once."""
+    axis = training.axis
+    train = axis.put(data.train, by_seed=False)
+    seeds = dict(list(numbered_seeds(family.config).items())[:count])
+
+    def run() -> Any:
+        state: Any = None
+        for chunk in chunks(family, seeds, axis):
+            numbers = axis.put(chunk.numbers, by_seed=True)
+            state = training.init(chunk.numbers, chunk.keys)
+            for segment in segments(training, numbers, state, None, train):
+                state = segment.state
+        return state
+
+    seconds(run)
+    return run
+
+
+def _resnet18() -> tuple[Family, LearnerOf, Dataset]:
+    config = Config(width=16, epochs=1, seeds=10_000)
+    n = _STEPS * config.batch_size
+    images = np.random.default_rng(0).integers(0, 256, (n, 32, 32, 3), np.uint8)
+    split = Split(jnp.asarray(images), jnp.arange(n, dtype=jnp.int32) % 10)
+    data = Dataset("random", split, split, 10, crop=2, flip=True)
+    (family,) = families(config, ("exact",))
+    return family, functools.partial(cnn.make_learner, data=data), data
+
+
+def _mlp() -> tuple[Family, LearnerOf, Dataset]:
+    data = random_digits()
+    (family,) = families(MLPConfig(epochs=1, seeds=10_000), ("standard",))
+    return family, functools.partial(mlp_methods.make_learner, layers=_LAYERS, data=data), data

@@ -1,0 +1,52 @@
+"""What a training program is asked to do: the options that all share, and those of `experiments.cifar`."""
+
+import dataclasses
+from typing import Any, ClassVar, Literal
+
+from experiments.process.errors import UsageError
+from experiments.training.options import RunOptions, check_at_least, check_different
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(RunOptions):
+    """Compares a ResNet-18 trained exactly, with sampled convolutions (mc) and with a hashed dense layer (alsh)."""
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "cifar10": {},
+        "quick": {"data": "digits", "width": 8, "epochs": 30, "batch_size": 32, "lrs": (0.03,)},
+        "table3": {"epochs": 50, "methods": ("exact", "mc", "alsh")},
+    }
+
+    preset: Literal["quick", "cifar10", "table3"] = "cifar10"
+    """quick: digits, no download, 2 minutes on 2 cores. cifar10: the standard network. table3: the paper's setting."""
+    methods: tuple[Literal["exact", "mc", "alsh"], ...] = ("exact", "mc")
+    """What to compare; the first is the one others are relative to."""
+    unit: Literal["channel", "edge"] = "channel"
+    mode: Literal["forward", "backward", "straight_through"] = "forward"
+    width: int = 64
+    """Channels of the first stage; 64 is the standard ResNet-18."""
+    blocks: tuple[int, ...] = (2, 2, 2, 2)
+    """Residual blocks of each stage; these are ResNet-18's."""
+    schedule: Literal["onecycle", "cosine"] = "onecycle"
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    recalibrate: bool = True
+    """Re-estimate BatchNorm's statistics by exact forwards before evaluating a forward-sampled method."""
+    recalibration_batches: int = 30
+
+    @property
+    def network(self) -> str:
+        """What the network is called."""
+        named = "ResNet-18" if self.blocks == Config.blocks else f"ResNet of {'-'.join(map(str, self.blocks))} blocks"
+        return f"{named}, width {self.width}"
+
+    def check(self) -> None:
+        super().check()
+        check_at_least(1, self, "width", "recalibration_batches")
+        check_different("methods", self.methods)
+        if not self.blocks or min(self.blocks) < 1:
+            raise UsageError(f"--blocks must be one or more numbers from 1, got {' '.join(map(str, self.blocks))}")
+        if not 0 <= self.momentum < 1:
+            raise UsageError(f"--momentum must be in [0, 1), got {self.momentum}")
+        if not 0 <= self.weight_decay < float("inf"):
+            raise UsageError(f"--weight-decay must be a non-negative number, got {self.weight_decay}")

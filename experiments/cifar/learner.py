@@ -1,0 +1,109 @@
+"""The learner of the paper's CNN: loss by autodiff, BatchNorm, augmentation, SGD."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from experiments.cifar.config import Config
+from experiments.cifar.methods import METHODS, Method
+from experiments.cifar.network import ResNet
+from experiments.data.augment import augment, to_float
+from experiments.data.datasets import Dataset, Split
+from experiments.training.loop import Learner, Metrics, State, Stream, shuffled_batches, steps_per_epoch, stream
+
+
+def make_learner(name: str, config: Config, data: Dataset) -> Learner:
+    """`cnn_learner` by the method `name`."""
+    return cnn_learner(config, METHODS[name](config), data)
+
+
+def make_model(config: Config, method: Method, data: Dataset) -> ResNet:
+    """The network that `method` trains."""
+    return ResNet(config.width, config.blocks, data.num_classes, method.conv, method.hidden, method.output)
+
+
+def cnn_learner(config: Config, method: Method, data: Dataset) -> Learner:
+    """The training of one network by `method`, on data shaped like `data`.
+
+    Args:
+        config: resolved.
+        method: from `experiments.methods`.
+        data: for its shapes, sizes and augmentation; its arrays are not captured.
+    """
+    model = make_model(config, method, data)
+    optimizer = _optimizer(config, steps_per_epoch(config, data) * config.epochs)
+    crop_and_flip = functools.partial(augment, crop=data.crop, flip=data.flip)
+    image_shape = data.train.images.shape[1:]
+
+    def init(init_key: jax.Array, stream_key: jax.Array) -> State:
+        variables = model.init(init_key, jnp.zeros((1, *image_shape)), train=True, exact=True)
+        opt_state = optimizer.init(variables["params"])
+        tables = variables.get("lsh", {})
+        return State(variables["params"], variables["batch_stats"], tables, opt_state, stream_key, jnp.int32(0))
+
+    def step(state: State, images: jax.Array, labels: jax.Array) -> tuple[State, Metrics]:
+        augment_key, sample_key = (stream(state, name, state.step) for name in (Stream.AUGMENT, Stream.SAMPLE))
+        images = to_float(crop_and_flip(augment_key, images))
+
+        def loss_of(params):
+            variables = {"params": params, "batch_stats": state.batch_stats, "lsh": state.tables}
+            rngs = {} if method.exact else {"sample": sample_key}
+            logits, updated = model.apply(
+                variables, images, train=True, exact=method.exact, rngs=rngs, mutable=["batch_stats", "diagnostics"]
+            )
+            loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+            return loss, updated
+
+        (loss, updated), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        diagnostics = {layer: sown["alsh"] for layer, sown in updated.get("diagnostics", {}).items()}
+        state = State(params, updated["batch_stats"], state.tables, opt_state, state.key, state.step + 1)
+        return state, Metrics(loss, diagnostics)
+
+    def recalibrate(state: State, train: Split) -> Any:
+        """The mean of the statistics of some batches under the exact forward (in the place of a running mean)."""
+        order_key, augment_key = jax.random.split(stream(state, Stream.RECALIBRATE, state.step))
+        batches = shuffled_batches(order_key, config, data)
+
+        def add(stats, numbered):
+            i, batch = numbered
+            images = to_float(crop_and_flip(jax.random.fold_in(augment_key, i), train.images[batch]))
+            variables = {"params": state.params, "batch_stats": stats, "lsh": state.tables}
+            _, updated = model.apply(
+                variables, images, train=True, exact=True, momentum=i / (i + 1), mutable=["batch_stats"]
+            )
+            return updated["batch_stats"], None
+
+        count = min(config.recalibration_batches, len(batches))
+        return lax.scan(add, state.batch_stats, (jnp.arange(count), batches[:count]))[0]
+
+    def logits(exact: bool, state: State, batch_stats: Any, images: jax.Array, key: jax.Array) -> jax.Array:
+        variables = {"params": state.params, "batch_stats": batch_stats, "lsh": state.tables}
+        rngs = {} if exact else {"sample": key}
+        return jnp.asarray(model.apply(variables, to_float(images), train=False, exact=exact, rngs=rngs))
+
+    return Learner(
+        init,
+        step,
+        logits=functools.partial(logits, True),
+        hashed_logits=functools.partial(logits, False) if method.hashes else None,
+        rehash=method.rehash,
+        recalibrate=recalibrate if config.recalibrate and not method.exact_statistics else None,
+    )
+
+
+def _optimizer(config: Config, steps: int) -> optax.GradientTransformation:
+    schedules = {
+        "onecycle": lambda: optax.cosine_onecycle_schedule(max(steps, 2), config.lr, pct_start=0.25),
+        "cosine": lambda: optax.cosine_decay_schedule(config.lr, steps),
+    }
+    decayed = functools.partial(jax.tree.map, lambda p: p.ndim > 1)  # kernels, not biases and normalisation
+    return optax.chain(
+        optax.add_decayed_weights(config.weight_decay, mask=decayed),
+        optax.sgd(schedules[config.schedule](), momentum=config.momentum, nesterov=True),
+    )

@@ -1,0 +1,75 @@
+"""The paper's CNN: a residual network (ResNet-18) with the CIFAR stem, then two fully connected layers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from experiments.cifar.norm import BatchNorm
+from jaxapprox.linen import MCConv
+
+he_normal = nn.initializers.he_normal()
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut, 1x1 where the shape changes (He et al., CVPR 2016)."""
+
+    features: int
+    strides: int
+    conv: Callable[..., nn.Module]
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, exact: bool, norm: dict[str, Any]) -> jax.Array:
+        def conv(features, window, strides, x):
+            kernel = self.conv(features, (window, window), strides=strides, use_bias=False, kernel_init=he_normal)
+            return BatchNorm()(kernel(x, deterministic=exact), **norm)
+
+        y = nn.relu(conv(self.features, 3, self.strides, x))
+        y = conv(self.features, 3, 1, y)
+        if x.shape != y.shape:
+            x = conv(self.features, 1, self.strides, x)
+        return nn.relu(x + y)
+
+
+class ResNet(nn.Module):
+    """A residual network for small images: 3x3 stem of stride 1, no pooling before the stages. The stem is exact.
+
+    Attributes:
+        width: channels of the first stage, doubled by each stage; 64 is the standard network.
+        blocks: of each stage; (2, 2, 2, 2) is ResNet-18.
+        num_classes: outputs.
+        conv: makes the convolutions inside the blocks, called as `nn.Conv`; an `MCConv` with its sampling bound.
+        hidden, output: make the two fully connected layers, called as `nn.Dense`, with a switch `deterministic`.
+        hidden_units: of the first of them.
+    """
+
+    width: int
+    blocks: tuple[int, ...]
+    num_classes: int
+    conv: Callable[..., nn.Module]
+    hidden: Callable[..., nn.Module]
+    output: Callable[..., nn.Module]
+    hidden_units: int = 1000
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool, exact: bool, momentum: jax.Array | float = 0.9) -> jax.Array:
+        """images `(batch, height, width, channels)` float -> logits `(batch, num_classes)`.
+
+        Args:
+            train: normalise by the batch's own statistics, and fold them into the running ones.
+            exact: do without sampling.
+            momentum: of the running statistics.
+        """
+        norm: dict[str, Any] = {"use_running": not train, "momentum": momentum}
+        stem = MCConv(self.width, (3, 3), use_bias=False, kernel_init=he_normal, deterministic=True, name="stem")
+        x = nn.relu(BatchNorm(name="stem_norm")(stem(images), **norm))
+        for stage, blocks in enumerate(self.blocks):
+            for block in range(blocks):
+                strides = 2 if stage > 0 and block == 0 else 1
+                x = ResidualBlock(self.width * 2**stage, strides, self.conv)(x, exact=exact, norm=norm)
+        x = jnp.mean(x, (1, 2))
+        hidden = self.hidden(self.hidden_units, kernel_init=he_normal, name="hidden")
+        x = nn.relu(hidden(x, deterministic=exact))
+        return self.output(self.num_classes, name="classifier")(x, deterministic=exact)

@@ -1,0 +1,48 @@
+"""Versions, device and revision: what else a result depends on."""
+
+import importlib.metadata
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+
+_PACKAGES = ("jaxapprox", "jax", "jaxlib", "flax", "optax", "numpy")
+
+
+def environment() -> dict[str, Any]:
+    """Versions, device and revision: what else a result depends on."""
+    git = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    return {
+        "command": command(),
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "device": device_line(),
+        "git_revision": git.stdout.strip() or None,
+    }
+
+
+def command() -> str:
+    """What this process was started by, as a user would type it."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    program = ["-m", spec.name.removesuffix(".__main__")] if spec is not None else sys.argv[:1]
+    return shlex.join(["python", *program, *sys.argv[1:]])
+
+
+def device_line() -> str:
+    """What runs where, in a line."""
+    devices = jax.devices()
+    host = f"{os.cpu_count()} {platform.machine()} cores"
+    return f"{len(devices)} x {devices[0].device_kind} ({jax.default_backend()}), {host}"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,40 @@
+"""How every program ends, and where it writes."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+from experiments.process.errors import OutputError, UsageError
+
+
+def run(main: Callable[[], int | None]) -> NoReturn:
+    """Exits with what `main` returns, or with a line on stderr and 2 (UsageError), 1 (OutputError) or 130 (Ctrl-C)."""
+    try:
+        sys.exit(main())
+    except (UsageError, OutputError) as error:
+        sys.exit(explain(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def explain(error: UsageError | OutputError) -> int:
+    """Prints the line; returns the exit code."""
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    return 2 if isinstance(error, UsageError) else 1
+
+
+@contextlib.contextmanager
+def output_directory(path: Path) -> Iterator[None]:
+    """Makes the directory that `--out` names; the block then opens what it needs there.
+
+    Raises:
+        UsageError: if either fails.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise UsageError(f"--out must be a writable directory, got {path} ({error.strerror})") from error

@@ -1,0 +1,63 @@
+"""Files that are whole at any moment, whatever ends the process."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from experiments.process.errors import OutputError
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replaces a file, at once.
+
+    Raises:
+        OutputError: if it can't be written; then the old one stays.
+    """
+    new = path.with_name(path.name + ".new")
+    try:
+        with new.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path} could not be written ({error.strerror})") from error
+
+
+def append_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Adds lines of JSON: all of them or none.
+
+    Raises:
+        OutputError: if they can't be written.
+    """
+    data = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    try:
+        with path.open("ab", buffering=0) as file:
+            before = file.seek(0, os.SEEK_END)
+            try:
+                # In one call, in which a signal does not find the file half written; a full disk may take a part.
+                if file.write(data) != len(data):
+                    file.write(data[file.tell() - before :])
+            except OSError:
+                file.truncate(before)
+                raise
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OutputError(f"{path} could not be written ({error.strerror})") from error
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The lines of JSON in a file, none where there is no file; half a line at its end is cut off.
+
+    Raises:
+        ValueError: if another line is damaged.
+    """
+    if not path.exists():
+        return []
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        write_whole(path, whole.decode())
+    return [json.loads(line) for line in whole.splitlines()]

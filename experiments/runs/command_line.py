@@ -1,0 +1,83 @@
+"""From a command line to options: over a preset, or over those of the run that it resumes."""
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+
+from experiments.training.options import RunOptions, flag
+from experiments.process.errors import UsageError
+
+# How a run is carried out: these may be others when it is resumed.
+_OF_THE_PROCESS = {
+    "data_dir",
+    "checkpoint_minutes",
+    "out",
+    "resume",
+    "distributed",
+    "coordinator",
+    "num_processes",
+    "process_id",
+    "connect_seconds",
+}
+_Options = TypeVar("_Options", bound=RunOptions)
+
+
+def parse(program: str, options: type[_Options]) -> _Options:
+    """The command line over the preset that it names, or over what a resumed run was begun with.
+
+    Bad usage exits with code 2, as does a check that fails.
+
+    Args:
+        program: its module's name.
+        options: with an option `preset`, one of its `presets`; the first is the default.
+
+    Raises:
+        UsageError: as `RunOptions.check`; or `--resume` names no run, or one that was begun with other options.
+    """
+    before = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    before.add_argument("--preset", default=next(iter(options.presets)))
+    before.add_argument("--resume", type=Path)
+    named, _ = before.parse_known_args()
+    if named.resume is None:
+        default = options(**options.presets.get(named.preset, {}))
+    else:
+        default = _begun_with(named.resume, options)
+    config = tyro.cli(options, prog=f"python -m {program}", default=default)
+    if named.resume is not None:
+        _check_same(default, config)
+    config.check()
+    return config
+
+
+def _begun_with(path: Path, options: type[_Options]) -> _Options:
+    try:
+        saved = json.loads((path / "config.json").read_text())["config"]
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(f"--resume must be the directory of a run, got {path} ({error!r})") from error
+    known = {field.name for field in dataclasses.fields(options)}
+    if saved.keys() != known:
+        differing = ", ".join(sorted(saved.keys() ^ known))
+        raise UsageError(f"--resume must be a run of this program and version, got {path} (differing: {differing})")
+    values = {name: _as_option(value) for name, value in saved.items() if name not in _OF_THE_PROCESS}
+    data_dir = saved["data_dir"] and Path(saved["data_dir"])
+    return options(**values, data_dir=data_dir, out=path)
+
+
+def _as_option(value: Any) -> Any:
+    """As JSON has it, to as an option has it."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _check_same(begun: RunOptions, config: RunOptions) -> None:
+    before, now = dataclasses.asdict(begun), dataclasses.asdict(config)
+    differing = [
+        f"{flag(name)} was {before[name]}, got {now[name]}"
+        for name in before
+        if name not in _OF_THE_PROCESS and before[name] != now[name]
+    ]
+    if differing:
+        raise UsageError(f"--resume must have the options the run was begun with: {'; '.join(differing)}")

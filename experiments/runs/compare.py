@@ -1,0 +1,181 @@
+"""Trains several methods and settings on the same data and seeds, one family after another, into a run directory."""
+
+import dataclasses
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.runs.checkpoint import Checkpoints, Position
+from experiments.training.options import RunOptions
+from experiments.runs.display import Display
+from experiments.process.distributed import from_first, is_first, largest, to_host, tree_from_first
+from experiments.process.interrupt import Signals, Stopped, watched_signals
+from experiments.seeds.planning import Plan, check_mesh, make_plan, must_shard
+from experiments.seeds.compiled import compile_evaluation, step_flops
+from experiments.process.environment import device_line
+from experiments.runs.directory import RunDirectory
+from experiments.seeds.segments import Chunk, Moment, chunks, numbered_seeds, run_chunk
+from experiments.seeds.settings import Family, families, with_numbers
+from experiments.training.task import Task
+from experiments.training.loop import steps_per_epoch
+
+
+def compare(config: RunOptions, task: Task, sections: Sequence[str] = ()) -> tuple[int, RunDirectory | None]:
+    """Trains by each of the task's methods and settings, shows the progress and writes the run directory.
+
+    Args:
+        config: resolved.
+        task: what is trained on what.
+        sections: lines to end the summary with.
+
+    Returns:
+        The exit code (130 or 143 where Ctrl-C or SIGTERM ended it: what was done by then is saved) and the directory;
+        None for it in all processes but the first, which alone writes.
+
+    Raises:
+        UsageError: if a batch is larger than the data, `--mesh` does not divide the work, or `--out` can't be written,
+            before anything is trained.
+        OutputError: if results can no longer be written.
+    """
+    check_fits(config, task)
+    chosen = families(config, task.methods)
+    recorder = Recorder(config, chosen, f"{task.title}: {', '.join(task.methods)}") if is_first() else None
+    exit_code = 0
+    with watched_signals() as signals:
+        try:
+            for family in chosen:
+                _train_family(family, task, recorder, signals)
+        except Stopped as stopped:
+            exit_code = stopped.exit_code
+        finally:
+            if recorder is not None:
+                recorder.display.stop()
+    if recorder is None:
+        return exit_code, None
+    where = "a held-out tenth of the training set" if config.validation else "the test set"
+    heading = (
+        f"# {task.title}, {config.epochs} epochs",
+        "",
+        f"{device_line()}. {task.notes}",
+        f"Accuracy (%) on {where}, mean ± standard deviation over seeds; training seconds leave out compilation.",
+    )
+    directory = recorder.directory
+    recorder.display.table(directory.finish(heading, sections))
+    if exit_code:
+        kept = f"{len(directory.rows)} epochs are kept in {directory.path}"
+        print(f"interrupted: {kept}; --resume {directory.path} goes on", file=sys.stderr)
+    return exit_code, directory
+
+
+def check_fits(config: RunOptions, task: Task) -> None:
+    """Raises a UsageError if a batch is larger than the data, or `--mesh` does not divide the work."""
+    steps_per_epoch(config, task.data)
+    if must_shard(config):
+        check_mesh(families(config, task.methods)[0])  # the others have as many settings
+
+
+class Recorder:
+    """What process 0 does for all of them: the run directory, its checkpoints and the screen."""
+
+    def __init__(self, config: RunOptions, chosen: Sequence[Family], title: str):
+        self.directory = RunDirectory(config)
+        self._checkpoints = Checkpoints(self.directory.path / "checkpoints")
+        self.display = Display()
+        self.display.header(f"{title} -> {self.directory.path}")
+        members = [[(s.name, seed)] for f in chosen for s in f.settings for seed in numbered_seeds(config)]
+        done = sum(self.directory.has(one, config.epochs) for one in members)
+        self.display.start(len(members), done)
+        if config.resume is not None:
+            self.display.line(f"resumed: {done} of {len(members)} runs are done")
+
+    def begin(self, family: Family, plan: Plan, task: Task) -> None:
+        """Keeps and shows how a family is going to be trained."""
+        names = [setting.name for setting in family.settings]
+        config = with_numbers(family.config, family.settings[0].numbers)
+        self.directory.keep_plan(names, plan, step_flops(config, task.learner_of(family.method, config), task.data))
+        self.display.line(f"{names[0]}: seed axis {plan.kind}, {plan.members} at once ({plan.why})")
+
+    def restore(self, chunk: Chunk, template: Any) -> tuple[Position, Any] | None:
+        """Where to go on with a chunk, or None for its beginning."""
+        restored = self._checkpoints.restore(chunk.members, template, warn=self.display.line)
+        # Rows that are missing must be trained for again.
+        return restored if restored and self.directory.has(chunk.members, restored[0].epoch) else None
+
+    def record(self, moment: Moment, runs: float) -> None:
+        """Adds the rows, and shows that so much of a run was done since the last moment."""
+        self.directory.add(moment.rows)
+        self.display.advance(_described(moment.position), runs, moment.loss)
+        self.display.add(moment.rows)
+
+    def save(self, moment: Moment, tree: Any) -> None:
+        self._checkpoints.save(moment.position, tree)
+
+
+def _described(position: Position) -> str:
+    (first, seed), more = position.members[0], len(position.members) - 1
+    return f"{first} seed {seed}{f' and {more} more' if more else ''}"
+
+
+def _train_family(family: Family, task: Task, recorder: Recorder | None, signals: Signals) -> None:
+    """All that is missing of a family."""
+    config, name = family.config, family.settings[0].name
+    everything = [(setting.name, seed) for setting in family.settings for seed in numbered_seeds(config)]
+    if from_first(bool(recorder and recorder.directory.has(everything, config.epochs))):
+        return
+    kept = recorder.directory.plan(name) if recorder else None
+    if recorder:
+        recorder.display.line(f"{name}: compiling ...")
+    plan, training = make_plan(_as_before(family, kept), task.learner_of, task.data)
+    evaluation = compile_evaluation(family, task.learner_of, task.data, training)
+    if recorder:
+        recorder.begin(family, kept or plan, task)
+    train, test = training.axis.put((task.data.train, task.data.test), by_seed=False)
+    for chunk in chunks(family, numbered_seeds(config), training.axis):
+        if from_first(bool(recorder and recorder.directory.has(chunk.members, config.epochs))):
+            continue
+        start = _start(chunk, (training.state, training.total), recorder)
+        done = 0.0 if start is None else _epochs(start[0], training.steps)
+        saved = time.monotonic()
+        for moment in run_chunk(chunk, training, evaluation, train, test, start):
+            before, done = done, _epochs(moment.position, training.steps)
+            if recorder:
+                recorder.record(moment, len(chunk.members) * (done - before) / config.epochs)
+            stop = largest(signals.number)
+            due = from_first(time.monotonic() - saved > 60 * config.checkpoint_minutes)
+            if moment.rows or stop or due:
+                tree = to_host((moment.state, moment.total))
+                if recorder:
+                    recorder.save(moment, tree)
+                saved = time.monotonic()
+            if stop:
+                raise Stopped(stop)
+
+
+def _epochs(position: Position, steps: int) -> float:
+    return position.epoch + position.step / steps
+
+
+def _as_before(family: Family, plan: Plan | None) -> Family:
+    """The family with the options that make the plan it had when the run was begun."""
+    if not from_first(plan is not None):
+        return family
+    members = from_first(plan.members if plan else 0)
+    config = dataclasses.replace(family.config, seeds_at_once=members)
+    if plan:
+        config = dataclasses.replace(config, seed_axis=plan.kind, mesh=plan.mesh)
+    return dataclasses.replace(family, config=config)
+
+
+def _start(chunk: Chunk, template: Any, recorder: Recorder | None) -> tuple[Position, Any] | None:
+    """Where all processes go on with a chunk: what process 0 restores."""
+    restored = recorder.restore(chunk, template) if recorder else None
+    if not from_first(restored is not None):
+        return None
+    empty = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), template)
+    position, tree = restored or (Position(chunk.members), empty)
+    epoch, step = from_first(position.epoch), from_first(position.step)
+    return dataclasses.replace(position, epoch=epoch, step=step), tree_from_first(tree)

@@ -1,0 +1,127 @@
+r"""A dense layer's active units alone, without an array of all units: not in the output, and not in the gradient.
+
+`jaxapprox.alsh.active_dense` answers as a dense layer does, with zeros for inactive units, and its gradient is an array
+as large as the weights. In a large layer, or at batch 1, writing those costs more than computing what is active. Here
+the output is that of the active units, y_bs = w_{ids_bs} . x_b + bias_{ids_bs}, and the weights' gradient stays in its
+factors,
+
+    dL/dw_u = sum over (b, s) with ids_bs = u of g_bs x_b,    g = dL/dy,
+
+until `add_rows` adds a multiple of it to the rows it touches. Autodiff has no such form: `pull_back` gives it. Weights
+are `(units, features)`, so that a unit's are contiguous.
+"""
+
+from typing import NamedTuple
+
+import jax
+from jax import lax
+
+
+class RowGradient(NamedTuple):
+    """The gradient in weights and bias of a layer of which few units were active, by its factors.
+
+    Attributes:
+        ids: `(batch, size)` int32, the active units.
+        coefficients: `(batch, size)`, the gradient in their outputs.
+        x: `(batch, features)`, the inputs.
+    """
+
+    ids: jax.Array
+    coefficients: jax.Array
+    x: jax.Array
+
+
+def forward(x: jax.Array, weights: jax.Array, bias: jax.Array | None, ids: jax.Array) -> jax.Array:
+    """The outputs of the active units.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxapprox import active_rows
+    >>> weights, bias = jnp.ones((1000, 3)), jnp.zeros(1000)
+    >>> x, ids = jnp.array([[1.0, 2.0, 3.0]]), jnp.array([[7, 42]])
+    >>> y = active_rows.forward(x, weights, bias, ids)
+    >>> print(y)
+    [[6. 6.]]
+    >>> dx, gradient = active_rows.pull_back(x, weights, ids, y)  # of |y|^2 / 2
+    >>> weights, bias = active_rows.add_rows(weights, bias, gradient, -0.5)
+    >>> print(weights[6:8])
+    [[ 1.  1.  1.]
+     [-2. -5. -8.]]
+
+    Args:
+        x: `(batch, features)`.
+        weights: `(units, features)`.
+        bias: `(units,)` or None.
+        ids: `(batch, size)` int32, distinct in each row.
+
+    Returns:
+        `(batch, size)`, in the order of `ids`.
+
+    Raises:
+        ValueError: if a shape does not fit.
+    """
+    _check(x, weights, ids)
+    y = _each_example(lambda x, ids: weights[ids] @ x, x, ids)
+    return y if bias is None else y + bias[ids]
+
+
+def pull_back(x: jax.Array, weights: jax.Array, ids: jax.Array, g: jax.Array) -> tuple[jax.Array, RowGradient]:
+    """The gradients of sum(g * forward(x, weights, bias, ids)) in x, and in weights and bias.
+
+    Args:
+        x, weights, ids: as given to `forward`.
+        g: `(batch, size)`, the gradient in its output.
+
+    Returns:
+        `(batch, features)` and a `RowGradient`.
+
+    Raises:
+        ValueError: if a shape does not fit.
+    """
+    _check(x, weights, ids)
+    if g.shape != ids.shape:
+        raise ValueError(f"g must have the shape of ids, {ids.shape}, got {g.shape}")
+    dx = _each_example(lambda g, ids: g @ weights[ids], g, ids)
+    # No coefficient before dx: all rows are read when `add_rows` writes the first, and the weights need no copy.
+    dx, g = lax.optimization_barrier((dx, g))
+    return dx, RowGradient(ids, g, x)
+
+
+def add_rows(
+    weights: jax.Array, bias: jax.Array | None, gradient: RowGradient, scale: jax.Array | float
+) -> tuple[jax.Array, jax.Array | None]:
+    """Weights and bias plus `scale` times the gradient: a step of gradient descent for a negative `scale`.
+
+    Only active rows are read and written where the weights may be changed in place: in a loop's carry, or donated. (On
+    a CPU, JAX before 0.12 copies the weights once all the same.)
+
+    Args:
+        weights, bias: as given to `forward`.
+        gradient: from `pull_back`.
+        scale: a number, or a () array.
+
+    Returns:
+        New weights and bias.
+    """
+
+    def add(weights, example):
+        ids, coefficients, x = example
+        return weights.at[ids].add((scale * coefficients)[:, None] * x[None, :], unique_indices=True), None
+
+    weights = lax.scan(add, weights, gradient)[0]
+    return weights, bias if bias is None else bias.at[gradient.ids].add(scale * gradient.coefficients)
+
+
+def _each_example(function, *arrays: jax.Array) -> jax.Array:
+    """`function` of each example's rows: on a CPU in turn, so that the rows gathered for one stay in its cache."""
+    return lax.platform_dependent(
+        *arrays, cpu=lambda *arrays: lax.map(lambda one: function(*one), arrays), default=jax.vmap(function)
+    )
+
+
+def _check(x: jax.Array, weights: jax.Array, ids: jax.Array) -> None:
+    if weights.ndim != 2:
+        raise ValueError(f"weights must have shape (units, features), got {weights.shape}")
+    if x.ndim != 2 or x.shape[1] != weights.shape[1]:
+        raise ValueError(f"x must have shape (batch, {weights.shape[1]}), as the weights' features, got {x.shape}")
+    if ids.ndim != 2 or ids.shape[0] != x.shape[0]:
+        raise ValueError(f"ids must have shape ({x.shape[0]}, size), a row for each example, got {ids.shape}")

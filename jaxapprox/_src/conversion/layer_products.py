@@ -1,0 +1,163 @@
+"""The product inside a layer apart from the layer: exact, approximated, and how far apart theory says these are."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxapprox._src.conversion.methods import ALSH, Method
+from jaxapprox._src.estimates.contraction import Sampling, norms
+from jaxapprox._src.estimates.edges import edge_scores
+from jaxapprox._src.estimates.geometry import Geometry, Padding, make_geometry
+from jaxapprox._src.hashing.active_dense import active_dense
+from jaxapprox._src.hashing.active_sets import Tables
+from jaxapprox._src.layer_functions import active_units, build_tables, convolution, dense, num_active
+from jaxapprox._src.sampling.variance import predicted_variance
+
+_PATCH_BYTES_AT_ONCE = 64 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """All of a product that its time depends on.
+
+    Attributes:
+        x: `(batch, *spatial, in)`.
+        kernel: `(*window, in, out)`.
+        dtype: of both.
+        geometry: of a convolution; None for a dense product.
+    """
+
+    x: tuple[int, ...]
+    kernel: tuple[int, ...]
+    dtype: jnp.dtype
+    geometry: Geometry | None
+
+
+def shape_of(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: int | Sequence[int] | None = None,
+    padding: Padding = "SAME",
+    kernel_dilation: int | Sequence[int] | None = None,
+) -> Shape:
+    """Of a layer's x, its batch axes flattened by `examples`; strides and dilation are 1 where None, as in Flax."""
+    geometry = None
+    if kernel.ndim > 2:
+        geometry = make_geometry(x.shape, kernel.shape, strides or 1, padding, kernel_dilation or 1)
+    return Shape(x.shape, kernel.shape, x.dtype, geometry)
+
+
+def examples(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """x `(*batch, *spatial, in)` with one batch axis."""
+    return x.reshape(-1, *x.shape[1 - kernel.ndim :])
+
+
+def exact(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """As Flax's own layers compute it."""
+    if shape.geometry is None:
+        return x @ kernel
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        shape.geometry.strides,
+        shape.geometry.padding,
+        rhs_dilation=shape.geometry.dilation,
+        dimension_numbers=_axes(len(shape.geometry.window)),
+    )
+
+
+def approximate(
+    shape: Shape, method: Method, key: jax.Array, tables: Any, x: jax.Array, kernel: jax.Array
+) -> jax.Array:
+    """As jaxapprox's layers compute it; `tables` are those of `hash_tables`."""
+    if isinstance(method, ALSH):
+        ids = active_units(key, tables, x, num_active(method.active, shape.kernel[-1]), method)
+        return active_dense(x, kernel, None, ids, form=method.form)
+    g = shape.geometry
+    if g is None:
+        return dense(key, x, kernel, None, method)
+    return convolution(key, x, kernel, None, method, strides=g.strides, padding=g.padding, kernel_dilation=g.dilation)
+
+
+def hash_tables(key: jax.Array, method: Method, kernel: jax.Array) -> Tables | None:
+    """What `approximate` by an `ALSH` needs beside the operands."""
+    return build_tables(key, kernel.T, method) if isinstance(method, ALSH) else None
+
+
+def relative_error(shape: Shape, method: Method, key: jax.Array, tables: Any, x: jax.Array, kernel: jax.Array) -> float:
+    r"""\sqrt{E |\hat y - y|^2 / |y|^2} of one call, bias aside, over all examples together.
+
+    For `MC` it is predicted by `predicted_variance` from the inner products of the rows' terms (for the sampler
+    `systematic` approximately), in mode "backward" for the gradient that is off by more, the cotangent's entries taken
+    as independent. For `ALSH`, of which no theory says it, it is measured on one draw. NaN where y is 0 or an
+    operand is not finite.
+    """
+    if isinstance(method, ALSH):
+        y = exact(shape, x, kernel)
+        off = approximate(shape, method, key, tables, x, kernel) - y
+        return float(jnp.linalg.norm(off.astype(jnp.float32)) / jnp.linalg.norm(y.astype(jnp.float32)))
+    x, kernel = x.astype(jnp.float32), kernel.astype(jnp.float32)
+    sampling = Sampling(method.sampler, method.ratio, method.min_samples)
+    if method.mode == "backward":
+        by_edge = shape.geometry is not None and method.unit == "edge"
+        kernel_rows = jnp.linalg.norm(kernel.reshape(-1, *kernel.shape[-2:]), axis=1)  # (taps, out)
+        gradient_rows = kernel_rows.reshape(-1) if by_edge else jnp.linalg.norm(kernel_rows, axis=0)
+        return max(_error(sampling, scores, None) for scores in (gradient_rows, norms(x, 0)))
+    if shape.geometry is None:
+        gram = _inner(x, x) * _inner(kernel.T, kernel.T)
+        return _error(sampling, norms(x, -1) * norms(kernel, -2), gram)
+    gram = _edge_gram(shape.geometry, x, kernel)
+    taps, channels = gram.shape[:2]
+    if method.unit == "edge":
+        edges = taps * channels
+        return _error(sampling, edge_scores(shape.geometry, x, kernel), gram.reshape(edges, edges))
+    return _error(sampling, norms(x, -1) * norms(kernel, -2), jnp.sum(gram, (0, 2)))
+
+
+def _error(sampling: Sampling, scores: jax.Array, gram: jax.Array | None) -> float:
+    size = sampling.size(scores.shape[0])
+    if size == scores.shape[0]:
+        return 0.0
+    if not bool(jnp.all(jnp.isfinite(scores))):
+        return math.nan
+    energy = jnp.sum(jnp.square(scores)) if gram is None else jnp.sum(gram)
+    variance = predicted_variance(sampling.sampler, scores, size, gram=gram)
+    return float(jnp.sqrt(jnp.maximum(variance, 0) / energy))
+
+
+def _edge_gram(geometry: Geometry, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Inner products of the terms of single edges: `(taps, in, taps, in)`."""
+    batch, channels = x.shape[0], x.shape[-1]
+    taps = kernel[..., 0, 0].size
+    axes = _axes(len(geometry.window))
+    at_once = max(1, _PATCH_BYTES_AT_ONCE // (4 * taps * channels * max(1, x[0, ..., 0].size)))
+    total = jnp.zeros((channels * taps, channels * taps))
+    for first in range(0, batch, at_once):
+        patches = lax.conv_general_dilated_patches(
+            x[first : first + at_once],
+            geometry.window,
+            geometry.strides,
+            geometry.padding,
+            rhs_dilation=geometry.dilation,
+            dimension_numbers=axes,
+        )
+        patches = patches.reshape(-1, channels * taps)  # the channel is the slower index
+        total = total + _inner(patches, patches)
+    by_tap = total.reshape(channels, taps, channels, taps).transpose(1, 0, 3, 2)
+    rows = kernel.reshape(taps * channels, -1)
+    return by_tap * _inner(rows.T, rows.T).reshape(by_tap.shape)
+
+
+def _inner(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Inner products of the columns."""
+    return jnp.matmul(a.T, b, precision=lax.Precision.HIGHEST)
+
+
+def _axes(spatial: int) -> tuple[str, str, str]:
+    names = "DHW"[-spatial:]
+    return f"N{names}C", f"{names}IO", f"N{names}C"

@@ -1,0 +1,202 @@
+"""Which layers of a model are approximated, and how: rules of path patterns, the first that matches wins."""
+
+import dataclasses
+import difflib
+import fnmatch
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from flax.linen import dtypes as linen_dtypes
+from flax.nnx.nn import dtypes as nnx_dtypes
+from jax import lax
+
+from jaxapprox._src.conversion.methods import ALSH, MC, Method
+from jaxapprox._src.estimates.geometry import is_supported_padding
+
+Rules = Sequence[tuple[str, Method | None]]
+
+
+class Layer(NamedTuple):
+    """A layer of a model, as the rules see it.
+
+    Attributes:
+        path: names from the model down, joined by "/".
+        kind: its class's name.
+        spatial: axes of its convolution; 0 for a dense layer.
+        inputs, outputs: channels, or units.
+        unsupported: why no method can replace it; empty if one can.
+    """
+
+    path: str
+    kind: str
+    spatial: int
+    inputs: int
+    outputs: int
+    unsupported: str
+
+
+class Outcome(NamedTuple):
+    """What became of a layer: the method that replaces it or None, and why."""
+
+    layer: Layer
+    method: Method | None
+    why: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What a conversion replaced, and what it left alone and why, in the model's order; `str` gives a table."""
+
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def methods(self) -> dict[str, Method]:
+        """By path, those of the replaced layers."""
+        return {outcome.layer.path: outcome.method for outcome in self.outcomes if outcome.method is not None}
+
+    def __str__(self) -> str:
+        rows = [("layer", "kind", "in", "out", "becomes", "why")]
+        for (path, kind, _, inputs, outputs, _), method, why in self.outcomes:
+            rows.append((path, kind, str(inputs or ""), str(outputs or ""), described(method), why))
+        return aligned(rows)
+
+
+def decide(rules: Rules, layers: Sequence[Layer], *, keep_ends: bool, min_channels: int) -> Report:
+    """Finds each layer's rule, and checks that every rule does something.
+
+    A pattern with a wildcard is an offer: it passes over what can't be replaced, the first and the last layer (if
+    `keep_ends`), and layers with few channels. One without a wildcard is an order, and replaces these two as well.
+
+    Args:
+        rules: (pattern, method) pairs. Patterns are those of `fnmatch` on the whole path; `*` matches "/" as well. The
+            method None leaves a layer exact.
+        layers: in the order in which the model has them.
+        keep_ends: leave the first and the last of them exact.
+        min_channels: sampling needs at least so many: input channels for `MC` (output channels in mode "backward"),
+            units for `ALSH`.
+
+    Raises:
+        ValueError: if a rule is no such pair, matches no layer (the nearest paths are named), matches only layers that
+            earlier rules took, or replaces none of those it matches (each is named, with the reason).
+    """
+    rules = _checked(rules)
+    taken: dict[int, list[Outcome]] = {i: [] for i in range(len(rules))}
+    outcomes = []
+    for position, layer in enumerate(layers):
+        number = next((i for i, (pattern, _) in enumerate(rules) if fnmatch.fnmatchcase(layer.path, pattern)), None)
+        if number is None:
+            outcomes.append(Outcome(layer, None, layer.unsupported or "no rule matches"))
+            continue
+        pattern, method = rules[number]
+        why = "a rule says so" if method is None else _objection(layer, method)
+        if not why and method is not None and _has_wildcard(pattern):
+            end = "first" if position == 0 else "last" if position == len(layers) - 1 else ""
+            why = f"the {end} layer (keep_ends)" if keep_ends and end else _too_few(layer, method, min_channels)
+        outcome = Outcome(layer, None if why else method, why)
+        outcomes.append(outcome)
+        taken[number].append(outcome)
+    for number, (pattern, method) in enumerate(rules):
+        _check_use(pattern, method, taken[number], [layer.path for layer in layers])
+    return Report(tuple(outcomes))
+
+
+def unsupported(layer: Any, replaceable: tuple[type, ...], approximate: tuple[type, ...]) -> str:
+    """Why no method can replace a layer, of an API with such replaceable and approximate kinds; empty if one can."""
+    if isinstance(layer, approximate):
+        return "already approximate"
+    if type(layer) not in replaceable:
+        return "a subclass" if isinstance(layer, replaceable) else "left alone"
+    if getattr(layer, "feature_group_count", 1) != 1:
+        return f"a grouped convolution (feature_group_count = {layer.feature_group_count})"
+    if np.size(getattr(layer, "kernel_size", 1)) > 3:
+        return f"a convolution of {len(layer.kernel_size)} spatial axes"
+    if not is_supported_padding(getattr(layer, "padding", "VALID")):
+        return f"padding {layer.padding!r}"
+    dilation = getattr(layer, "input_dilation", 1)
+    if dilation is not None and any(d != 1 for d in ((dilation,) if isinstance(dilation, int) else dilation)):
+        return f"input_dilation {dilation!r}"
+    for name, allowed in _DEFAULTS.items():
+        if not any(getattr(layer, name, None) is value for value in (None, *allowed)):
+            return f"it has its own {name}"
+    return ""
+
+
+# Settings of Flax's layers that no method has, with what each is by default beside None.
+_DEFAULTS: dict[str, tuple[Any, ...]] = {
+    "mask": (),
+    "precision": (),
+    "conv_general_dilated": (lax.conv_general_dilated,),
+    "conv_general_dilated_cls": (),
+    "dot_general": (lax.dot_general,),
+    "dot_general_cls": (),
+    "preferred_element_type": (),
+    "promote_dtype": (linen_dtypes.promote_dtype, nnx_dtypes.promote_dtype),
+}
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as lines of columns; the first is their heading."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def _checked(rules: Rules) -> list[tuple[str, Method | None]]:
+    if isinstance(rules, str) or not isinstance(rules, Sequence):
+        raise ValueError(f"rules must be a sequence of (pattern, method) pairs, got {rules!r}")
+    for rule in rules:
+        pair = isinstance(rule, tuple | list) and len(rule) == 2 and isinstance(rule[0], str)
+        if not pair or not isinstance(rule[1], MC | ALSH | None):
+            raise ValueError(
+                f"rules must be (pattern, method) pairs with method MC(...), ALSH(...) or None, got {rule!r}"
+            )
+    return [(pattern, method) for pattern, method in rules]
+
+
+def _objection(layer: Layer, method: Method) -> str:
+    """Why `method` can't replace the layer, or nothing."""
+    if layer.unsupported:
+        return layer.unsupported
+    return "ALSH is for dense layers" if isinstance(method, ALSH) and layer.spatial else ""
+
+
+def _too_few(layer: Layer, method: Method, least: int) -> str:
+    sampled_outputs = isinstance(method, ALSH) or method.mode == "backward"
+    number = layer.outputs if sampled_outputs else layer.inputs
+    what = "units" if isinstance(method, ALSH) else "output channels" if sampled_outputs else "input channels"
+    return f"{number} {what}, fewer than min_channels = {least}" if number < least else ""
+
+
+def _has_wildcard(pattern: str) -> bool:
+    return any(character in pattern for character in "*?[")
+
+
+def _check_use(pattern: str, method: Method | None, taken: Sequence[Outcome], paths: Sequence[str]) -> None:
+    """Raises a ValueError unless the rule was of use."""
+    if not taken:
+        matched = [path for path in paths if fnmatch.fnmatchcase(path, pattern)]
+        if matched:
+            raise ValueError(f"rule {pattern!r} must come before those that take its layers: {_listed(matched)}")
+        near = difflib.get_close_matches(pattern, paths, n=5, cutoff=0.3) or paths
+        raise ValueError(f"rule {pattern!r} must match a layer, got none; near it: {_listed(near) or 'no layers'}")
+    if method is not None and all(outcome.method is None for outcome in taken):
+        reasons = _listed([f"{outcome.layer.path} ({outcome.why})" for outcome in taken])
+        raise ValueError(f"rule {pattern!r} must match a layer that {described(method)} can replace, got {reasons}")
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def described(method: Method | None) -> str:
+    """A method with what differs from its defaults."""
+    if method is None:
+        return "exact"
+    shown = []
+    for field in dataclasses.fields(method):
+        value = getattr(method, field.name)
+        if value != field.default or field.name in ("ratio", "active"):
+            shown.append(f"{field.name}={getattr(value, '__name__', value)}")
+    return f"{type(method).__name__}({', '.join(shown)})"

@@ -1,0 +1,70 @@
+"""The Monte-Carlo matrix product."""
+
+import dataclasses
+
+import jax
+
+from jaxapprox._src.estimates.contraction import Contraction, Sampling, check_operands, estimate
+from jaxapprox._src.sampling.samplers import Sampler, systematic
+
+
+@dataclasses.dataclass(frozen=True)
+class DenseProduct(Contraction):
+    """x `(batch, in)` times kernel `(in, out)`."""
+
+    def forward(self, x, kernel):
+        return x @ kernel
+
+    def input_grad(self, g, kernel):
+        return g @ kernel.T
+
+    def kernel_grad(self, x, g):
+        return x.T @ g
+
+
+def mc_dense(
+    key: jax.Array,
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    ratio: float,
+    sampler: Sampler = systematic,
+    mode: str = "forward",
+    min_samples: int = 1,
+) -> jax.Array:
+    """The Monte-Carlo estimate of `x @ kernel` by column-row sampling (the paper's section 4.2, MC-approx).
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from jaxapprox import mc_dense, topk
+    >>> key, x, kernel = jax.random.key(0), jnp.array([[3.0, 0.0, 1.0, 2.0]]), jnp.ones((4, 2))
+    >>> print(x @ kernel, mc_dense(key, x, kernel, ratio=0.5, sampler=topk))  # 3 and 2 are kept
+    [[6. 6.]] [[5. 5.]]
+    >>> draw = jax.jit(jax.vmap(lambda key: mc_dense(key, x, kernel, ratio=0.5)))
+    >>> draws = draw(jax.random.split(key, 1000))
+    >>> bool(jnp.allclose(draws.mean(0), x @ kernel, atol=0.2))  # other samplers than topk are right on average
+    True
+
+    Args:
+        key: a PRNG key.
+        x: `(..., in)`, any floating dtype; all leading axes together are the examples.
+        kernel: `(in, out)`, of the same dtype.
+        ratio: share of the rows to keep, in (0, 1]; k = max(min_samples, round(ratio n)), and k = n is exact.
+        sampler: `systematic`, `importance`, `uniform`, `bernoulli`, `topk`, or any `jaxapprox.Sampler`.
+        mode: "forward" estimates the output over input units, and gradients flow through the kept ones only;
+            "backward" is exact and estimates the input gradient over output units, the kernel gradient over examples;
+            "straight_through" estimates the output and has the exact gradients.
+        min_samples: the fewest rows to keep (all, where there are fewer).
+
+    Returns:
+        `(..., out)` in the dtype of x.
+
+    Raises:
+        ValueError: if an argument is not as above, in a line that names it.
+    """
+    check_operands(x, kernel)
+    if x.ndim < 1 or kernel.ndim != 2 or x.shape[-1] != kernel.shape[0]:
+        raise ValueError(f"kernel must have shape (in, out) with in = x.shape[-1], got {kernel.shape} for x {x.shape}")
+    rows = x.reshape(-1, x.shape[-1])
+    out = estimate(DenseProduct(), Sampling(sampler, ratio, min_samples), mode, key, rows, kernel)
+    return out.reshape(*x.shape[:-1], kernel.shape[1])

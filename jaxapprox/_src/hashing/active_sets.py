@@ -1,0 +1,208 @@
+"""Which units an input activates: maximum-inner-product search by the hash tables of `jaxapprox.hashing`.
+
+Two ways to the same kind of answer, by the size of the layer (`Tables.has_buckets`): small layers compare the codes of
+all units, all examples at once; large ones collect ids from the buckets that the input falls into, example by example,
+so that the memory is that of the layer's units whatever the batch.
+"""
+
+import sys
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxapprox._src.estimates.contraction import check_key
+from jaxapprox._src.hashing.tables import (
+    MOST_BITS,
+    Tables,
+    build,
+    collision_probability,
+    collisions,
+    cosines,
+    query_codes,
+    rebuild,
+)
+
+__all__ = [
+    "MOST_BITS",
+    "Tables",
+    "active_set",
+    "build",
+    "collision_probability",
+    "collisions",
+    "cosines",
+    "query_codes",
+    "rebuild",
+    "shared_active_set",
+]
+
+
+def active_set(
+    key: jax.Array,
+    tables: Tables,
+    x: jax.Array,
+    *,
+    size: int,
+    select: str = "union",
+    features: jax.Array | None = None,
+) -> jax.Array:
+    """For each input the ids of `size` units that its hash codes find.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from jaxapprox.lsh import active_set, build
+    >>> weights = 2 * jnp.eye(64)
+    >>> tables = build(jax.random.key(0), weights, transform="simple")
+    >>> ids = active_set(jax.random.key(1), tables, weights[:3], size=4, select="count")
+    >>> ids.shape
+    (3, 4)
+    >>> ids[:, 0].tolist()  # an input that is a unit's weights finds that unit in every table
+    [0, 1, 2]
+
+    Args:
+        key: a PRNG key: for the subsampling, the ties and the random fill. The same key gives the same sets.
+        tables: from `build`.
+        x: `(batch, features)`, finite, no row of zeros.
+        size: units an example activates, a Python int in [1, units].
+        select: "union" is the paper's rule: tables in order, each bucket subsampled to `size`, until `size` units are
+            found; what is missing is filled with random units. "count" takes the units with the most collisions first,
+            ties broken at random.
+        features: for inputs of which few features are not 0, as in `query_codes`.
+
+    Returns:
+        `(batch, size)` int32, distinct ids in each row, the first found first. In a layer with buckets at most `size`
+        consecutive units (from a random one on) of a bucket count, "union" looks at 4 times `size` places in all, and
+        the fill is stratified over the ids.
+
+    Raises:
+        ValueError: if an argument is not as above.
+    """
+    units = tables.codes.shape[-1]
+    if isinstance(size, bool) or not isinstance(size, int | np.integer) or not 1 <= size <= units:
+        raise ValueError(f"size must be a Python int between 1 and the number of units ({units}), got {size!r}")
+    if select not in tuple(_BY_COMPARISON):
+        raise ValueError(f"select must be one of {', '.join(_BY_COMPARISON)}, got {select!r}")
+    check_key(key)
+    codes = query_codes(tables, x, features)
+    if tables.has_buckets:
+        return _collect(jax.random.split(key, x.shape[0]), tables, codes, size, *_FROM_BUCKETS[select])
+    return _compare(key, tables, codes, size, _BY_COMPARISON[select])
+
+
+def shared_active_set(
+    key: jax.Array,
+    tables: Tables,
+    x: jax.Array,
+    *,
+    size: int,
+    select: str = "union",
+    features: jax.Array | None = None,
+) -> jax.Array:
+    """One set for the whole batch: the `size` units that are in the sets of the most examples, ties at random.
+
+    Args, Raises: as `active_set`. Returns: `(size,)` int32, distinct ids.
+    """
+    own_key, tie_key = jax.random.split(key)
+    chosen = active_set(own_key, tables, x, size=size, select=select, features=features)
+    if x.shape[0] == 1:
+        return chosen[0]
+    units = tables.codes.shape[-1]
+    votes = jnp.zeros(units, jnp.int32).at[chosen.reshape(-1)].add(1)
+    order = jax.random.permutation(tie_key, units)
+    return order[lax.top_k(votes[order], size)[1]]
+
+
+def _compare(
+    key: jax.Array, tables: Tables, codes: jax.Array, size: int, rank: Callable[[jax.Array], jax.Array]
+) -> jax.Array:
+    """The lowest ranks first, equal ones in random order, which does for subsamples and fill too."""
+    ranks = rank(tables.codes[None] == codes[:, :, None])
+    return lax.top_k(-_ties_broken(key, ranks), size)[1].astype(jnp.int32)
+
+
+def _ties_broken(key: jax.Array, ranks: jax.Array) -> jax.Array:
+    """Integers with a random fraction; float32, of which XLA has the fastest `top_k` on a CPU."""
+    return ranks.astype(jnp.float32) + jax.random.uniform(key, ranks.shape, jnp.float32)
+
+
+def _first_table(matches: jax.Array) -> jax.Array:
+    """The first table that finds each unit; the number of tables where none does. matches: `(batch, tables, units)`.
+
+    A bucket of `size` or more completes the set, so taking its units in random order is subsampling it.
+    """
+    num_tables = matches.shape[1]
+    tables = jnp.arange(num_tables, dtype=jnp.int32)[None, :, None]
+    return jnp.min(jnp.where(matches, tables, num_tables), 1)
+
+
+def _tables_missed(matches: jax.Array) -> jax.Array:
+    return jnp.sum(~matches, 1, dtype=jnp.int32)
+
+
+_BY_COMPARISON: dict[str, Callable[[jax.Array], jax.Array]] = {"union": _first_table, "count": _tables_missed}
+
+
+def _collect(
+    keys: jax.Array, tables: Tables, codes: jax.Array, size: int, places: int, choose: Callable[..., jax.Array]
+) -> jax.Array:
+    """The sets of examples with these codes, one after another: they share one note on every unit.
+
+    `choose` gets the ids found at `places` times `size` places and the random fill, and for each its first place.
+    """
+    num_tables, units = tables.codes.shape
+    looked_at = min(num_tables, places) * size
+    n = looked_at + size  # the fill follows
+
+    def one(first_place, example):
+        key, own = example
+        bucket_key, fill_key, choice_key = jax.random.split(key, 3)
+        members = _bucket_members(bucket_key, tables, own, size, looked_at)
+        ids = jnp.concatenate([members, _stratified(fill_key, units, size)])
+        first_place = first_place.at[ids].min(jnp.arange(n, dtype=jnp.int32), mode="drop")
+        first = first_place.at[ids].get(mode="fill", fill_value=n)
+        return first_place.at[ids].set(n, mode="drop"), choose(choice_key, ids, first, looked_at, size)
+
+    return lax.scan(one, jnp.full(units, n, jnp.int32), (keys, codes))[1]
+
+
+def _first_found(key: jax.Array, ids: jax.Array, first: jax.Array, looked_at: int, size: int) -> jax.Array:
+    is_first = first == jnp.arange(ids.shape[0])
+    return jnp.zeros(size, jnp.int32).at[jnp.where(is_first, jnp.cumsum(is_first) - 1, size)].set(ids, mode="drop")
+
+
+def _most_often_found(key: jax.Array, ids: jax.Array, first: jax.Array, looked_at: int, size: int) -> jax.Array:
+    n = ids.shape[0]
+    times_found = jnp.zeros(n, jnp.int32).at[first[:looked_at]].add(1, mode="drop")
+    rank = _ties_broken(key, -times_found)
+    return ids[lax.top_k(jnp.where(first == jnp.arange(n), -rank, -jnp.inf), size)[1]]
+
+
+def _bucket_members(key: jax.Array, tables: Tables, codes: jax.Array, size: int, count: int) -> jax.Array:
+    """`(count,)` ids: up to `size` from the bucket of each table, table after table; then the number of units."""
+    num_tables, units = tables.codes.shape
+    table = jnp.arange(num_tables)
+    start, stop = tables.offsets[table, codes], tables.offsets[table, codes + 1]
+    length = stop - start
+    taken = jnp.minimum(length, size)
+    ends = jnp.cumsum(taken)
+    shift = jax.random.randint(key, (num_tables,), 0, jnp.maximum(length, 1), jnp.int32)
+    of = jnp.cumsum(jnp.zeros(count, jnp.int32).at[ends[:-1]].add(1, mode="drop"))  # the table of each place
+    step = jnp.arange(count, dtype=jnp.int32) - (ends - taken)[of]
+    positions = start[of] + (shift[of] + step) % jnp.maximum(length, 1)[of]
+    members = tables.order[of, positions.clip(max=units - 1)]
+    return jnp.where(step < taken[of], members, units)
+
+
+def _stratified(key: jax.Array, units: int, size: int) -> jax.Array:
+    """`size` distinct ids, one from each of as many equal ranges."""
+    bounds = (np.arange(size + 1, dtype=np.int64) * units // size).astype(np.int32)
+    return jax.random.randint(key, (size,), bounds[:-1], bounds[1:], jnp.int32)
+
+
+# How many times `size` places in buckets are looked at (at most all of them), and how to choose among what is there.
+_FROM_BUCKETS: dict[str, tuple[int, Callable[..., jax.Array]]] = {
+    "union": (4, _first_found),
+    "count": (sys.maxsize, _most_often_found),
+}

@@ -1,0 +1,77 @@
+"""Whether approximating the layers of a Linen model pays."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
+
+from jaxapprox._src.conversion.advice import Advice, check_thresholds, judge
+from jaxapprox._src.conversion.recorder import Recorder
+from jaxapprox._src.conversion.rules import Rules, decide
+from jaxapprox._src.linen.inspection import REPLACEABLE, layers_of
+
+
+def advise(
+    model: nn.Module,
+    rules: Rules,
+    variables: Any,
+    *args: Any,
+    key: jax.Array,
+    rngs: Any = None,
+    keep_ends: bool = True,
+    min_channels: int = 16,
+    min_speedup: float = 1.1,
+    max_error: float = 0.7,
+    **kwargs: Any,
+) -> Advice:
+    """Measures the layers that `convert` would approximate by `rules`, and says which of them to.
+
+    The model is applied once, exactly; then each layer's first call is repeated alone on this machine, with its
+    gradients, exact and approximated, and the error of its estimate predicted. To print the result shows all; its
+    `rules` are for `convert`. Equal layers (shapes, dtype and settings) are timed once.
+
+    >>> import jax
+    >>> from flax import linen as nn
+    >>> from jaxapprox import MC
+    >>> from jaxapprox.linen import advise, convert
+    >>> model = nn.Sequential([nn.Conv(32, (3, 3)), nn.relu, nn.Conv(64, (3, 3)), nn.relu, nn.Conv(10, (1, 1))])
+    >>> x = jax.random.normal(jax.random.key(0), (2, 8, 8, 3))
+    >>> variables = model.init(jax.random.key(1), x)
+    >>> advice = advise(model, [("*", MC(ratio=0.5))], variables, x, key=jax.random.key(2))
+    >>> sampled = convert(model, advice.rules, x)
+
+    Args:
+        model, rules, keep_ends, min_channels: as in `convert`; a layer that a rule without wildcards names is
+            approximated whatever comes out.
+        variables: the model's. Errors depend on the weights: trained ones tell more than initial ones.
+        *args, **kwargs: what the model is called with; a batch such as it will be trained on, in training mode.
+        key: for hash tables, draws and cotangents.
+        rngs: for the model's own streams, such as "dropout".
+        min_speedup: exact over approximated time from which approximating pays.
+        max_error: the largest relative error; at 0.7 the error has half of the product's energy.
+
+    Raises:
+        ValueError: as `convert`; or if a threshold is not a positive number, or a sampler none of jaxapprox's own.
+    """
+    check_thresholds(min_speedup, max_error)
+    layers = [seen.layer for seen in layers_of(model, "sample", *args, **kwargs)]
+    report = decide(rules, layers, keep_ends=keep_ends, min_channels=min_channels)
+    recorder = Recorder()
+
+    def record(next_fun: Callable[..., Any], inputs: Any, options: Any, context: nn.module.InterceptorContext) -> Any:
+        module = context.module
+        y = next_fun(*inputs, **options)
+        path = "/".join(module.path)
+        if context.method_name == "__call__" and type(module) in REPLACEABLE and path in report.methods:
+            x = inputs[0] if inputs else next(iter(options.values()))
+            x, kernel = promote_dtype(x, module.get_variable("params", "kernel"), dtype=module.dtype)
+            names = ("strides", "padding", "kernel_dilation") if isinstance(module, nn.Conv) else ()
+            y = recorder.noted(y, path, x, kernel, **{name: getattr(module, name) for name in names})
+        return y
+
+    with nn.intercept_methods(record):
+        state = [name for name in variables if name != "params"]
+        jax.block_until_ready(model.apply(variables, *args, rngs=rngs, mutable=state, **kwargs))
+    return judge(key, rules, report, recorder, min_speedup, max_error)

@@ -1,0 +1,75 @@
+"""Whether approximating the layers of an NNX model pays."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from flax import nnx
+
+from jaxapprox._src.conversion.advice import Advice, check_thresholds, judge
+from jaxapprox._src.conversion.recorder import Recorder
+from jaxapprox._src.conversion.rules import Rules, decide
+from jaxapprox._src.nnx.inspection import layers_of, replace
+
+
+def advise(
+    model: nnx.Module,
+    rules: Rules,
+    *args: Any,
+    key: jax.Array,
+    keep_ends: bool = True,
+    min_channels: int = 16,
+    min_speedup: float = 1.1,
+    max_error: float = 0.7,
+    **kwargs: Any,
+) -> Advice:
+    """Measures the layers that `convert` would approximate by `rules`, and says which of them to.
+
+    A copy of the model is called once, exactly; all else is as in `jaxapprox.linen.advise`.
+
+    >>> import jax
+    >>> from flax import nnx
+    >>> from jaxapprox import MC
+    >>> from jaxapprox.nnx import advise, convert
+    >>> rngs = nnx.Rngs(params=0, sample=1)
+    >>> model = nnx.Sequential(*[nnx.Linear(n, m, rngs=rngs) for n, m in [(64, 128), (128, 128), (128, 10)]])
+    >>> x = jax.random.normal(jax.random.key(0), (32, 64))
+    >>> advice = advise(model, [("*", MC(ratio=0.25))], x, key=jax.random.key(2))
+    >>> sampled, report = convert(model, advice.rules, rngs=rngs)
+
+    Args:
+        model: in training mode if it is to be trained. Errors depend on its weights: trained ones tell more than
+            initial ones.
+        rules, keep_ends, min_channels: as in `convert`; a layer that a rule without wildcards names is approximated
+            whatever comes out.
+        *args, **kwargs: what the model is called with; a batch such as it will be trained on.
+        key, min_speedup, max_error: as in `jaxapprox.linen.advise`.
+
+    Raises:
+        ValueError: as there.
+    """
+    check_thresholds(min_speedup, max_error)
+    report = decide(rules, layers_of(model), keep_ends=keep_ends, min_channels=min_channels)
+    recorder = Recorder()
+    copy: Any = nnx.clone(model)
+
+    def watch(path: str, node: Any) -> Any:
+        if path in report.methods:
+            product, names = ("conv_general_dilated", _CONV) if isinstance(node, nnx.Conv) else ("dot_general", ())
+            settings = {name: getattr(node, name) for name in names}
+            setattr(node, product, _recorded(recorder, path, getattr(node, product), settings))
+        return node
+
+    replace(copy, watch)
+    jax.block_until_ready(copy(*args, **kwargs))
+    return judge(key, rules, report, recorder, min_speedup, max_error)
+
+
+_CONV = ("strides", "padding", "kernel_dilation")
+
+
+def _recorded(recorder: Recorder, path: str, product: Callable[..., Any], settings: dict[str, Any]) -> Any:
+    def recorded(x: jax.Array, kernel: jax.Array, *args: Any, **kwargs: Any) -> jax.Array:
+        return recorder.noted(product(x, kernel, *args, **kwargs), path, x, kernel, **settings)
+
+    return recorded

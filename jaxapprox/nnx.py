@@ -1,0 +1,9 @@
+"""Flax NNX layers over the sampled and hashed products, and the conversion of models to them."""
+
+from jaxapprox._src.nnx.advice import advise
+from jaxapprox._src.nnx.conversion import convert
+from jaxapprox._src.nnx.dropout import AdaptiveDropout
+from jaxapprox._src.nnx.hashed import ALSHDense, HashTable, rehash
+from jaxapprox._src.nnx.sampled import MCConv, MCDense
+
+__all__ = ["ALSHDense", "AdaptiveDropout", "HashTable", "MCConv", "MCDense", "advise", "convert", "rehash"]

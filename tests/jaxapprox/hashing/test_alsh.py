@@ -1,0 +1,249 @@
+"""The hashed dense layer: its two forms against NumPy, and `ALSHDense` with its tables."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from flax.errors import InvalidRngError
+from jax import lax
+
+from jaxapprox._src.hashing.active_dense import active_dense
+from jaxapprox.linen import ALSHDense, rehash
+from jaxapprox.lsh import Tables, active_set, rebuild, shared_active_set
+
+X = jax.random.normal(jax.random.key(0), (4, 6))
+forms = pytest.mark.parametrize("form", ["gathered", "masked"])
+
+
+def operands(dtype=jnp.float32, batch=3):
+    rng = np.random.default_rng(0)
+    x, kernel, bias, g = (rng.normal(size=s) for s in ((batch, 5), (5, 9), (9,), (batch, 9)))
+    ids = np.stack([rng.permutation(9)[:4] for _ in range(batch)])
+    return tuple(jnp.asarray(a, dtype) for a in (x, kernel, bias, g)), jnp.asarray(ids, jnp.int32)
+
+
+def oracle(x, kernel, bias, g, ids):
+    """Output and gradients in x, kernel and bias, unit by unit."""
+    x, kernel, bias, g = (np.float64(a) for a in (x, kernel, bias, g))
+    y, dx, dw, db = np.zeros((len(x), 9)), np.zeros_like(x), np.zeros_like(kernel), np.zeros_like(bias)
+    for i, units in enumerate(np.broadcast_to(ids, (len(x), np.shape(ids)[-1]))):
+        for u in units:
+            y[i, u] = x[i] @ kernel[:, u] + bias[u]
+            dx[i] += g[i, u] * kernel[:, u]
+            dw[:, u] += g[i, u] * x[i]
+            db[u] += g[i, u]
+    return y, dx, dw, db
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def output_and_gradients(form, x, kernel, bias, g, ids):
+    y, pull = jax.vjp(lambda x, w, b: active_dense(x, w, b, ids, form=form), x, kernel, bias)
+    return y, *pull(g)
+
+
+@forms
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_active_units_alone_are_computed(form, shared, batch):
+    """Output and gradients of both forms are the oracle's; inactive units are exactly 0."""
+    arrays, ids = operands(batch=batch)
+    ids = ids[0] if shared else ids
+    for a, e in zip(output_and_gradients(form, *arrays, ids), oracle(*arrays, ids), strict=True):
+        np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-5)
+        np.testing.assert_array_equal(np.asarray(a) == 0, e == 0)
+
+
+@forms
+@pytest.mark.parametrize("shared", [False, True])
+def test_all_active_is_the_dense_layer(form, shared):
+    """Every unit active, in any order: the product, to rounding; bfloat16 stays bfloat16, without a bias as well."""
+    (x, kernel, bias, _), _ = operands()
+    order = jnp.asarray([3, 1, 4, 0, 5, 8, 2, 6, 7], jnp.int32)
+    ids = order if shared else jnp.stack([order, order[::-1], order])
+    dense = np.float64(x) @ np.float64(kernel) + np.float64(bias)
+    np.testing.assert_allclose(active_dense(x, kernel, bias, ids, form=form), dense, rtol=1e-6, atol=1e-6)
+    low = active_dense(x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16), None, ids, form=form)
+    assert low.dtype == jnp.bfloat16
+    np.testing.assert_allclose(np.float32(low), x @ kernel, rtol=0.05, atol=0.05)
+
+
+def test_gathered_work_shrinks_with_the_active_share():
+    """XLA's own count of operations: a twentieth of the units takes a small part of the product's."""
+    x, kernel = jnp.ones((1, 1000)), jnp.ones((1000, 1000))
+
+    def flops(size, form):
+        call = jax.jit(functools.partial(active_dense, bias=None, form=form))
+        return call.lower(x, kernel, ids=jnp.arange(size)[None]).compile().cost_analysis()["flops"]
+
+    assert flops(50, "gathered") < 0.1 * flops(50, "masked")
+
+
+def keys(seed):
+    return dict(zip(("params", "sample"), jax.random.split(jax.random.key(seed)), strict=True))
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize("dtype", [None, jnp.bfloat16])
+def test_deterministic_layer_is_dense(use_bias, dtype):
+    """Same parameters for the same key as `nn.Dense`, the same output in evaluation; a checkpoint moves over."""
+    options = dict(use_bias=use_bias, dtype=dtype, bias_init=nn.initializers.normal())
+    exact, hashed = nn.Dense(40, **options), ALSHDense(40, **options)
+    variables = exact.init(jax.random.key(1), X)
+    ours = hashed.init(jax.random.key(1), X, deterministic=True)
+    jax.tree.map(np.testing.assert_array_equal, ours["params"], variables["params"])
+    moved = {**ours, "params": variables["params"]}
+    expected = exact.apply(variables, X)
+    actual = hashed.apply(moved, X, deterministic=True)
+    assert actual.dtype == expected.dtype
+    np.testing.assert_array_equal(np.float32(actual), np.float32(expected))
+
+
+@forms
+@pytest.mark.parametrize("shared", [False, True])
+def test_layer_activates_what_its_tables_find(form, shared):
+    """The drawn set of units has the dense layer's outputs, all others 0; leading axes are examples."""
+    layer = ALSHDense(40, active=0.1, form=form, shared=shared, bias_init=nn.initializers.normal(), use_bias=True)
+    variables = layer.init(keys(1), X, deterministic=True)
+    actual = layer.apply(variables, X.reshape(2, 2, 6), deterministic=False, rngs={"sample": jax.random.key(2)})
+    dense = X @ variables["params"]["kernel"] + variables["params"]["bias"][None]
+    active = np.asarray(actual).reshape(4, 40) != 0
+    np.testing.assert_array_equal(active.sum(1), 4)
+    np.testing.assert_allclose(np.asarray(actual).reshape(4, 40)[active], dense[active], rtol=1e-5, atol=1e-6)
+    assert np.all(active == active[0]) == shared
+    choose = shared_active_set if shared else active_set
+    seen = {}
+
+    class Spy(ALSHDense):
+        def make_rng(self, name):
+            seen[name] = super().make_rng(name)
+            return seen[name]
+
+    spy = Spy(40, active=0.1, form=form, shared=shared)
+    spy.apply(variables, X, deterministic=False, rngs={"sample": jax.random.key(2)})
+    ids = np.asarray(choose(seen["sample"], variables["lsh"]["tables"], X, size=4))
+    for row, chosen in zip(active, np.broadcast_to(ids, (4, 4)), strict=True):
+        np.testing.assert_array_equal(np.flatnonzero(row), np.sort(chosen))
+
+
+def test_evaluation_through_the_hash():
+    """With `hashed_evaluation`, deterministic calls hash as well, and need the stream."""
+    layer = ALSHDense(40, hashed_evaluation=True, deterministic=True)
+    variables = layer.init(keys(1), X)
+    y = layer.apply(variables, X, rngs={"sample": jax.random.key(2)})
+    np.testing.assert_array_equal(np.count_nonzero(y, axis=1), 2)
+    with pytest.raises(InvalidRngError, match="sample"):
+        layer.apply(variables, X)
+
+
+def test_missing_stream_is_an_error():
+    layer = ALSHDense(40)
+    variables = layer.init(jax.random.key(1), X, deterministic=True)
+    with pytest.raises(InvalidRngError, match="sample"):
+        layer.apply(variables, X, deterministic=False, rngs={"params": jax.random.key(0)})
+
+
+class Block(nn.Module):
+    """A hashed layer within a module of its own."""
+
+    @nn.compact
+    def __call__(self, x, train):
+        return ALSHDense(20, active=0.2, name="inner")(x, deterministic=not train)
+
+
+class Net(nn.Module):
+    """Two hashed layers, one of them in a submodule, and an exact one."""
+
+    @nn.compact
+    def __call__(self, x, train=True):
+        x = nn.relu(ALSHDense(30, active=0.2, name="first")(x, deterministic=not train))
+        x = nn.relu(Block(name="rest")(x, train))
+        return nn.Dense(3, name="last")(x)
+
+
+def test_rehash_hashes_the_weights_as_they_are():
+    """`rehash` is `rebuild` of every layer's tables, wherever it sits; a call changes none."""
+    variables = Net().init(keys(1), X)
+    _, after = Net().apply(variables, X, rngs={"sample": jax.random.key(2)}, mutable=["lsh"])
+    jax.tree.map(np.testing.assert_array_equal, after["lsh"], variables["lsh"])
+    changed = jax.tree.map(lambda p: jnp.flip(p, -1) + 0.1, variables["params"])
+    tables = rehash({**variables, "params": changed})
+    assert jax.tree.structure(tables) == jax.tree.structure(variables["lsh"])
+    for path, params in ((("first",), changed["first"]), (("rest", "inner"), changed["rest"]["inner"])):
+        new, old = (functools.reduce(lambda d, k: d[k], path, t)["tables"] for t in (tables, variables["lsh"]))
+        jax.tree.map(np.testing.assert_array_equal, new, rebuild(old, params["kernel"].T))
+        assert np.any(new.codes != old.codes)
+
+
+def test_rehash_maps_over_seeds():
+    """The variables of two seeds, stacked, are rehashed as each alone."""
+    init = jax.jit(lambda key: Net().init({"params": key, "sample": key}, X))
+    stacked = jax.vmap(init)(jax.random.split(jax.random.key(0), 2))
+    stacked = {**stacked, "params": jax.tree.map(lambda p: p + 0.1, stacked["params"])}
+    for i in range(2):
+        one = rehash(jax.tree.map(lambda a: a[i], stacked))  # noqa: B023
+        jax.tree.map(lambda a, e: np.testing.assert_array_equal(a[i], e), rehash(stacked), one)  # noqa: B023
+    with pytest.raises(ValueError, match="lsh"):
+        rehash({"params": stacked["params"]})
+
+
+def test_trains_in_nested_scans_and_remat():
+    """Steps in an inner scan, a rehash after each in an outer one: the loss falls, and the tables follow."""
+    variables = Net().init(keys(1), X)
+    target = jnp.asarray([[1.0, -1.0, 0.5]])
+
+    def loss_of(params, tables, key):
+        net = jax.checkpoint(lambda p: Net().apply({"params": p, "lsh": tables}, X, rngs={"sample": key}))
+        return jnp.mean(jnp.square(net(params) - target))
+
+    def step(carry, key):
+        params, tables = carry
+        loss, grads = jax.value_and_grad(loss_of)(params, tables, key)
+        return (jax.tree.map(lambda p, g: p - 0.05 * g, params, grads), tables), loss
+
+    def round_of_steps(carry, keys):
+        (params, _), losses = lax.scan(step, carry, keys)
+        return (params, rehash({"params": params, "lsh": carry[1]})), losses
+
+    sample_keys = jax.random.split(jax.random.key(3), (10, 20))
+    start = variables["params"], variables["lsh"]
+    (params, tables), losses = jax.jit(lambda keys: lax.scan(round_of_steps, start, keys))(sample_keys)
+    assert losses[-1].mean() < 0.5 * losses[0].mean()
+    expected = rehash({"params": params, "lsh": variables["lsh"]})
+    jax.tree.map(np.testing.assert_array_equal, tables, expected)
+    assert isinstance(tables["first"]["tables"], Tables)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        *((dict(active=a), "active") for a in (0, 1.5, True, "x")),
+        (dict(form="sparse"), "form"),
+        (dict(select="best"), "select"),
+        (dict(num_bits=0), "num_bits"),
+        (dict(transform="cosine"), "transform"),
+    ],
+    ids=lambda a: a if isinstance(a, str) else next(iter(a)),
+)
+def test_bad_options_are_named(options, name):
+    """What the layer cannot do is a ValueError that begins with the attribute's name."""
+    with pytest.raises(ValueError, match=f"^{name} must "):
+        ALSHDense(8, deterministic=False, **options).init(keys(0), X)
+
+
+def test_missing_and_foreign_tables_are_named():
+    """Hashing without the collection, or with another layer's tables, says what to pass; exact calls need none."""
+    layer = ALSHDense(8)
+    variables = layer.init(keys(0), X, deterministic=True)
+    params = {"params": variables["params"]}
+    rngs = {"sample": jax.random.key(0)}
+    with pytest.raises(ValueError, match=r"^variables must hold the collection lsh"):
+        layer.apply(params, X, deterministic=False, rngs=rngs)
+    np.testing.assert_array_equal(
+        layer.apply(params, X, deterministic=True), layer.apply(variables, X, deterministic=True)
+    )
+    for other in (ALSHDense(9).init(keys(0), X, deterministic=True), layer.init(keys(0), X[:, :5], deterministic=True)):
+        with pytest.raises(ValueError, match=r"^lsh must hold tables for \(units, features\) = \(8, 6\)"):
+            layer.apply({**params, "lsh": other["lsh"]}, X, deterministic=False, rngs=rngs)
