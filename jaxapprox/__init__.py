@@ -1,35 +1,23 @@
-"""Training neural networks with sampled matrix products, in JAX."""
+"""Training neural networks with sampled matrix products, in JAX.
 
-from jaxapprox._src.conversion.methods import ALSH, MC
-from jaxapprox._src.estimates.conv import conv, mc_conv
-from jaxapprox._src.estimates.dense import mc_dense
-from jaxapprox._src.sampling.samplers import (
-    SAMPLERS,
-    Sample,
-    Sampler,
-    bernoulli,
-    importance,
-    inclusion_probabilities,
-    systematic,
-    topk,
-    uniform,
-)
-from jaxapprox._src.sampling.variance import predicted_variance
+The modules in this folder are the public ones; what lies in `_src` may change from release to release.
+"""
 
-__all__ = [
-    "ALSH",
-    "MC",
-    "SAMPLERS",
-    "Sample",
-    "Sampler",
-    "bernoulli",
-    "conv",
-    "importance",
-    "inclusion_probabilities",
-    "mc_conv",
-    "mc_dense",
-    "predicted_variance",
-    "systematic",
-    "topk",
-    "uniform",
-]
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxapprox._src.api import *  # noqa: F403
+else:
+
+    def __getattr__(name: str) -> Any:
+        """The names in `_src/api.py`, on first use: `jaxapprox.registry` can be read without importing JAX."""
+        from jaxapprox._src import api
+
+        if name == "__all__" or name in api.__all__:
+            return getattr(api, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        from jaxapprox._src import api
+
+        return sorted({*globals(), *api.__all__})

@@ -29,8 +29,7 @@ from experiments.process.exits import output_directory, run
 from experiments.training.compilation import jit
 from experiments.training.options import check_at_least, check_share
 from jaxapprox import mc_dense, systematic, topk
-from jaxapprox._src.hashing.active_dense import active_dense
-from jaxapprox.lsh import active_set, build
+from jaxapprox.lsh import active_dense, active_set, build
 
 _LARGEST = 1e15  # |h^| / |h| whose square float32 holds, as it does its inverse
 

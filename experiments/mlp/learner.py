@@ -14,11 +14,10 @@ from jax import lax
 from experiments.mlp.network import MLP, to_features
 from experiments.training.loop import Learner, Metrics, State, Stream, stream
 from jaxapprox import Sampler, active_layers, mc_dense
-from jaxapprox._src.hashing.active_dense import active_dense
 from jaxapprox.active_layers import Active, PullBack
 from jaxapprox.blocks import EVERYTHING, vjp
 from jaxapprox.lazy import apply_updates, lazy
-from jaxapprox.lsh import active_set, build, rebuild
+from jaxapprox.lsh import active_dense, active_set, build, rebuild
 
 _TABLES = 1 << 20  # apart from the layers' numbers, by which the initialisers' keys go
 

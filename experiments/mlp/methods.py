@@ -15,8 +15,8 @@ from experiments.mlp.learner import Method
 from experiments.mlp.network import MLP, to_features
 from experiments.training.loop import Learner
 from jaxapprox import SAMPLERS
-from jaxapprox._src.adaptive_dropout import RULES, keep_probability
 from jaxapprox.adam import adam
+from jaxapprox.adaptive_dropout import RULES, keep_probability
 from jaxapprox.linen import AdaptiveDropout
 
 _MOMENTUM, _EPS = 0.9, 1e-4

@@ -144,15 +144,6 @@ def systematic(key: jax.Array, scores: jax.Array, num_samples: int, *, uniform_m
     return Sample(indices, 1 / probabilities[indices])
 
 
-SAMPLERS: dict[str, Sampler] = {
-    "topk": topk,
-    "uniform": uniform,
-    "importance": importance,
-    "bernoulli": bernoulli,
-    "systematic": systematic,
-}
-
-
 def inclusion_probabilities(scores: jax.Array, num_samples: int, *, uniform_mix: float = 0.1) -> jax.Array:
     r"""pi_i = min(1, lambda s~_i) with lambda such that they sum to `num_samples`; each is in (0, 1].
 

@@ -1,0 +1,35 @@
+"""The names of `jaxapprox` itself: see `jaxapprox/__init__.py`."""
+
+from jaxapprox._src.conversion.methods import ALSH, MC
+from jaxapprox._src.estimates.conv import conv, mc_conv
+from jaxapprox._src.estimates.dense import mc_dense
+from jaxapprox._src.sampling.samplers import (
+    Sample,
+    Sampler,
+    bernoulli,
+    importance,
+    inclusion_probabilities,
+    systematic,
+    topk,
+    uniform,
+)
+from jaxapprox._src.sampling.variance import predicted_variance
+from jaxapprox.registry import SAMPLERS
+
+__all__ = [
+    "ALSH",
+    "MC",
+    "SAMPLERS",
+    "Sample",
+    "Sampler",
+    "bernoulli",
+    "conv",
+    "importance",
+    "inclusion_probabilities",
+    "mc_conv",
+    "mc_dense",
+    "predicted_variance",
+    "systematic",
+    "topk",
+    "uniform",
+]

@@ -1,0 +1,76 @@
+"""Names and where what they name lies, so that a list of the names imports nothing: neither JAX nor Flax.
+
+One line in a registry is all that an addition needs: command lines take the name, and messages and documents list it.
+"""
+
+import pkgutil
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from jaxapprox._src.sampling.samplers import Sampler
+
+T = TypeVar("T")
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """A mapping from names to what they name, each imported when it is first asked for.
+
+    >>> from jaxapprox.registry import Registry
+    >>> roots = Registry("root", square="math:sqrt")
+    >>> roots.register("cubic", "math:cbrt")
+    >>> list(roots), roots["cubic"](8.0)
+    (['square', 'cubic'], 2.0)
+
+    Args:
+        kind: what the names are of, for messages.
+        **places: by name, "module:attribute".
+    """
+
+    def __init__(self, kind: str, **places: str):
+        self.kind = kind
+        self._entries: dict[str, str | T] = dict(places)
+
+    def register(self, name: str, entry: str | T) -> None:
+        """Adds a name.
+
+        Args:
+            name: a new one.
+            entry: what it names, or its "module:attribute".
+
+        Raises:
+            ValueError: if the name is taken.
+        """
+        if name in self._entries:
+            raise ValueError(f"name must be a new {self.kind}, got {name!r}, which is registered")
+        self._entries[name] = entry
+
+    def __getitem__(self, name: str) -> T:
+        """What `name` names.
+
+        Raises:
+            KeyError: if it is not registered; the message lists the names that are.
+        """
+        if name not in self._entries:
+            raise KeyError(f"{self.kind} must be one of {', '.join(self)}, got {name!r}")
+        entry = self._entries[name]
+        if isinstance(entry, str):
+            self._entries[name] = entry = pkgutil.resolve_name(entry)
+        return entry
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+SAMPLERS: "Registry[Sampler]" = Registry(
+    "sampler",
+    topk="jaxapprox._src.sampling.samplers:topk",
+    uniform="jaxapprox._src.sampling.samplers:uniform",
+    importance="jaxapprox._src.sampling.samplers:importance",
+    bernoulli="jaxapprox._src.sampling.samplers:bernoulli",
+    systematic="jaxapprox._src.sampling.samplers:systematic",
+)
+"""The samplers by name: see `jaxapprox.Sampler`."""
