@@ -58,6 +58,9 @@ class Registry(Mapping[str, T], Generic[T]):
             self._entries[name] = entry = pkgutil.resolve_name(entry)
         return entry
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries  # without the import that the one of Mapping would make
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 

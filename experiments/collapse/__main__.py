@@ -26,7 +26,7 @@ from experiments.process.exits import output_directory, run
 from experiments.runs.statistics import half_interval, interval
 from experiments.seeds.segments import numbered_seeds
 from experiments.seeds.settings import families
-from experiments.seeds.unattended import train_family
+from experiments.seeds.train_family import train_family
 from experiments.training.loop import Learner
 
 

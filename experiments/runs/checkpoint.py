@@ -14,28 +14,9 @@ from absl import logging
 from orbax.checkpoint import args as ocp_args
 
 from experiments.process.errors import OutputError
+from experiments.seeds.segments import Position
 
 _KEEP = 3
-
-
-@dataclasses.dataclass(frozen=True)
-class Position:
-    """How far a chunk of seeds has been trained.
-
-    Attributes:
-        members: which: a setting's name and a seed for each.
-        epoch: epochs finished.
-        step: steps done of the next one.
-        train_seconds, recalibrate_seconds: so far, for all members together.
-        epoch_seconds: of the unfinished epoch.
-    """
-
-    members: tuple[tuple[str, int], ...]
-    epoch: int = 0
-    step: int = 0
-    train_seconds: float = 0.0
-    recalibrate_seconds: float = 0.0
-    epoch_seconds: float = 0.0
 
 
 class Checkpoints:
