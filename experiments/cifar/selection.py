@@ -16,6 +16,7 @@ import jax
 
 from experiments.cifar.config import Config
 from experiments.cifar.learner import make_learner
+from experiments.process.markdown import table
 from experiments.runs.summary import mean_and_deviation
 from experiments.seeds.segments import numbered_seeds
 from experiments.seeds.settings import families
@@ -75,10 +76,9 @@ def selection_lines() -> list[str]:
         f" {config['epochs']} epoch(s), ratio {config['ratio']}, {config['seeds']} seed(s), recorded by",
         f"`{record['command']}`.",
         "",
-        "| mode | sampler | accuracy | with training's BatchNorm statistics |",
-        "|---|---|---|---|",
     ]
+    rows = []
     for result in record["results"]:
         accuracies = (mean_and_deviation([100 * a for a in result[k]]) for k in ("accuracy", "accuracy_uncalibrated"))
-        lines.append(f"| {result['mode'] or 'exact'} | {result['sampler'] or ''} | {' | '.join(accuracies)} |")
-    return lines
+        rows.append((result["mode"] or "exact", result["sampler"] or "", *accuracies))
+    return [*lines, *table(("mode", "sampler", "accuracy", "with training's BatchNorm statistics"), rows)]

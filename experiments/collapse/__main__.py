@@ -23,6 +23,7 @@ from experiments.data.datasets import first_images, load
 from experiments.process.environment import environment
 from experiments.process.errors import UsageError
 from experiments.process.exits import output_directory, run
+from experiments.process.markdown import row, table
 from experiments.runs.statistics import half_interval, interval
 from experiments.seeds.segments import numbered_seeds
 from experiments.seeds.settings import families
@@ -125,8 +126,10 @@ class _Results:
         return [100 * row[column] for row in rows if row[column] is not None]
 
     def line(self, name: str) -> str:
-        cells = (interval(self.values(name, column)) for column in _COLUMNS)
-        return f"| {VARIANTS[name].ingredient} | {name} | {' | '.join(cells)} |"
+        return row(self._cells(name))
+
+    def _cells(self, name: str) -> list[str]:
+        return [VARIANTS[name].ingredient, name, *(interval(self.values(name, column)) for column in _COLUMNS)]
 
     def _table(self) -> str:
         settings = self._record["settings"]
@@ -140,10 +143,9 @@ class _Results:
             "Per cent, mean ± half the 95 % interval of the mean (Student). Minus exact: by the seed, at"
             " batch 1 from exact at batch 1. Recall of the true top units: mean over the last epoch.",
             "",
-            f"| ingredient | variant | {' | '.join(_COLUMNS.values())} |",
-            "|---" * (2 + len(_COLUMNS)) + "|",
         ]
-        return "\n".join([*head, *map(self.line, self._record["runs"]), ""])
+        lines = table(("ingredient", "variant", *_COLUMNS.values()), map(self._cells, self._record["runs"]))
+        return "\n".join([*head, *lines, ""])
 
     def _plot(self) -> None:
         """Accuracy against recall, evaluated exactly and through the hash, with error bars over seeds."""

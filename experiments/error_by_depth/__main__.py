@@ -26,6 +26,7 @@ from experiments.error_by_depth import theory as depth_theory
 from experiments.process.environment import environment
 from experiments.process.errors import UsageError
 from experiments.process.exits import output_directory, run
+from experiments.process.markdown import table
 from experiments.training.compilation import jit
 from experiments.training.options import check_at_least, check_share
 from jaxapprox import mc_dense, systematic, topk
@@ -244,9 +245,7 @@ def _table(record: dict[str, Any]) -> str:
         f" {settings['draws']} draws each. Predicted: in the limit of wide layers.",
     ]
     for quantity, title in _QUANTITIES.items():
-        layers = range(1, settings["layers"] + 1)
-        lines += ["", f"## {title}", "", f"| method | | {' | '.join(f'layer {layer}' for layer in layers)} |"]
-        lines.append("|---" * (2 + len(layers)) + "|")
+        rows: list[list[str]] = []
         for name, result in record["results"].items():
             measured = result["measured"][quantity]
             cells = [f"{value:.3g}" for value in measured["mean"]]
@@ -254,7 +253,9 @@ def _table(record: dict[str, Any]) -> str:
                 deviations = (f"{float(f'{value:.1g}'):g}" for value in measured["std"])  # 1e+01 as 10
                 cells = [f"{cell} ± {deviation}" for cell, deviation in zip(cells, deviations, strict=True)]
             predicted = (f"{value:.3g}" for value in result["predicted"][quantity])
-            lines += [f"| {name} | measured | {' | '.join(cells)} |", f"| | predicted | {' | '.join(predicted)} |"]
+            rows += [[name, "measured", *cells], ["", "predicted", *predicted]]
+        header = ("method", "", *(f"layer {layer + 1}" for layer in range(settings["layers"])))
+        lines += ["", f"## {title}", "", *table(header, rows)]
     return "\n".join([*lines, ""])
 
 

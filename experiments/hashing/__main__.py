@@ -28,6 +28,7 @@ from experiments.data.datasets import Dataset, load
 from experiments.hashing import measurements as appendix_b
 from experiments.process.environment import environment
 from experiments.process.exits import output_directory, run
+from experiments.process.markdown import table
 from experiments.runs.statistics import interval
 from experiments.training.compilation import jit
 from experiments.training.loop import make_train
@@ -129,10 +130,8 @@ def _table(record: dict[str, Any]) -> str:
         "(b) whole images against masked nodes, (d) patches against filters. Shares in %; of the truly active, those in"
         " the active set (recall) and those that share any bucket, measured and by theory.",
         "",
-        "| | filters | layer | hash | active | recall | active that collide | theory | all that collide | theory"
-        " | FLOPs / exact | time / exact |",
-        "|---" * 12 + "|",
     ]
+    cells = []
     for filters in ("untrained", "trained"):
         masked = record[filters]["masked"]
         rows = [("b", {"layer": "stem", "setting": "the paper's", **masked})]
@@ -142,8 +141,14 @@ def _table(record: dict[str, Any]) -> str:
             shares = (interval([100 * value for value in row[name]]) for name in names)
             cost = (f"{row[name]:.2f}" if name in row else "" for name in ("flops_ratio", "time_ratio"))
             what = (f"({part})", filters, row["layer"], row["setting"], f"{100 * row['chance']:.1f}")
-            lines.append(f"| {' | '.join((*what, *shares, *cost))} |")
-    return "\n".join([*lines, ""])
+            cells.append((*what, *shares, *cost))
+    return "\n".join([*lines, *table(_COLUMNS, cells), ""])
+
+
+_COLUMNS = (
+    *("", "filters", "layer", "hash", "active", "recall", "active that collide", "theory", "all that collide"),
+    *("theory", "FLOPs / exact", "time / exact"),
+)
 
 
 def _plot(record: dict[str, Any], path: Path) -> None:

@@ -1,23 +1,12 @@
-"""What a run's results come to: a summary of each setting, and on which machine they were got."""
+"""What a run's results come to: a summary of each setting, and summary.md."""
 
 import dataclasses
-import importlib.metadata
-import os
-import platform
-import shlex
 import statistics
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
-import jax
-
+from experiments.process.markdown import table
 from experiments.runs.statistics import half_interval, paired_p_value
 from experiments.seeds.segments import Row
-
-
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,9 +103,8 @@ def markdown(
     if all(s.accuracy_uncalibrated == s.accuracy for s in summaries):
         del columns["with training's BatchNorm statistics"]
     columns = {name: cells for name, cells in columns.items() if any(cells)}
-    lines = [*heading, "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    lines += [f"| {' | '.join(cells)} |" for cells in zip(*columns.values(), strict=True)]
-    return "\n".join([*lines, "", *_diagnostics_lines(rows), *sections, ""])
+    lines = table(list(columns), zip(*columns.values(), strict=True))
+    return "\n".join([*heading, "", *lines, "", *_diagnostics_lines(rows), *sections, ""])
 
 
 def _diagnostics_lines(rows: Sequence[Row]) -> list[str]:
@@ -125,18 +113,18 @@ def _diagnostics_lines(rows: Sequence[Row]) -> list[str]:
     if not hashed:
         return []
     names = list(next(iter(hashed[0].diagnostics.values())))
-    lines = [
-        "## Hashed layers",
-        "",
-        "Mean over an epoch's steps and over seeds; `jaxapprox.diagnostics.Diagnostics` says what each is.",
-        "",
-        f"| method | layer | epoch | {' | '.join(name.replace('_', ' ') for name in names)} |",
-        "|---" * (3 + len(names)) + "|",
-    ]
+    cells = []
     for method, layer in dict.fromkeys((row.method, layer) for row in hashed for layer in row.diagnostics):
         mine = [row for row in hashed if row.method == method]
         for epoch in sorted({min(row.epoch for row in mine), max(row.epoch for row in mine)}):
             values = [row.diagnostics[layer] for row in mine if row.epoch == epoch]
             means = (f"{statistics.mean(v[name] for v in values):.4g}" for name in names)
-            lines.append(f"| {method} | {layer} | {epoch} | {' | '.join(means)} |")
-    return [*lines, ""]
+            cells.append((method, layer, str(epoch), *means))
+    return [
+        "## Hashed layers",
+        "",
+        "Mean over an epoch's steps and over seeds; `jaxapprox.diagnostics.Diagnostics` says what each is.",
+        "",
+        *table(("method", "layer", "epoch", *(name.replace("_", " ") for name in names)), cells),
+        "",
+    ]
