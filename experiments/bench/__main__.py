@@ -34,14 +34,16 @@ from experiments.bench.peers import flax_resnet as flax_peer
 from experiments.cifar.config import Config
 from experiments.cifar.learner import make_learner
 from experiments.data.datasets import Dataset, Split
+from experiments.process.checks import check_at_least
+from experiments.process.command_line import read_options
 from experiments.process.environment import environment
 from experiments.process.errors import UsageError
-from experiments.process.exits import output_directory, run
+from experiments.process.exits import make_output_directory, run
+from experiments.process.files import write_json
 from experiments.process.timing import seconds
 from experiments.seeds.compiled import step_flops
 from experiments.training.compilation import jit
 from experiments.training.loop import make_train
-from experiments.training.options import check_at_least
 
 _STEPS = 4  # in one scan, as an epoch of the program is
 _TORCH_PEER = Path(__file__).parent / "peers" / "torch_resnet.py"
@@ -56,7 +58,7 @@ class Bench:
     ratios: tuple[float, ...] = (0.5, 0.25, 0.1)
     rounds: int = 3
     """How many times everything is measured, in turn."""
-    torch_python: str = sys.executable
+    torch_python: Path = Path(sys.executable)
     """An interpreter that has PyTorch, where this one has not."""
     parts: tyro.conf.Positional[tuple[Literal["kernels", "resnet18", "hashing", "mlp", "sweep"], ...]] = (
         "kernels",
@@ -84,13 +86,12 @@ def main(bench: Bench) -> None:
     if bench.seeds[:1] != (1,) or min(bench.seeds) < 1:
         raise UsageError(f"--seeds must be 1 and numbers above it, got {' '.join(map(str, bench.seeds)) or 'none'}")
     if bench.out is not None:
-        with output_directory(bench.out):
-            (bench.out / "bench.json").touch()
+        make_output_directory(bench.out)
     results: dict[str, Any] = {"environment": environment()}
     for part in bench.parts:
         results |= _PARTS[part](bench)
         if bench.out is not None:
-            (bench.out / "bench.json").write_text(json.dumps(results, indent=1) + "\n")
+            write_json(bench.out / "bench.json", results)
     _print(bench, results)
 
 
@@ -175,7 +176,7 @@ def _our_step(method: str, config: Config) -> tuple[Callable[[], float], float]:
     return lambda: seconds(lambda: epoch(state, split, rounds)) / _STEPS, step_flops(config, learner, data)
 
 
-def _has_torch(python: str) -> bool:
+def _has_torch(python: Path) -> bool:
     try:
         return subprocess.run([python, "-c", "import torch"], capture_output=True, check=False).returncode == 0
     except OSError as error:
@@ -185,7 +186,7 @@ def _has_torch(python: str) -> bool:
 def _torch_step(bench: Bench, ratio: float) -> dict[str, float]:
     """Median seconds of a step by memory format, in a process of its own."""
     sizes = ["--width", str(bench.width), "--batch-size", str(bench.batch_size), "--ratio", str(ratio)]
-    command = [bench.torch_python, str(_TORCH_PEER), *sizes]
+    command = [str(bench.torch_python), str(_TORCH_PEER), *sizes]
     peer = subprocess.run(command, capture_output=True, text=True, check=False)
     if peer.returncode != 0:
         raise UsageError(f"--torch-python: {' '.join(command)} failed: {peer.stderr.strip().splitlines()[-1:]}")
@@ -247,4 +248,4 @@ def _speed(times: list[float], reference: list[float]) -> float:
 
 
 if __name__ == "__main__":
-    run(lambda: main(tyro.cli(Bench, prog="python -m experiments.bench")))
+    run(lambda: main(read_options("experiments.bench", Bench)))

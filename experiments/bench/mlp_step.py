@@ -34,7 +34,7 @@ _TORCH = {"torch": "loop", "torch, fused": "fused"}  # the first is PyTorch's de
 _MEGABYTES = 100
 
 
-def steps(rounds: int, torch_python: str | None) -> dict[str, Any]:
+def steps(rounds: int, torch_python: Path | None) -> dict[str, Any]:
     """Seconds a step by round, of every method, depth and optimizer, and of PyTorch where an interpreter has it.
 
     A step has all that `experiments.mlp` does in its first 10,000: hashing anew every 100 steps included.
@@ -132,10 +132,10 @@ def _bandwidth(rounds: int) -> float:
     return 2e6 * _MEGABYTES / min(seconds(call) for _ in range(10 * rounds))
 
 
-def _torch_step(python: str, layers: int, optimizer: str, implementation: str) -> float:
+def _torch_step(python: Path, layers: int, optimizer: str, implementation: str) -> float:
     """Median seconds of a step, in a process of its own."""
     options = ["--layers", str(layers), "--optimizer", optimizer, "--implementation", implementation]
-    command = [python, str(_PEER), *options]
+    command = [str(python), str(_PEER), *options]
     peer = subprocess.run(command, capture_output=True, text=True, check=False)
     if peer.returncode != 0:
         raise UsageError(f"--torch-python: {' '.join(command)} failed: {peer.stderr.strip().splitlines()[-1:]}")

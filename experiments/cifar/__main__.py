@@ -9,11 +9,11 @@ import functools
 from experiments.cifar.config import Config
 from experiments.cifar.learner import make_learner
 from experiments.cifar.selection import selection_lines
+from experiments.process.checks import listed
 from experiments.process.distributed import connected
 from experiments.process.exits import run
 from experiments.runs.command_line import parse
 from experiments.runs.compare import compare
-from experiments.training.options import listed
 from experiments.training.task import Task, load_data
 
 

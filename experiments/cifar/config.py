@@ -3,8 +3,9 @@
 import dataclasses
 from typing import Any, ClassVar, Literal
 
+from experiments.process.checks import check_at_least, check_different
 from experiments.process.errors import UsageError
-from experiments.training.options import RunOptions, check_at_least, check_different
+from experiments.training.options import RunOptions
 
 
 @dataclasses.dataclass(frozen=True)

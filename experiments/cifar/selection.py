@@ -8,14 +8,14 @@ The test set is never looked at. The result is what `experiments.cifar` defaults
 import dataclasses
 import functools
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from experiments.cifar.config import Config
 from experiments.cifar.learner import make_learner
+from experiments.process.environment import environment
+from experiments.process.exits import make_output_directory
+from experiments.process.files import write_json
 from experiments.process.markdown import table
 from experiments.runs.summary import mean_and_deviation
 from experiments.seeds.segments import numbered_seeds
@@ -35,19 +35,18 @@ _CANDIDATES: tuple[dict[str, Any], ...] = (
 
 
 def main(config: Config) -> None:
-    """Prints and records the held-out accuracy of `exact` and of each sampler and mode at `--ratio`."""
-    data = load_data(dataclasses.replace(config, validation=True))
-    record: dict[str, Any] = {
-        "command": "python -m experiments.choose " + " ".join(sys.argv[1:]),
-        "config": {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(config).items()}
-        | {"ratio": config.ratio},
-        "jax": jax.__version__,
-        "device": jax.devices()[0].device_kind,
-        "results": [],
-    }
-    learner_of = functools.partial(make_learner, data=data)
+    """Prints and records the held-out accuracy of `exact` and of each sampler and mode at `--ratio`.
+
+    Raises:
+        UsageError: if `--ratio` has several values, the data can't be had, or `--out` can't be written.
+        OutputError: if results can no longer be written.
+    """
+    configured = {**dataclasses.asdict(config), "ratio": config.ratio}
     path = RESULTS if config.out is None else config.out / RESULTS.name
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_output_directory(path.parent)
+    data = load_data(dataclasses.replace(config, validation=True))
+    record: dict[str, Any] = {**environment(), "config": configured, "results": []}
+    learner_of = functools.partial(make_learner, data=data)
     for candidate in ({}, *_CANDIDATES):
         name = "mc" if candidate else "exact"
         chosen = dataclasses.replace(config, **candidate)
@@ -61,7 +60,7 @@ def main(config: Config) -> None:
             "accuracy_uncalibrated": [row.test_accuracy_uncalibrated for row in rows],
         }
         record["results"].append(result)
-        path.write_text(json.dumps(record, indent=1) + "\n")
+        write_json(path, record)
         print(json.dumps(result), flush=True)
 
 

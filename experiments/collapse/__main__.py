@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
-import tyro
 from matplotlib.figure import Figure
 
 from experiments.cifar.config import Config
 from experiments.cifar.learner import cnn_learner
 from experiments.collapse.variants import VARIANTS
 from experiments.data.datasets import first_images, load
+from experiments.process.command_line import read_options
 from experiments.process.environment import environment
 from experiments.process.errors import UsageError
-from experiments.process.exits import output_directory, run
+from experiments.process.exits import make_output_directory, run
+from experiments.process.files import save_figure, write_json, write_whole
 from experiments.process.markdown import row, table
 from experiments.runs.statistics import half_interval, interval
 from experiments.seeds.segments import numbered_seeds
@@ -92,13 +93,11 @@ class _Results:
         self._path = path
         self._record: dict[str, Any] = {"settings": settings, "runs": {}}
         file = path / "collapse.json"
-        with output_directory(path):
-            if not file.exists():
-                file.write_text(json.dumps(self._record) + "\n")
-            before = file.read_text()
+        make_output_directory(path)
         try:
-            self._record = json.loads(before)
-        except ValueError as error:
+            if file.exists():
+                self._record = json.loads(file.read_text())
+        except (OSError, ValueError) as error:
             raise UsageError(f"--out must hold no damaged collapse.json, got {path} ({error})") from error
         if self._record["settings"] != settings:
             raise UsageError(f"--out must be a directory for {settings}, got {path}, of {self._record['settings']}")
@@ -106,10 +105,8 @@ class _Results:
     def add(self, name: str, rows: list[dict[str, Any]]) -> None:
         runs = {**self._record["runs"], name: {**environment(), "rows": rows}}
         self._record["runs"] = {known: runs[known] for known in VARIANTS if known in runs}
-        new = self._path / "collapse.json.new"
-        new.write_text(json.dumps(self._record, indent=1) + "\n")
-        new.replace(self._path / "collapse.json")
-        (self._path / "collapse.md").write_text(self._table())
+        write_json(self._path / "collapse.json", self._record)
+        write_whole(self._path / "collapse.md", self._table())
         self._plot()
 
     def values(self, name: str, column: str) -> list[float]:
@@ -177,7 +174,7 @@ class _Results:
             axes.grid(alpha=0.3)
         panels[0].set_ylabel("test accuracy (%)")
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
-        figure.savefig(self._path / "collapse.png", dpi=150)
+        save_figure(self._path / "collapse.png", figure)
 
 
 _RECALLS = (0.5, 1, 2, 5, 10, 20, 50, 100)
@@ -191,4 +188,4 @@ _COLUMNS = {
 
 
 if __name__ == "__main__":
-    run(lambda: main(tyro.cli(Collapse, prog="python -m experiments.collapse")))
+    run(lambda: main(read_options("experiments.collapse", Collapse)))

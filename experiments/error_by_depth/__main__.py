@@ -8,7 +8,6 @@ prediction (`experiments.depth_theory`) is for wide layers and knows nothing of 
 """
 
 import dataclasses
-import json
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -17,18 +16,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from jax import lax
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.error_by_depth import theory as depth_theory
+from experiments.process.checks import check_at_least, check_share
+from experiments.process.command_line import read_options
 from experiments.process.environment import environment
 from experiments.process.errors import UsageError
-from experiments.process.exits import output_directory, run
+from experiments.process.exits import make_output_directory, run
+from experiments.process.files import save_figure, write_json, write_whole
 from experiments.process.markdown import table
 from experiments.training.compilation import jit
-from experiments.training.options import check_at_least, check_share
 from jaxapprox import mc_dense, systematic, topk
 from jaxapprox.lsh import active_dense, active_set, build
 
@@ -89,8 +89,7 @@ def main(options: ErrorByDepth) -> None:
     for name, method in known.items():
         if not 1 / _LARGEST < method.prediction.size[-1] < _LARGEST:
             raise UsageError(f"--layers must be fewer, got {options.layers}: {name} would leave the range of float32")
-    with output_directory(options.out):
-        (options.out / "error_by_depth.json").touch()
+    make_output_directory(options.out)
     measured = measure({name: method.layer for name, method in known.items()}, options)
     results = {
         name: {
@@ -100,11 +99,10 @@ def main(options: ErrorByDepth) -> None:
         for name, method in known.items()
     }
     record = {**environment(), "settings": {**dataclasses.asdict(options), "out": ""}, "results": results}
-    (options.out / "error_by_depth.json").write_text(json.dumps(record, indent=1) + "\n")
-    table = _table(record)
-    (options.out / "error_by_depth.md").write_text(table)
+    write_json(options.out / "error_by_depth.json", record)
+    write_whole(options.out / "error_by_depth.md", _table(record))
     _plot(record, options.out / "error_by_depth.png")
-    print(table)
+    print(_table(record))
 
 
 def methods(options: ErrorByDepth) -> dict[str, Method]:
@@ -276,11 +274,11 @@ def _plot(record: dict[str, Any], path: Path) -> None:
     panels[0].set_yscale("log")
     panels[1].set_ylim(0, 1)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", title="lines: predicted")
-    figure.savefig(path, dpi=150)
+    save_figure(path, figure)
 
 
 _QUANTITIES = {"error": "relative error of the activations", "cosine": "cosine with the exact activations"}
 
 
 if __name__ == "__main__":
-    run(lambda: main(tyro.cli(ErrorByDepth, prog="python -m experiments.error_by_depth")))
+    run(lambda: main(read_options("experiments.error_by_depth", ErrorByDepth)))

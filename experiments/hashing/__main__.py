@@ -8,7 +8,6 @@ hashed once, and queried with the patches. Real images; filters as initialised a
 """
 
 import dataclasses
-import json
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from matplotlib.figure import Figure
 
 from experiments.cifar.config import Config
@@ -26,13 +24,15 @@ from experiments.cifar.methods import METHODS
 from experiments.data.augment import to_float
 from experiments.data.datasets import Dataset, load
 from experiments.hashing import measurements as appendix_b
+from experiments.process.checks import check_at_least, check_share
+from experiments.process.command_line import read_options
 from experiments.process.environment import environment
-from experiments.process.exits import output_directory, run
+from experiments.process.exits import make_output_directory, run
+from experiments.process.files import save_figure, write_json, write_whole
 from experiments.process.markdown import table
 from experiments.runs.statistics import interval
 from experiments.training.compilation import jit
 from experiments.training.loop import make_train
-from experiments.training.options import check_at_least, check_share
 from jaxapprox.lsh import collision_probability
 
 
@@ -71,8 +71,7 @@ def main(hashing: Hashing) -> None:
         data=hashing.data, width=hashing.width, blocks=hashing.blocks, epochs=hashing.epochs, seed=hashing.seed
     )
     config.check()
-    with output_directory(hashing.out):
-        (hashing.out / "hashing.json").touch()
+    make_output_directory(hashing.out)
     data = load(hashing.data, hashing.data_dir)
     images = to_float(data.test.images[: hashing.images])
     keys = jax.random.split(jax.random.key(hashing.seed), hashing.draws)
@@ -86,8 +85,8 @@ def main(hashing: Hashing) -> None:
             "shared": [row for layer in chosen for row in appendix_b.shared_filters(keys, layer, hashing.active)],
         }
     record["family_per_node"] = appendix_b.family_per_node(keys[0], layers)
-    (hashing.out / "hashing.json").write_text(json.dumps(record, indent=1) + "\n")
-    (hashing.out / "hashing.md").write_text(_table(record))
+    write_json(hashing.out / "hashing.json", record)
+    write_whole(hashing.out / "hashing.md", _table(record))
     _plot(record, hashing.out / "hashing.png")
     print(_table(record))
 
@@ -180,8 +179,8 @@ def _plot(record: dict[str, Any], path: Path) -> None:
     right.set_yticks(places, labels, fontsize=6)
     right.set(xlabel="recall of the truly active (%)", xlim=(0, 100))
     right.legend()
-    figure.savefig(path, dpi=150)
+    save_figure(path, figure)
 
 
 if __name__ == "__main__":
-    run(lambda: main(tyro.cli(Hashing, prog="python -m experiments.hashing")))
+    run(lambda: main(read_options("experiments.hashing", Hashing)))

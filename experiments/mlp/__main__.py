@@ -11,13 +11,13 @@ from experiments.data.datasets import Dataset
 from experiments.mlp.config import MLPConfig
 from experiments.mlp.figures import plot_depth, plot_figure
 from experiments.mlp.methods import make_learner
+from experiments.process.checks import listed
 from experiments.process.distributed import connected, is_first
 from experiments.process.exits import run
 from experiments.runs.command_line import parse
 from experiments.runs.compare import check_fits, compare
 from experiments.runs.directory import make_run, run_path
 from experiments.seeds.segments import Row
-from experiments.training.options import listed
 from experiments.training.task import Task, load_data
 
 _FIGURES = {3: "figure15.png", 7: "figure16.png"}  # the paper's

@@ -6,8 +6,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
+from experiments.process.checks import check_at_least, check_different, check_share
 from experiments.process.errors import UsageError
-from experiments.training.options import RunOptions, check_at_least, check_different, check_share
+from experiments.training.options import RunOptions
 
 
 @dataclasses.dataclass(frozen=True)

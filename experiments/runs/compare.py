@@ -9,19 +9,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.runs.checkpoint import Checkpoints, Position
-from experiments.training.options import RunOptions
-from experiments.runs.display import Display
 from experiments.process.distributed import from_first, is_first, largest, to_host, tree_from_first
-from experiments.process.interrupt import Signals, Stopped, watched_signals
-from experiments.seeds.planning import Plan, check_mesh, make_plan, must_shard
-from experiments.seeds.compiled import compile_evaluation, step_flops
 from experiments.process.environment import device_line
+from experiments.process.interrupt import Signals, Stopped, watched_signals
+from experiments.runs.checkpoint import Checkpoints, Position
 from experiments.runs.directory import RunDirectory
+from experiments.runs.display import Display
+from experiments.seeds.compiled import compile_evaluation, step_flops
+from experiments.seeds.planning import Plan, check_mesh, make_plan, must_shard
 from experiments.seeds.segments import Chunk, Moment, chunks, numbered_seeds, run_chunk
 from experiments.seeds.settings import Family, families, with_numbers
-from experiments.training.task import Task
 from experiments.training.loop import steps_per_epoch
+from experiments.training.options import RunOptions
+from experiments.training.task import Task
 
 
 def compare(config: RunOptions, task: Task, sections: Sequence[str] = ()) -> tuple[int, RunDirectory | None]:

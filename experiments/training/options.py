@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
+from experiments.process.checks import check_at_least, check_different, check_share, flag, listed
 from experiments.process.errors import UsageError
 from jaxapprox.lsh import MOST_BITS
 
@@ -119,34 +120,3 @@ class RunOptions:
             check_at_least(1, self, "num_processes")
             if not 0 <= self.process_id < self.num_processes:
                 raise UsageError(f"--process-id must be from 0 to {self.num_processes - 1}, got {self.process_id}")
-
-
-def listed(values: tuple[Any, ...]) -> str:
-    """An option's values, for the reader."""
-    return " ".join(map(str, values))
-
-
-def flag(name: str) -> str:
-    """The command line's name of an option."""
-    return "--" + {"ratios": "ratio", "samplers": "sampler", "lrs": "lr"}.get(name, name).replace("_", "-")
-
-
-def check_different(name: str, values: tuple[Any, ...]) -> None:
-    """Raises a UsageError unless an option of several values has one or more, all different."""
-    if not values or len(set(values)) < len(values):
-        got = " ".join(map(str, values)) or "none"
-        raise UsageError(f"{flag(name)} must be one or more different ones, got {got}")
-
-
-def check_at_least(least: int, options: Any, *names: str) -> None:
-    """Raises a UsageError for the first of these attributes of `options` that is less than `least`."""
-    for name in names:
-        if getattr(options, name) < least:
-            raise UsageError(f"{flag(name)} must be at least {least}, got {getattr(options, name)}")
-
-
-def check_share(options: Any, *names: str) -> None:
-    """Raises a UsageError for the first of these attributes of `options` that is not in (0, 1]."""
-    for name in names:
-        if not 0 < getattr(options, name) <= 1:
-            raise UsageError(f"{flag(name)} must be in (0, 1], got {getattr(options, name)}")
