@@ -6,16 +6,15 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from experiments.bench.mlp_step import random_digits
+from experiments.bench.options import Bench
+from experiments.bench.random_data import random_cifar, random_digits
 from experiments.cifar import learner as cnn
 from experiments.cifar.config import Config
-from experiments.data.datasets import Dataset, Split
+from experiments.data.datasets import Dataset
 from experiments.mlp import methods as mlp_methods
 from experiments.mlp.config import MLPConfig
 from experiments.process.timing import seconds
@@ -25,31 +24,27 @@ from experiments.seeds.segments import chunks, numbered_seeds, segments
 from experiments.seeds.settings import Family, families
 
 _LAYERS = 3
-_STEPS = 8  # of a ResNet's epoch
+_STEPS, _MLP_STEPS = 8, 400  # of an epoch here
 _FULL_EPOCH = {"resnet18": 50_000 // Config.batch_size, "mlp": 60_000}  # steps, on CIFAR-10 and on MNIST
 
 
-def seeds_per_hour(rounds: int, counts: tuple[int, ...]) -> dict[str, Any]:
+def measure(options: Bench) -> dict[str, Any]:
     """For each network, axis and number of seeds: seconds by round of all seeds' epochs, and seconds of compiling.
 
     An epoch here is short (`steps`); `full_epoch` is that of CIFAR-10 or MNIST. The networks are a ResNet-18 of width
     16 at batch 64, and an MLP of three layers of 1,000 units with Adam at batch 1, both exact.
-
-    Args:
-        rounds: how many times each is measured, in turn.
-        counts: numbers of seeds.
     """
     results: dict[str, Any] = {}
     for name, (family, learner_of, data) in {"resnet18": _resnet18(), "mlp": _mlp()}.items():
         runs: dict[tuple[str, int], Callable[[], Any]] = {}
         compiling: dict[str, list[float]] = {}
         steps = 0
-        for kind, count, training in _trainings(family, learner_of, data, counts):
+        for kind, count, training in _trainings(family, learner_of, data, options.seeds):
             compiling.setdefault(kind, []).append(training.compile_seconds)
             runs[kind, count] = _run(training, family, data, count)
             steps = training.steps
         times: dict[str, dict[str, list[float]]] = {axis: {} for axis, _ in runs}
-        for _ in range(rounds):
+        for _ in range(options.rounds):
             for (axis, count), run in runs.items():
                 times[axis].setdefault(str(count), []).append(seconds(run))
         own = {"steps": steps, "full_epoch": _FULL_EPOCH[name]}
@@ -57,8 +52,8 @@ def seeds_per_hour(rounds: int, counts: tuple[int, ...]) -> dict[str, Any]:
     return {"sweep": results}
 
 
-def print_seeds(results: dict[str, Any], console: Console) -> None:
-    """A table of medians: epochs of one seed an hour, and the cost of a seed relative to one seed in turn."""
+def show(options: Bench, results: dict[str, Any], console: Console) -> None:
+    """Prints a table of medians: epochs of one seed an hour, and the cost of a seed relative to one seed in turn."""
     for name, result in results["sweep"].items():
         columns = ("axis", "seeds", "seeds / hour", "a seed / one alone", "range", "compiled in s")
         table = Table(*columns, box=box.SIMPLE_HEAD)
@@ -113,15 +108,12 @@ def _run(training: Training, family: Family, data: Dataset, count: int) -> Calla
 
 def _resnet18() -> tuple[Family, LearnerOf, Dataset]:
     config = Config(width=16, epochs=1, seeds=10_000)
-    n = _STEPS * config.batch_size
-    images = np.random.default_rng(0).integers(0, 256, (n, 32, 32, 3), np.uint8)
-    split = Split(jnp.asarray(images), jnp.arange(n, dtype=jnp.int32) % 10)
-    data = Dataset("random", split, split, 10, crop=2, flip=True)
+    data = random_cifar(_STEPS * config.batch_size)
     (family,) = families(config, ("exact",))
     return family, functools.partial(cnn.make_learner, data=data), data
 
 
 def _mlp() -> tuple[Family, LearnerOf, Dataset]:
-    data = random_digits()
+    data = random_digits(_MLP_STEPS)
     (family,) = families(MLPConfig(epochs=1, seeds=10_000), ("standard",))
     return family, functools.partial(mlp_methods.make_learner, layers=_LAYERS, data=data), data
