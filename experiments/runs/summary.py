@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from experiments.process.markdown import table
-from experiments.runs.statistics import half_interval, paired_p_value
+from experiments.runs.statistics import half_interval, paired_difference
 from experiments.seeds.segments import Row
 
 
@@ -71,15 +71,13 @@ def _limits(values: Sequence[float]) -> str:
 
 def _paired(own: Mapping[int, Row], base: Mapping[int, Row]) -> tuple[str, str]:
     """The mean difference with half its interval, and the p-value, over the seeds of both."""
-    pairs = [(100 * own[seed].test_accuracy, 100 * base[seed].test_accuracy) for seed in own if seed in base]
-    differences = [a - b for a, b in pairs]
-    half = half_interval(differences)
-    if half is None:
+    both = [seed for seed in own if seed in base]
+    accuracies = ([100 * rows[seed].test_accuracy for seed in both] for rows in (own, base))
+    found = paired_difference(*accuracies)
+    if found is None:
         return "", ""
-    difference = f"{statistics.mean(differences):+.2f} ± {half:.2f}"
-    if not any(difference != differences[0] for difference in differences):  # no spread, no test
-        return difference, ""
-    return difference, f"{paired_p_value(pairs):.2g}"
+    p_value = "" if found.p_value is None else f"{found.p_value:.2g}"
+    return f"{found.mean:+.2f} ± {found.half_interval:.2f}", p_value
 
 
 def markdown(
