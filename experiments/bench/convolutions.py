@@ -2,15 +2,29 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from rich.console import Console
 
+from experiments.bench.options import Bench
+from experiments.bench.pairs import Pair, measure_pairs, show_pairs
 from experiments.process.timing import paired, seconds
 from experiments.training.compilation import jit
 from jaxapprox import conv, mc_conv
+
+
+def measure(options: Bench) -> dict[str, Any]:
+    """The ratios of `PAIRS`."""
+    return measure_pairs(PAIRS, 5 * options.rounds)
+
+
+def show(options: Bench, results: dict[str, Any], console: Console) -> None:
+    """Prints a line for each pair."""
+    show_pairs(PAIRS, results, console)
 
 
 def _operands(seeds: int, batch: int, size: int, channels: int) -> tuple[jax.Array, jax.Array]:
@@ -69,7 +83,7 @@ def matrix_product_rate(rounds: int) -> float:
     return 2 * 2048**3 / min(seconds(lambda: product(a, a)) for _ in range(rounds))
 
 
-PAIRS: dict[str, Callable[[int], dict[str, float]]] = {
+PAIRS: dict[str, Pair] = {
     "scan_against_outside": scan_against_outside,
     "vmap_against_sequence": vmap_against_sequence,
     "edges_against_exact": edges_against_exact,

@@ -2,14 +2,15 @@
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from experiments.cifar.config import Config
 from experiments.cifar.learner import make_task
+from experiments.process.environment import environment
+from experiments.process.exits import make_output_directory
+from experiments.process.files import write_json
+from experiments.process.markdown import table
 from experiments.runs.summary import mean_and_deviation
 from experiments.seeds.segments import numbered_seeds
 from experiments.seeds.settings import families
@@ -27,19 +28,17 @@ _CANDIDATES: tuple[dict[str, Any], ...] = (
 
 
 def choose(config: Config) -> None:
-    """Prints and records the held-out accuracy of `exact` and of each sampler and mode at `--ratio`."""
-    config = dataclasses.replace(config, validation=True, methods=("exact", "mc"))
-    task = make_task(config)
-    record: dict[str, Any] = {
-        "command": "python -m experiments.choose " + " ".join(sys.argv[1:]),
-        "config": {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(config).items()}
-        | {"ratio": config.ratio},
-        "jax": jax.__version__,
-        "device": jax.devices()[0].device_kind,
-        "results": [],
-    }
+    """Prints and records the held-out accuracy of `exact` and of each sampler and mode at `--ratio`.
+
+    Raises:
+        UsageError: if `--ratio` has several values, the data can't be had, or `--out` can't be written.
+        OutputError: if results can no longer be written.
+    """
+    configured = {**dataclasses.asdict(config), "ratio": config.ratio}
     path = RESULTS if config.out is None else config.out / RESULTS.name
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_output_directory(path.parent)
+    task = make_task(dataclasses.replace(config, validation=True, methods=("exact", "mc")))
+    record: dict[str, Any] = {**environment(), "config": configured, "results": []}
     for candidate in ({}, *_CANDIDATES):
         name = "mc" if candidate else "exact"
         chosen = dataclasses.replace(config, **candidate)
@@ -54,7 +53,7 @@ def choose(config: Config) -> None:
             "accuracy_uncalibrated": [row.test_accuracy_uncalibrated for row in rows],
         }
         record["results"].append(result)
-        path.write_text(json.dumps(record, indent=1) + "\n")
+        write_json(path, record)
         print(json.dumps(result), flush=True)
 
 
@@ -71,10 +70,9 @@ def selection_lines(options: Config) -> list[str]:
         f" {config['epochs']} epoch(s), ratio {config['ratio']}, {config['seeds']} seed(s), recorded by",
         f"`{record['command']}`.",
         "",
-        "| mode | sampler | accuracy | with training's BatchNorm statistics |",
-        "|---|---|---|---|",
     ]
+    rows = []
     for result in record["results"]:
         accuracies = (mean_and_deviation([100 * a for a in result[k]]) for k in ("accuracy", "accuracy_uncalibrated"))
-        lines.append(f"| {result['mode'] or 'exact'} | {result['sampler'] or ''} | {' | '.join(accuracies)} |")
-    return lines
+        rows.append((result["mode"] or "exact", result["sampler"] or "", *accuracies))
+    return [*lines, *table(("mode", "sampler", "accuracy", "with training's BatchNorm statistics"), rows)]

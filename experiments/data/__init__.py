@@ -3,7 +3,12 @@
 from experiments.process.errors import UsageError
 from jaxapprox.registry import Registry
 
-DATASETS: Registry[object] = Registry("data set", digits="experiments.data.datasets:load", mnist="experiments.data.datasets:load", cifar10="experiments.data.datasets:load")
+DATASETS: Registry[object] = Registry(
+    "data set",
+    digits="experiments.data.datasets:load",
+    mnist="experiments.data.datasets:load",
+    cifar10="experiments.data.datasets:load",
+)
 
 
 def check_data(name: str) -> None:

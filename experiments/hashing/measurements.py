@@ -1,4 +1,9 @@
-"""The measurements of `experiments.hashing`: what hashing finds of a convolution's active nodes, and what it costs."""
+"""The measurements of `experiments.hashing`: what hashing finds of a convolution's active nodes, and what it costs.
+
+(a) Which share of a node's weights is not masked. (b) The masked weight vectors of the first convolution's nodes
+hashed, and queried with whole images. (c) A hash family for each node. (d) What weight sharing allows: every filter
+hashed once, and queried with the patches.
+"""
 
 import dataclasses
 import functools
@@ -9,13 +14,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 from jax import lax
 
+from experiments.cifar.config import Config
+from experiments.data.augment import to_float
+from experiments.data.datasets import load
+from experiments.hashing.filters import ConvLayer, networks
+from experiments.hashing.options import Hashing
+from experiments.process.environment import environment
 from experiments.process.timing import paired, seconds
 from experiments.training.compilation import jit
+from experiments.training.shares import count_of
 from jaxapprox import active_rows, conv
-from jaxapprox.linen import MCConv
 from jaxapprox.lsh import Tables, active_set, build, collision_probability, collisions, cosines
 
 _BITS, _ACTIVE = 6, 0.05  # the paper's
@@ -28,31 +38,26 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=("inputs", "kernel"), meta_fields=("name", "strides"))
-@dataclasses.dataclass(frozen=True)
-class ConvLayer:
-    """A convolution within a network: its inputs `(batch, height, width, in)` and kernel `(v, v, in, out)`."""
+def measure(options: Hashing) -> dict[str, Any]:
+    """All four parts, on filters as initialised and trained.
 
-    name: str
-    inputs: jax.Array
-    kernel: jax.Array
-    strides: int
-
-
-def conv_layers(model: nn.Module, variables: Any, images: jax.Array) -> list[ConvLayer]:
-    """All convolutions of a network, with the inputs that `images` give them, in order."""
-    layers = []
-
-    def note(call, args, kwargs, context):
-        if isinstance(context.module, MCConv) and context.method_name == "__call__":
-            path = context.module.path
-            kernel = functools.reduce(lambda params, name: params[name], path, variables["params"])["kernel"]
-            layers.append(ConvLayer("/".join(path), args[0], kernel, context.module.strides))  # type: ignore[arg-type]
-        return call(*args, **kwargs)
-
-    with nn.intercept_methods(note):
-        model.apply(variables, images, train=False, exact=True)
-    return layers
+    Raises:
+        UsageError: if the data can't be had.
+    """
+    config, data = Config(**options.shared), load(options.data, options.data_dir)
+    images = to_float(data.test.images[: options.images])
+    keys = jax.random.split(jax.random.key(options.seed), options.draws)
+    settings = {**dataclasses.asdict(options), "network": config.network, "data_dir": "", "out": ""}
+    record: dict[str, Any] = {**environment(), "settings": settings}
+    record["unmasked"] = unmasked_fraction(3, images.shape[1])
+    for filters, layers in networks(config, data, images):
+        chosen = (layers[0], layers[1], layers[-1])
+        record[filters] = {
+            "masked": masked_nodes(keys, layers[0]),
+            "shared": [row for layer in chosen for row in shared_filters(keys, layer, options.active)],
+        }
+    record["family_per_node"] = family_per_node(keys[0], layers)
+    return record
 
 
 def unmasked_fraction(window: int, size: int) -> float:
@@ -177,7 +182,7 @@ def shared_filters(keys: jax.Array, layer: ConvLayer, share: float) -> list[dict
     """
     filters = _filters(layer)
     units, features = filters.shape
-    size = max(1, round(share * units))
+    size = count_of(share, units)
     patches = _patches(layer)
     patches = patches[jnp.any(patches != 0, 1)]
     choice_key, time_key = jax.random.split(jax.random.fold_in(keys[0], 1))

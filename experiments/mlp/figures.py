@@ -7,6 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from experiments.process.files import save_figure
 from experiments.runs.plots import SECONDS, accuracy, plot_by_epoch, seconds
 from experiments.runs.statistics import half_interval
 from experiments.seeds.segments import Row
@@ -28,7 +29,7 @@ def plot_figure(rows: Sequence[Row], title: str, path: Path) -> None:
     both.grid(alpha=0.3)
     figure.suptitle(title)
     figure.legend(*accuracies.get_legend_handles_labels(), loc="outside right center")
-    figure.savefig(path, dpi=150)
+    save_figure(path, figure)
 
 
 def plot_depth(rows: Mapping[int, Sequence[Row]], path: Path) -> None:
@@ -53,7 +54,7 @@ def plot_depth(rows: Mapping[int, Sequence[Row]], path: Path) -> None:
     axes.set(xlabel="hidden layers", ylabel="accuracy (%)", ylim=(0, 100), xticks=list(with_hashed))
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=150)
+    save_figure(path, figure)
 
 
 def _through_hash(rows: Sequence[Row]) -> list[Row]:

@@ -12,6 +12,7 @@ from experiments.mlp.hidden_layers import HiddenLayer
 from experiments.process.checks import listed
 from experiments.process.errors import UsageError
 from experiments.training.method import training_method
+from experiments.training.shares import count_of
 from jaxapprox import SAMPLERS
 from jaxapprox.adaptive_dropout import RULES, keep_probability
 from jaxapprox.linen import AdaptiveDropout
@@ -80,7 +81,7 @@ def _alsh_note(config: MLPConfig) -> str:
 def alsh(config: MLPConfig) -> HiddenLayer:
     """ALSH-approx."""
     return hidden_layers.hashed(
-        size=max(1, round(config.active * config.width)),
+        size=count_of(config.active, config.width),
         select=config.select,
         rehashes=config.rehash_every > 0,
         num_tables=config.num_tables,

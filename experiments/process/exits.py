@@ -1,8 +1,8 @@
 """How every program ends, and where it writes."""
 
-import contextlib
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -26,15 +26,15 @@ def explain(error: UsageError | OutputError) -> int:
     return 2 if isinstance(error, UsageError) else 1
 
 
-@contextlib.contextmanager
-def output_directory(path: Path) -> Iterator[None]:
-    """Makes the directory that `--out` names; the block then opens what it needs there.
+def make_output_directory(path: Path) -> None:
+    """Makes the directory that `--out` names, where there is none, and sees whether files can be made in it.
 
     Raises:
         UsageError: if either fails.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        yield
+        with tempfile.TemporaryFile(dir=path):
+            pass
     except OSError as error:
         raise UsageError(f"--out must be a writable directory, got {path} ({error.strerror})") from error

@@ -95,10 +95,10 @@ class Recorder:
         if config.resume is not None:
             self.display.line(f"resumed: {done} of {len(members)} runs are done")
 
-    def begin(self, family: Family, plan: Plan, task: Task) -> None:
-        """Keeps and shows how a family is going to be trained."""
+    def begin(self, family: Family, plan: Plan, flops: float) -> None:
+        """Keeps and shows how a family is going to be trained, and the FLOPs of its step."""
         names = [setting.name for setting in family.settings]
-        self.directory.keep_plan(names, plan, step_flops(family, task))
+        self.directory.keep_plan(names, plan, flops)
         self.display.line(f"{names[0]}: seed axis {plan.kind}, {plan.members} at once ({plan.why})")
 
     def restore(self, chunk: Chunk, template: Any) -> tuple[Position, Any] | None:
@@ -135,7 +135,8 @@ def _train_family(family: Family, task: Task, recorder: Recorder | None, signals
     training = compile_training(family, task, axis)
     evaluation = compile_evaluation(family, task, training)
     if recorder:
-        recorder.begin(family, kept or Plan.of(training.axis, why), task)
+        flops = step_flops(training.one, task.data, config.batch_size)
+        recorder.begin(family, kept or Plan.of(training.axis, why), flops)
     train, test = training.axis.put((task.data.train, task.data.test), by_seed=False)
     for chunk in chunks(family, numbered_seeds(config), training.axis):
         if from_first(bool(recorder and recorder.directory.has(chunk.members, config.epochs))):

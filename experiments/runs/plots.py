@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from experiments.process.files import save_figure
 from experiments.seeds.segments import Row
 
 
@@ -37,7 +38,7 @@ def _plot(rows: Sequence[Row], path: Path, value: Callable[[Row], float], label:
     axes = figure.subplots()
     plot_by_epoch(axes, rows, value, label)
     axes.legend()
-    figure.savefig(path, dpi=150)
+    save_figure(path, figure)
 
 
 def plot_by_epoch(axes: Axes, rows: Sequence[Row], value: Callable[[Row], float], label: str) -> None:

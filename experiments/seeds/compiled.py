@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.data.datasets import Dataset
 from experiments.process.distributed import largest
 from experiments.seeds.axis import SeedAxis
 from experiments.seeds.settings import Family
@@ -161,18 +162,15 @@ def seed_key_data(seeds: Any) -> jax.Array:
     return jax.vmap(lambda seed: jax.random.key_data(jax.random.key(seed)))(seeds)
 
 
-def step_flops(family: Family, task: Task) -> float:
+def step_flops(train: Train, data: Dataset, batch_size: int) -> float:
     """FLOPs of a training step, as XLA counts them for the plain form of every convolution.
 
     That is the form for accelerators, lowered but not compiled: the CPU's runs kernel gradients block by block in a
     loop, of which the analysis would count one turn.
     """
-    learner = task.make_learner(family.example, family.method.layers(family.example))
-    train = make_train(family.example, learner, task.data)
     state = jax.eval_shape(train.init, jax.random.key(0))
-    size = family.config.batch_size
-    images, labels = (jax.ShapeDtypeStruct((size, *a.shape[1:]), a.dtype) for a in task.data.train)
-    lowered = jax.jit(learner.step).trace(state, images, labels).lower(lowering_platforms=("cuda",))
+    images, labels = (jax.ShapeDtypeStruct((batch_size, *a.shape[1:]), a.dtype) for a in data.train)
+    lowered = jax.jit(train.learner.step).trace(state, images, labels).lower(lowering_platforms=("cuda",))
     return float(lowered.cost_analysis()["flops"])
 
 

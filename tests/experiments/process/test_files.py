@@ -4,11 +4,13 @@ import json
 import os
 import resource
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from experiments.process.errors import OutputError
-from experiments.process.files import append_rows, read_rows, write_whole
+from experiments.process.files import append_rows, read_rows, save_figure, write_json, write_whole
 
 ROWS = [{"seed": seed, "text": "x" * 50} for seed in range(3)]
 
@@ -47,6 +49,24 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     assert path.read_text() == "after"
     with pytest.raises(OutputError):
         write_whole(tmp_path / "nowhere" / "file", "")
+
+
+def test_a_figure_is_replaced_whole_or_not_at_all(tmp_path):
+    path, figure = tmp_path / "figure.png", Figure()
+    save_figure(path, figure)
+    before = path.read_bytes()
+    assert before.startswith(b"\x89PNG") and b"IEND" in before[-12:]
+    figure.subplots()
+    with largest_file(1000), pytest.raises(OutputError, match=r"figure\.png could not be written"):
+        save_figure(path, figure)
+    assert path.read_bytes() == before
+    save_figure(path, figure)
+    assert path.read_bytes() != before
+
+
+def test_json_has_paths_as_text(tmp_path):
+    write_json(tmp_path / "facts", {"out": Path("a") / "b", "values": (1, None)})
+    assert json.loads((tmp_path / "facts").read_text()) == {"out": "a/b", "values": [1, None]}
 
 
 def test_half_a_line_is_cut_off_and_a_damaged_one_is_not_hidden(tmp_path):
