@@ -33,7 +33,7 @@ from experiments.bench import seeds as bench_sweep
 from experiments.bench.peers import flax_resnet as flax_peer
 from experiments.cifar.config import Config
 from experiments.cifar.learner import make_learner
-from experiments.data.datasets import Dataset, Split
+from experiments.data.dataset import Dataset, Split
 from experiments.process.environment import environment
 from experiments.process.errors import UsageError
 from experiments.process.exits import output_directory, run

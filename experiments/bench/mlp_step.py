@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.bench.peers import flax_mlp as flax_mlp_peer
-from experiments.data.datasets import Dataset, Split
+from experiments.data.dataset import Dataset, Split
 from experiments.mlp.config import MLPConfig
 from experiments.mlp.methods import METHODS, make_learner
 from experiments.process.errors import UsageError

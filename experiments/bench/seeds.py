@@ -15,7 +15,7 @@ from rich.table import Table
 from experiments.bench.mlp_step import random_digits
 from experiments.cifar import learner as cnn
 from experiments.cifar.config import Config
-from experiments.data.datasets import Dataset, Split
+from experiments.data.dataset import Dataset, Split
 from experiments.mlp import methods as mlp_methods
 from experiments.mlp.config import MLPConfig
 from experiments.process.timing import seconds

@@ -12,7 +12,7 @@ from experiments.cifar.config import Config
 from experiments.cifar.methods import METHODS, Method
 from experiments.cifar.network import ResNet
 from experiments.data.augment import augment, to_float
-from experiments.data.datasets import Dataset, Split
+from experiments.data.dataset import Dataset, Split
 from experiments.training.loop import Learner, Metrics, State, Stream, shuffled_batches, steps_per_epoch, stream
 
 

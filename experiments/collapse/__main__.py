@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 from experiments.cifar.config import Config
 from experiments.cifar.learner import cnn_learner
 from experiments.collapse.variants import VARIANTS
-from experiments.data.datasets import first_images, load
+from experiments.data import load
+from experiments.data.dataset import first_images
 from experiments.process.environment import environment
 from experiments.process.errors import UsageError
 from experiments.process.exits import output_directory, run

@@ -23,8 +23,9 @@ from matplotlib.figure import Figure
 from experiments.cifar.config import Config
 from experiments.cifar.learner import cnn_learner, make_model
 from experiments.cifar.methods import METHODS
+from experiments.data import load
 from experiments.data.augment import to_float
-from experiments.data.datasets import Dataset, load
+from experiments.data.dataset import Dataset
 from experiments.hashing import measurements as appendix_b
 from experiments.process.environment import environment
 from experiments.process.exits import output_directory, run

@@ -7,7 +7,7 @@ python -m experiments.mlp --data mnist --layers 3 7 --images 10000 --epochs 3 --
 import dataclasses
 import functools
 
-from experiments.data.datasets import Dataset
+from experiments.data.dataset import Dataset
 from experiments.mlp.config import MLPConfig
 from experiments.mlp.figures import plot_depth, plot_figure
 from experiments.mlp.methods import make_learner

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from experiments.data.datasets import Dataset
+from experiments.data.dataset import Dataset
 from experiments.mlp import learner as active_mlp
 from experiments.mlp.config import MLPConfig
 from experiments.mlp.learner import Method

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.data.datasets import Dataset
+from experiments.data.dataset import Dataset
 from experiments.seeds.axis import SeedAxis
 from experiments.seeds.settings import Family, with_numbers
 from experiments.training.compilation import jit

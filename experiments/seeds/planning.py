@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from experiments.data.datasets import Dataset
+from experiments.data.dataset import Dataset
 from experiments.process.distributed import largest
 from experiments.process.errors import UsageError
 from experiments.seeds.axis import SeedAxis, make_mesh

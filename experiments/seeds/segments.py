@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.data.datasets import Split
+from experiments.data.dataset import Split
 from experiments.process.distributed import from_first, to_host
 from experiments.runs.checkpoint import Position
 from experiments.seeds.axis import SeedAxis

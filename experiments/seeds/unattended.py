@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.data.datasets import Dataset
+from experiments.data.dataset import Dataset
 from experiments.seeds.compiled import LearnerOf, compile_evaluation
 from experiments.seeds.planning import make_plan
 from experiments.seeds.segments import Row, chunks, run_chunk

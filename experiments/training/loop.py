@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from experiments.data.datasets import Dataset, Split
+from experiments.data.dataset import Dataset, Split
 from experiments.process.errors import UsageError
 from experiments.training.options import RunOptions
 from experiments.training.rehashing import rounds_by_epoch

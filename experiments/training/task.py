@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from experiments.data.datasets import Dataset, first_images, grey, hold_out, load
+from experiments.data import load
+from experiments.data.dataset import Dataset, first_images, grey, hold_out
 from experiments.seeds.compiled import LearnerOf
 from experiments.training.options import RunOptions
 
@@ -26,10 +27,10 @@ class Task(NamedTuple):
 
 
 def load_data(config: RunOptions, *, colour: bool = True) -> Dataset:
-    """The data that the options ask for.
+    """Loads the data that the options ask for, colour images as grey ones unless `colour`.
 
     Raises:
-        UsageError: as `experiments.data.load`.
+        UsageError: As for `experiments.data.load`.
     """
     data = load(config.data, config.data_dir)
     if not colour:

@@ -10,7 +10,8 @@ import pytest
 from quick_compilation import jit
 from small_digits import small_digits
 
-from experiments.data.datasets import Split, grey, load
+from experiments.data import load
+from experiments.data.dataset import Split, grey
 from experiments.mlp.config import MLPConfig
 from experiments.mlp.methods import METHODS, make_learner
 from experiments.mlp.network import MLP, to_features
