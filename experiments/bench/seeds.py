@@ -14,7 +14,7 @@ from experiments.bench.options import Bench
 from experiments.bench.random_data import random_cifar, random_digits
 from experiments.cifar.config import Config
 from experiments.cifar.learner import cnn_learner
-from experiments.data.datasets import Dataset
+from experiments.data.dataset import Dataset
 from experiments.mlp.config import MLPConfig
 from experiments.mlp.learner import mlp_learner
 from experiments.process.timing import seconds

@@ -12,7 +12,7 @@ from experiments.cifar.config import Config
 from experiments.cifar.methods import CNNLayers
 from experiments.cifar.network import ResNet
 from experiments.data.augment import augment, to_float
-from experiments.data.datasets import Dataset, Split
+from experiments.data.dataset import Dataset, Split
 from experiments.training.learner import Learner, Logits, Metrics, State, Stream, stream
 from experiments.training.loop import shuffled_batches, steps_per_epoch
 from experiments.training.task import Task, chosen_methods, load_data, notes_of

@@ -12,7 +12,8 @@ from experiments.collapse.options import Collapse
 from experiments.collapse.report import cells, write_report
 from experiments.collapse.results import Results
 from experiments.collapse.variants import TRAININGS, VARIANTS
-from experiments.data.datasets import first_images, load
+from experiments.data import load
+from experiments.data.dataset import first_images
 from experiments.process.markdown import row
 from experiments.seeds.segments import numbered_seeds
 from experiments.seeds.settings import families

@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from experiments.cifar.config import METHODS, Config
 from experiments.cifar.learner import cnn_learner, make_model
-from experiments.data.datasets import Dataset
+from experiments.data.dataset import Dataset
 from experiments.training.compilation import jit
 from experiments.training.loop import make_train
 from jaxapprox.linen import MCConv

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from experiments.data.datasets import Dataset
+from experiments.data.dataset import Dataset
 from experiments.mlp.config import MLPConfig
 from experiments.mlp.figures import plot_depth, plot_figure
 from experiments.mlp.learner import make_task

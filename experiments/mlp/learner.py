@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from experiments.data.datasets import Dataset
+from experiments.data.dataset import Dataset
 from experiments.mlp.config import MLPConfig
 from experiments.mlp.hidden_layers import ChooseUnits, HiddenLayer, RefreshTables
 from experiments.mlp.network import MLP, to_features

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.data.datasets import Dataset
+from experiments.data.dataset import Dataset
 from experiments.process.distributed import largest
 from experiments.seeds.axis import SeedAxis
 from experiments.seeds.settings import Family

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.data.datasets import Split
+from experiments.data.dataset import Split
 from experiments.process.distributed import from_first, to_host
 from experiments.seeds.axis import SeedAxis
 from experiments.seeds.compiled import CompiledEvaluation, CompiledTraining, seed_key_data

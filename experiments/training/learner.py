@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 
-from experiments.data.datasets import Split
+from experiments.data.dataset import Split
 from jaxapprox.diagnostics import Diagnostics
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from experiments.data.datasets import Dataset, Split
+from experiments.data.dataset import Dataset, Split
 from experiments.process.errors import UsageError
 from experiments.training.learner import Learner, Logits, Metrics, State, Stream, stream
 from experiments.training.options import RunOptions

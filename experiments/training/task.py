@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
-from experiments.data.datasets import Dataset, first_images, grey, hold_out, load
+from experiments.data import load
+from experiments.data.dataset import Dataset, first_images, grey, hold_out
 from experiments.training.learner import Learner
 from experiments.training.method import TrainingMethod
 from experiments.training.options import RunOptions
@@ -45,7 +46,7 @@ def notes_of(config: RunOptions, *notes: str) -> str:
 
 
 def load_data(config: RunOptions, *, colour: bool = True) -> Dataset:
-    """The data that the options ask for.
+    """Loads the data that the options ask for, colour images as grey ones unless `colour`.
 
     Raises:
         UsageError: as for `experiments.data.load`.

@@ -15,8 +15,9 @@ from experiments.cifar.config import METHODS, Config
 from experiments.cifar.learner import cnn_learner
 from experiments.cifar.network import BatchNorm
 from experiments.collapse.variants import VARIANTS, OracleDense, RandomDense, hash_unscaled, shrink_then_hash
+from experiments.data import load
 from experiments.data.augment import augment
-from experiments.data.datasets import hold_out, load
+from experiments.data.dataset import hold_out
 from experiments.training.loop import make_train
 from experiments.training.rehashing import rounds_by_epoch
 from jaxapprox.lsh import build, rebuild

@@ -11,7 +11,8 @@ from quick_compilation import jit
 from small_digits import small_digits
 from whole_run import whole_run
 
-from experiments.data.datasets import Split, grey, load
+from experiments.data import load
+from experiments.data.dataset import Split, grey
 from experiments.mlp.config import METHODS, MLPConfig
 from experiments.mlp.learner import mlp_learner
 from experiments.mlp.network import MLP, to_features
