@@ -1,5 +1,8 @@
 """What a run of `experiments.cifar` is asked to do."""
 
+# The types of options are looked at when a command line is read: what has been registered by then is listed.
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
     from experiments.cifar.methods import CNNLayers
     from experiments.training.method import TrainingMethod
 
-METHODS: "Registry[TrainingMethod[Config, CNNLayers]]" = Registry(
+METHODS: Registry[TrainingMethod[Config, CNNLayers]] = Registry(
     "method",
     exact="experiments.cifar.methods:exact",
     mc="experiments.cifar.methods:mc",

@@ -1,5 +1,8 @@
 """What a run of `experiments.mlp` is asked to do."""
 
+# The types of options are looked at when a command line is read: what has been registered by then is listed.
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping
 from math import isfinite
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from experiments.mlp.hidden_layers import HiddenLayer
     from experiments.training.method import TrainingMethod
 
-METHODS: "Registry[TrainingMethod[MLPConfig, HiddenLayer]]" = Registry(
+METHODS: Registry[TrainingMethod[MLPConfig, HiddenLayer]] = Registry(
     "method",
     standard="experiments.mlp.methods:standard",
     dropout="experiments.mlp.methods:dropout",

@@ -14,7 +14,7 @@ def one_of(names: Iterable[str]) -> PrimitiveConstructorSpec[str]:
     """The type of an option that takes a name; `--help` lists these, and `check_names` refuses others.
 
     Args:
-        names: as they are when the options are defined; those registered later are taken as well.
+        names: such as those of a registry.
     """
     return PrimitiveConstructorSpec(
         nargs=1,

@@ -1,5 +1,8 @@
 """The options that every training program has."""
 
+# The types of options are looked at when a command line is read: what has been registered by then is listed.
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
