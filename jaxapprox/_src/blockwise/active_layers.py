@@ -18,8 +18,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxapprox._src.blockwise.blocks import EVERYTHING, Block, Where, take
-from jaxapprox._src.estimates.contraction import check_key
-from jaxapprox._src.hashing.active_sets import Tables, shared_active_set
+from jaxapprox._src.checks import check_key
+from jaxapprox._src.hashing.active_sets import shared_active_set
+from jaxapprox._src.hashing.tables import Tables
 from jaxapprox._src.sampling.samplers import Sampler, bernoulli_slots, importance
 
 Params = Mapping[str, jax.Array]

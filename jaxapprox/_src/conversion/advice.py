@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import jax
 
+from jaxapprox._src.conversion.approximation import Approximation, described
 from jaxapprox._src.conversion.cost import Cost, measure
 from jaxapprox._src.conversion.layer_products import Shape, hash_tables, relative_error
-from jaxapprox._src.conversion.methods import Method
 from jaxapprox._src.conversion.recorder import Recorder
-from jaxapprox._src.conversion.rules import Layer, Report, Rules, aligned, described
+from jaxapprox._src.conversion.rules import Layer, Report, Rules, aligned
 
 
 class LayerAdvice(NamedTuple):
@@ -27,11 +27,11 @@ class LayerAdvice(NamedTuple):
     """
 
     layer: Layer
-    tried: Method | None
+    tried: Approximation | None
     calls: int
     cost: Cost | None
     error: float
-    method: Method | None
+    method: Approximation | None
     why: str
 
 
@@ -42,7 +42,7 @@ class Advice:
     layers: tuple[LayerAdvice, ...]
 
     @property
-    def rules(self) -> list[tuple[str, Method | None]]:
+    def rules(self) -> list[tuple[str, Approximation | None]]:
         """For `convert`: a rule for each layer that is to be approximated."""
         return [(advice.layer.path, advice.method) for advice in self.layers if advice.method is not None]
 
@@ -91,7 +91,7 @@ def judge(
     """
     named = {pattern for pattern, _ in rules}
     products = recorder.products()
-    costs: dict[tuple[Shape, Method], Cost] = {}
+    costs: dict[tuple[Shape, Approximation], Cost] = {}
     advice = []
     for number, (layer, tried, why) in enumerate(report.outcomes):
         if tried is None or layer.path not in products:

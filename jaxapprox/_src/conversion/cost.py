@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jaxapprox._src.conversion.approximation import Approximation
 from jaxapprox._src.conversion.layer_products import Shape, approximate, exact
-from jaxapprox._src.conversion.methods import Method
 
 _ROUNDS = 7
 _SECONDS_A_ROUND = 5e-3  # calls shorter than this are repeated
@@ -30,7 +30,7 @@ class Cost(NamedTuple):
     seconds: float
 
 
-def measure(shape: Shape, method: Method, key: jax.Array, tables: Any, x: jax.Array, kernel: jax.Array) -> Cost:
+def measure(shape: Shape, method: Approximation, key: jax.Array, tables: Any, x: jax.Array, kernel: jax.Array) -> Cost:
     """Of one call with its gradients; `tables` are those of `jaxapprox.products.hash_tables`."""
     draw_key, cotangent_key = jax.random.split(key)
 

@@ -9,13 +9,15 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxapprox._src.conversion.methods import ALSH, Method
-from jaxapprox._src.estimates.contraction import Sampling, norms
+from jaxapprox._src.conversion.approximation import Approximation
+from jaxapprox._src.estimates.contraction import MC, norms
+from jaxapprox._src.estimates.conv import convolution
+from jaxapprox._src.estimates.dense import dense
 from jaxapprox._src.estimates.edges import edge_scores
 from jaxapprox._src.estimates.geometry import Geometry, Padding, make_geometry
 from jaxapprox._src.hashing.active_dense import active_dense
-from jaxapprox._src.hashing.active_sets import Tables
-from jaxapprox._src.layer_functions import active_units, build_tables, convolution, dense, num_active
+from jaxapprox._src.hashing.alsh import ALSH
+from jaxapprox._src.hashing.tables import Tables
 from jaxapprox._src.sampling.variance import predicted_variance
 
 _PATCH_BYTES_AT_ONCE = 64 << 20
@@ -72,11 +74,11 @@ def exact(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def approximate(
-    shape: Shape, method: Method, key: jax.Array, tables: Any, x: jax.Array, kernel: jax.Array
+    shape: Shape, method: Approximation, key: jax.Array, tables: Any, x: jax.Array, kernel: jax.Array
 ) -> jax.Array:
     """As jaxapprox's layers compute it; `tables` are those of `hash_tables`."""
     if isinstance(method, ALSH):
-        ids = active_units(key, tables, x, num_active(method.active, shape.kernel[-1]), method)
+        ids = method.active_set(key, tables, x, method.size(shape.kernel[-1]))
         return active_dense(x, kernel, None, ids, form=method.form)
     g = shape.geometry
     if g is None:
@@ -84,12 +86,14 @@ def approximate(
     return convolution(key, x, kernel, None, method, strides=g.strides, padding=g.padding, kernel_dilation=g.dilation)
 
 
-def hash_tables(key: jax.Array, method: Method, kernel: jax.Array) -> Tables | None:
+def hash_tables(key: jax.Array, method: Approximation, kernel: jax.Array) -> Tables | None:
     """What `approximate` by an `ALSH` needs beside the operands."""
-    return build_tables(key, kernel.T, method) if isinstance(method, ALSH) else None
+    return method.build(key, kernel.T) if isinstance(method, ALSH) else None
 
 
-def relative_error(shape: Shape, method: Method, key: jax.Array, tables: Any, x: jax.Array, kernel: jax.Array) -> float:
+def relative_error(
+    shape: Shape, method: Approximation, key: jax.Array, tables: Any, x: jax.Array, kernel: jax.Array
+) -> float:
     r"""\sqrt{E |\hat y - y|^2 / |y|^2} of one call, bias aside, over all examples together.
 
     For `MC` it is predicted by `predicted_variance` from the inner products of the rows' terms (for the sampler
@@ -102,31 +106,30 @@ def relative_error(shape: Shape, method: Method, key: jax.Array, tables: Any, x:
         off = approximate(shape, method, key, tables, x, kernel) - y
         return float(jnp.linalg.norm(off.astype(jnp.float32)) / jnp.linalg.norm(y.astype(jnp.float32)))
     x, kernel = x.astype(jnp.float32), kernel.astype(jnp.float32)
-    sampling = Sampling(method.sampler, method.ratio, method.min_samples)
     if method.mode == "backward":
         by_edge = shape.geometry is not None and method.unit == "edge"
         kernel_rows = jnp.linalg.norm(kernel.reshape(-1, *kernel.shape[-2:]), axis=1)  # (taps, out)
         gradient_rows = kernel_rows.reshape(-1) if by_edge else jnp.linalg.norm(kernel_rows, axis=0)
-        return max(_error(sampling, scores, None) for scores in (gradient_rows, norms(x, 0)))
+        return max(_error(method, scores, None) for scores in (gradient_rows, norms(x, 0)))
     if shape.geometry is None:
         gram = _inner(x, x) * _inner(kernel.T, kernel.T)
-        return _error(sampling, norms(x, -1) * norms(kernel, -2), gram)
+        return _error(method, norms(x, -1) * norms(kernel, -2), gram)
     gram = _edge_gram(shape.geometry, x, kernel)
     taps, channels = gram.shape[:2]
     if method.unit == "edge":
         edges = taps * channels
-        return _error(sampling, edge_scores(shape.geometry, x, kernel), gram.reshape(edges, edges))
-    return _error(sampling, norms(x, -1) * norms(kernel, -2), jnp.sum(gram, (0, 2)))
+        return _error(method, edge_scores(shape.geometry, x, kernel), gram.reshape(edges, edges))
+    return _error(method, norms(x, -1) * norms(kernel, -2), jnp.sum(gram, (0, 2)))
 
 
-def _error(sampling: Sampling, scores: jax.Array, gram: jax.Array | None) -> float:
-    size = sampling.size(scores.shape[0])
+def _error(method: MC, scores: jax.Array, gram: jax.Array | None) -> float:
+    size = method.size(scores.shape[0])
     if size == scores.shape[0]:
         return 0.0
     if not bool(jnp.all(jnp.isfinite(scores))):
         return math.nan
     energy = jnp.sum(jnp.square(scores)) if gram is None else jnp.sum(gram)
-    variance = predicted_variance(sampling.sampler, scores, size, gram=gram)
+    variance = predicted_variance(method.sampler, scores, size, gram=gram)
     return float(jnp.sqrt(jnp.maximum(variance, 0) / energy))
 
 

@@ -11,10 +11,12 @@ from flax.linen import dtypes as linen_dtypes
 from flax.nnx.nn import dtypes as nnx_dtypes
 from jax import lax
 
-from jaxapprox._src.conversion.methods import ALSH, MC, Method
+from jaxapprox._src.conversion.approximation import Approximation, described
+from jaxapprox._src.estimates.contraction import MC
 from jaxapprox._src.estimates.geometry import is_supported_padding
+from jaxapprox._src.hashing.alsh import ALSH
 
-Rules = Sequence[tuple[str, Method | None]]
+Rules = Sequence[tuple[str, Approximation | None]]
 
 
 class Layer(NamedTuple):
@@ -40,7 +42,7 @@ class Outcome(NamedTuple):
     """What became of a layer: the method that replaces it or None, and why."""
 
     layer: Layer
-    method: Method | None
+    method: Approximation | None
     why: str
 
 
@@ -51,7 +53,7 @@ class Report:
     outcomes: tuple[Outcome, ...]
 
     @property
-    def methods(self) -> dict[str, Method]:
+    def methods(self) -> dict[str, Approximation]:
         """By path, those of the replaced layers."""
         return {outcome.layer.path: outcome.method for outcome in self.outcomes if outcome.method is not None}
 
@@ -142,7 +144,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
 
 
-def _checked(rules: Rules) -> list[tuple[str, Method | None]]:
+def _checked(rules: Rules) -> list[tuple[str, Approximation | None]]:
     if isinstance(rules, str) or not isinstance(rules, Sequence):
         raise ValueError(f"rules must be a sequence of (pattern, method) pairs, got {rules!r}")
     for rule in rules:
@@ -154,14 +156,14 @@ def _checked(rules: Rules) -> list[tuple[str, Method | None]]:
     return [(pattern, method) for pattern, method in rules]
 
 
-def _objection(layer: Layer, method: Method) -> str:
+def _objection(layer: Layer, method: Approximation) -> str:
     """Why `method` can't replace the layer, or nothing."""
     if layer.unsupported:
         return layer.unsupported
     return "ALSH is for dense layers" if isinstance(method, ALSH) and layer.spatial else ""
 
 
-def _too_few(layer: Layer, method: Method, least: int) -> str:
+def _too_few(layer: Layer, method: Approximation, least: int) -> str:
     sampled_outputs = isinstance(method, ALSH) or method.mode == "backward"
     number = layer.outputs if sampled_outputs else layer.inputs
     what = "units" if isinstance(method, ALSH) else "output channels" if sampled_outputs else "input channels"
@@ -172,7 +174,7 @@ def _has_wildcard(pattern: str) -> bool:
     return any(character in pattern for character in "*?[")
 
 
-def _check_use(pattern: str, method: Method | None, taken: Sequence[Outcome], paths: Sequence[str]) -> None:
+def _check_use(pattern: str, method: Approximation | None, taken: Sequence[Outcome], paths: Sequence[str]) -> None:
     """Raises a ValueError unless the rule was of use."""
     if not taken:
         matched = [path for path in paths if fnmatch.fnmatchcase(path, pattern)]
@@ -188,15 +190,3 @@ def _check_use(pattern: str, method: Method | None, taken: Sequence[Outcome], pa
 def _listed(names: Sequence[str], most: int = 5) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
-
-
-def described(method: Method | None) -> str:
-    """A method with what differs from its defaults."""
-    if method is None:
-        return "exact"
-    shown = []
-    for field in dataclasses.fields(method):
-        value = getattr(method, field.name)
-        if value != field.default or field.name in ("ratio", "active"):
-            shown.append(f"{field.name}={getattr(value, '__name__', value)}")
-    return f"{type(method).__name__}({', '.join(shown)})"

@@ -6,6 +6,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxapprox._src.checks import check_choice
+
 
 def active_dense(
     x: jax.Array, kernel: jax.Array, bias: jax.Array | None, ids: jax.Array, *, form: str = "gathered"
@@ -26,8 +28,7 @@ def active_dense(
     Raises:
         ValueError: if `form` is not one of these.
     """
-    if form not in tuple(_FORMS):  # not a hash lookup: an unhashable one is refused as well
-        raise ValueError(f"form must be one of {', '.join(_FORMS)}, got {form!r}")
+    check_choice("form", form, tuple(_FORMS))
     per_example = functools.partial(_FORMS[form], kernel, bias)
     return jax.vmap(per_example, in_axes=(0, 0 if ids.ndim == 2 else None))(x, ids)
 

@@ -13,30 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxapprox._src.estimates.contraction import check_key
-from jaxapprox._src.hashing.tables import (
-    MOST_BITS,
-    Tables,
-    build,
-    collision_probability,
-    collisions,
-    cosines,
-    query_codes,
-    rebuild,
-)
-
-__all__ = [
-    "MOST_BITS",
-    "Tables",
-    "active_set",
-    "build",
-    "collision_probability",
-    "collisions",
-    "cosines",
-    "query_codes",
-    "rebuild",
-    "shared_active_set",
-]
+from jaxapprox._src.checks import check_choice, check_key
+from jaxapprox._src.hashing.tables import Tables, query_codes
 
 
 def active_set(
@@ -82,8 +60,7 @@ def active_set(
     units = tables.codes.shape[-1]
     if isinstance(size, bool) or not isinstance(size, int | np.integer) or not 1 <= size <= units:
         raise ValueError(f"size must be a Python int between 1 and the number of units ({units}), got {size!r}")
-    if select not in tuple(_BY_COMPARISON):
-        raise ValueError(f"select must be one of {', '.join(_BY_COMPARISON)}, got {select!r}")
+    check_choice("select", select, tuple(_BY_COMPARISON))
     check_key(key)
     codes = query_codes(tables, x, features)
     if tables.has_buckets:

@@ -25,8 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxapprox._src.checks import check_finite, check_int, check_weights
-from jaxapprox._src.estimates.contraction import check_key
+from jaxapprox._src.checks import check_choice, check_finite, check_int, check_key, check_weights
 
 TRANSFORMS = ("l2", "sign", "simple")
 PROJECTIONS = ("rademacher", "gaussian")
@@ -104,9 +103,8 @@ def build(
     check_int("num_tables", num_tables, None)
     check_int("num_bits", num_bits, MOST_BITS)
     check_int("num_powers", num_powers, None)
-    for name, choice, options in (("transform", transform, TRANSFORMS), ("projection", projection, PROJECTIONS)):
-        if choice not in options:
-            raise ValueError(f"{name} must be one of {', '.join(options)}, got {choice!r}")
+    check_choice("transform", transform, TRANSFORMS)
+    check_choice("projection", projection, PROJECTIONS)
     if not isinstance(max_norm, int | float) or not 0 < max_norm < 1:
         raise ValueError(f"max_norm must be a number in (0, 1), got {max_norm!r}")
     check_weights(weights, None)

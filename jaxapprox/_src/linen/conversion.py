@@ -9,8 +9,10 @@ import jax
 from flax import linen as nn
 from flax.errors import InvalidRngError
 
-from jaxapprox._src.conversion.methods import ALSH, MC, Method, options
+from jaxapprox._src.conversion.approximation import Approximation
 from jaxapprox._src.conversion.rules import Report, Rules, decide
+from jaxapprox._src.estimates.contraction import MC
+from jaxapprox._src.hashing.alsh import ALSH
 from jaxapprox._src.linen.hashed import ALSHDense
 from jaxapprox._src.linen.inspection import REPLACEABLE, layers_of
 from jaxapprox._src.linen.sampled import MCConv, MCDense
@@ -147,7 +149,7 @@ def convert(
     return Converted(model, report, rng_collection, frozenset(s.layer.path for s in replaced if not s.has_stream))
 
 
-def _replacement(module: nn.Module, method: Method, stream: str) -> nn.Module:
+def _replacement(module: nn.Module, method: Approximation, stream: str) -> nn.Module:
     """The layer that stands in for `module`, on the module's own scope, and so on its parameters."""
     kind: type[nn.Module]
     names: tuple[str, ...]
@@ -156,5 +158,6 @@ def _replacement(module: nn.Module, method: Method, stream: str) -> nn.Module:
     else:
         kind, names = (MCConv, _CONV) if isinstance(module, nn.Conv) else (MCDense, _DENSE)
     own = {name: getattr(module, name) for name in names}
+    own |= {name: value for name, value in vars(method).items() if name in kind.__dataclass_fields__}
     scope: Any = module.scope
-    return kind(**own, **options(method, convolves=kind is MCConv), rng_collection=stream, parent=scope)
+    return kind(**own, rng_collection=stream, parent=scope)

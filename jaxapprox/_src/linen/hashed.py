@@ -1,17 +1,19 @@
 """A dense layer that trains on the units which hashing finds."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
+from jax.nn.initializers import Initializer
 
-from jaxapprox._src.checks import check_share
+from jaxapprox._src.estimates.contraction import plus_bias
 from jaxapprox._src.hashing.active_dense import active_dense
-from jaxapprox._src.hashing.active_sets import Tables, rebuild
+from jaxapprox._src.hashing.alsh import ALSH
 from jaxapprox._src.hashing.diagnostics import diagnose
-from jaxapprox._src.layer_functions import Initializer, active_units, build_tables, num_active, plus_bias
+from jaxapprox._src.hashing.tables import Tables, rebuild
 from jaxapprox._src.linen.common import sample_key
 
 
@@ -40,7 +42,7 @@ class ALSHDense(nn.Module):
         num_tables, num_bits, transform, num_powers, max_norm, projection: as in `jaxapprox.lsh.build`.
         select: as in `jaxapprox.lsh.active_set`.
         shared: one active set for the whole batch (`jaxapprox.lsh.shared_active_set`) instead of one an example.
-        form: as in `jaxapprox.alsh.active_dense`.
+        form: as in `jaxapprox.lsh.active_dense`.
         hashed_evaluation: evaluate through the hash too, instead of exactly (the paper).
         use_bias, dtype, param_dtype, kernel_init, bias_init: as in `nn.Dense`.
         deterministic: True for evaluation; may be given to the call instead.
@@ -75,7 +77,7 @@ class ALSHDense(nn.Module):
             ValueError: if an attribute, the collection "lsh" or the values of x do not fit.
             flax.errors.InvalidRngError: if a key is needed and the stream "sample" is missing.
         """
-        check_share("active", self.active)
+        method = self._method()
         deterministic = nn.merge_param("deterministic", self.deterministic, deterministic)
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features), self.param_dtype)
         bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype) if self.use_bias else None
@@ -88,8 +90,8 @@ class ALSHDense(nn.Module):
         if exact:
             return plus_bias(x @ kernel, bias)
         examples = x.reshape(-1, x.shape[-1])
-        size = num_active(self.active, self.features)
-        ids = self.choose(sample_key(self, self.rng_collection), tables, weights, examples, size)
+        key = sample_key(self, self.rng_collection)
+        ids = self.choose(key, tables, weights, examples, method.size(self.features))
         if self.is_mutable_collection("diagnostics") and not self.is_initializing():
             self.put_variable("diagnostics", "alsh", diagnose(tables, weights, examples, ids))
         return active_dense(examples, kernel, bias, ids, form=self.form).reshape(*x.shape[:-1], self.features)
@@ -104,7 +106,10 @@ class ALSHDense(nn.Module):
             x: `(batch, features)`.
             size: units of a set.
         """
-        return active_units(key, tables, x, size, self)
+        return self._method().active_set(key, tables, x, size)
+
+    def _method(self) -> ALSH:
+        return ALSH(**{field.name: getattr(self, field.name) for field in dataclasses.fields(ALSH)})
 
     def _tables(self, weights: jax.Array) -> Tables:
         """The layer's tables, built when the layer is initialised."""
@@ -113,7 +118,7 @@ class ALSHDense(nn.Module):
                 f"variables must hold the collection lsh with the tables of {'/'.join(self.path) or 'this layer'}:"
                 " pass on what init or rehash returned"
             )
-        tables = self.variable("lsh", "tables", lambda: build_tables(self.make_rng("params"), weights, self)).value
+        tables = self.variable("lsh", "tables", lambda: self._method().build(self.make_rng("params"), weights)).value
         built_for = (tables.codes.shape[-1], tables.projections.shape[0])
         if built_for != weights.shape:
             raise ValueError(f"lsh must hold tables for (units, features) = {weights.shape}, got some for {built_for}")

@@ -6,10 +6,12 @@ from typing import Any
 import jax
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
+from jax.nn.initializers import Initializer
 
-from jaxapprox._src.conversion.methods import MC
+from jaxapprox._src.estimates.contraction import MC
+from jaxapprox._src.estimates.conv import convolution
+from jaxapprox._src.estimates.dense import dense
 from jaxapprox._src.estimates.geometry import Padding
-from jaxapprox._src.layer_functions import Initializer, convolution, dense
 from jaxapprox._src.linen.common import sample_key
 from jaxapprox._src.sampling.samplers import Sampler, systematic
 

@@ -1,14 +1,13 @@
 """An existing NNX model with some of its layers approximated."""
 
-import functools
 from typing import Any
 
 import jax
 from flax import nnx
 
-from jaxapprox._src.conversion.methods import ALSH, Method, options
+from jaxapprox._src.conversion.approximation import Approximation
 from jaxapprox._src.conversion.rules import Report, Rules, decide
-from jaxapprox._src.layer_functions import build_tables
+from jaxapprox._src.hashing.alsh import ALSH
 from jaxapprox._src.nnx.hashed import ALSHDense, StoredTables
 from jaxapprox._src.nnx.inspection import layers_of, replace
 from jaxapprox._src.nnx.sampled import MCConv, MCDense
@@ -80,23 +79,23 @@ def convert(
     return converted, report
 
 
-def _approximate(layer: Any, method: Method, rng_collection: str, rngs: nnx.Rngs) -> nnx.Module:
+def _approximate(layer: Any, method: Approximation, rng_collection: str, rngs: nnx.Rngs) -> nnx.Module:
     """A layer by `method` with the parameters of `layer`."""
     convolves = isinstance(layer, nnx.Conv)
     kind: Any = ALSHDense if isinstance(method, ALSH) else MCConv if convolves else MCDense
     own = {name: getattr(layer, name) for name in (_CONV if convolves else _SHARED)}
-    own |= options(method, convolves=convolves)
     stack = layer.kernel[...].shape[: -2 - len(layer.kernel_size) if convolves else -2]
 
     def make() -> Any:
         return kind(**own, rng_collection=rng_collection, rngs=nnx.Rngs({"params": 0, rng_collection: 0}))
 
     new = nnx.eval_shape(make)  # its arrays are replaced
+    new.method = method
     new.kernel, new.bias = layer.kernel, layer.bias
     stream = rngs[rng_collection]
     new.rngs = nnx.RngStream(jax.random.split(stream(), stack) if stack else stream(), tag=rng_collection)
     if isinstance(method, ALSH):
-        build = functools.partial(build_tables, settings=method)
+        build = method.build
         for _ in stack:
             build = jax.vmap(build)
         keys = jax.random.split(stream(), stack) if stack else stream()

@@ -5,8 +5,8 @@ from typing import Any
 import jax
 from flax import nnx
 from flax.linen.dtypes import promote_dtype
+from jax.nn.initializers import Initializer
 
-from jaxapprox._src.layer_functions import Initializer
 from jaxapprox._src.nnx.random_module import RandomModule
 
 default_kernel_init = nnx.initializers.lecun_normal()
