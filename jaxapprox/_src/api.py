@@ -9,11 +9,12 @@ from jaxapprox._src.sampling.samplers import (
     Sampler,
     bernoulli,
     importance,
-    inclusion_probabilities,
     systematic,
     topk,
     uniform,
+    with_second_moments,
 )
+from jaxapprox._src.sampling.scores import inclusion_probabilities
 from jaxapprox._src.sampling.variance import predicted_variance
 from jaxapprox.registry import SAMPLERS
 
@@ -33,4 +34,5 @@ __all__ = [
     "systematic",
     "topk",
     "uniform",
+    "with_second_moments",
 ]

@@ -18,10 +18,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxapprox._src.blockwise.blocks import EVERYTHING, Block, Where, take
-from jaxapprox._src.checks import check_key
+from jaxapprox._src.checks import check_key, check_share
+from jaxapprox._src.estimates.contraction import MC
 from jaxapprox._src.hashing.active_sets import shared_active_set
 from jaxapprox._src.hashing.tables import Tables
-from jaxapprox._src.sampling.samplers import Sampler, bernoulli_slots, importance
+from jaxapprox._src.sampling.samplers import Sampler, bernoulli_slots
+from jaxapprox._src.shares import count_of
 
 Params = Mapping[str, jax.Array]
 Activation = Callable[[jax.Array], jax.Array]
@@ -108,7 +110,7 @@ def sampled(
             unbiased sampler is unbiased whatever the scores.
         x: from the layer before, all of its units.
         ratio: share of the inputs to keep, in (0, 1]; at least one; all is the exact layer.
-        sampler: one that draws distinct rows; not `importance`.
+        sampler: any `jaxapprox.Sampler`.
         activation: of each unit by itself.
 
     Returns:
@@ -118,20 +120,17 @@ def sampled(
         ValueError: if `ratio` or `sampler` is not as above, or x is of active units only.
     """
     check_key(key)
-    if not 0 < ratio <= 1:
-        raise ValueError(f"ratio must be in (0, 1], got {ratio!r}")
-    if sampler is importance:
-        raise ValueError("sampler must draw each row once at most, got importance, which draws with replacement")
+    method = MC(ratio, sampler)
     if x.ids is not None:
         raise ValueError("x must hold all units, got a set of active ones: inputs are sampled from all")
     inputs = params["kernel"].shape[0]
-    kept = max(1, round(ratio * inputs))
-    if kept == inputs:
+    if method.size(inputs) == inputs:
         y, pull = dense(params, x, activation=activation)
         return Active(None, y), pull
     scores = jnp.sqrt(jnp.sum(jnp.square(x.values), 0)) * norms
-    indices, weights = sampler(key, scores, kept)
-    rows = jnp.where(weights > 0, indices, inputs)  # the slots that a sample leaves unused
+    indices, weights, _ = method.draw(key, scores)
+    # A slot without weight is unused, or repeats a row that another slot holds: it gets an id past the last input.
+    rows = jnp.where(weights != 0, indices, inputs + jnp.arange(indices.shape[0], dtype=indices.dtype))
 
     sample, of_sample = jax.vjp(lambda values: values.at[:, rows].get(mode="clip") * weights[None], x.values)
     y, pull = _affine(params, Where(rows), EVERYTHING, sample, activation)
@@ -203,12 +202,11 @@ def adaptively_dropped(
         ValueError: if `capacity` is not in (0, 1], or there is more than one example.
     """
     check_key(key)
-    if not 0 < capacity <= 1:
-        raise ValueError(f"capacity must be in (0, 1], got {capacity!r}")
+    check_share("capacity", capacity)
     units = params["weights"].shape[0]
     z = params["weights"] @ _all_inputs(params, x, x.values)[0] + params["bias"]
     is_kept = jax.random.bernoulli(key, keep(z))
-    return _kept(params, x, is_kept, max(1, round(capacity * units)), activation)
+    return _kept(params, x, is_kept, count_of(capacity, units), activation)
 
 
 def _kept(params: Params, x: Active, is_kept: jax.Array, slots: int, activation: Activation) -> tuple[Active, PullBack]:

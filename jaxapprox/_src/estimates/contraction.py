@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxapprox._src.checks import check_choice, check_int, check_key, check_share
-from jaxapprox._src.sampling.samplers import Sampler, finite_scores, systematic
+from jaxapprox._src.sampling.samplers import Sampler, systematic
+from jaxapprox._src.sampling.scores import finite_scores
 from jaxapprox._src.shares import count_of
 
 UNITS = ("channel", "edge")
