@@ -1,4 +1,4 @@
-"""Whether approximating pays, layer by layer: operations, time on this machine, and the error to expect."""
+"""An answer to whether approximating pays, layer by layer: operations, time on this machine and expected error."""
 
 import dataclasses
 import math
@@ -20,9 +20,10 @@ class LayerAdvice(NamedTuple):
         layer: the layer.
         tried: the method that the rules give it; None where it stays exact without a measurement.
         calls: how often the model calls it.
-        cost: of its first call; None if not measured.
-        error: the relative error to expect of that call (see `jaxapprox.products.relative_error`); NaN if unknown.
-        method: what is advised; None for exact.
+        cost: the cost of its first call; None if not measured.
+        error: the relative error to expect of that call, the root of E |estimate - exact|^2 / |exact|^2 over all
+            examples together; NaN if unknown.
+        method: the method that is advised; None for exact.
         why: the reason.
     """
 
@@ -43,11 +44,15 @@ class Advice:
 
     @property
     def rules(self) -> list[tuple[str, Approximation | None]]:
-        """For `convert`: a rule for each layer that is to be approximated."""
+        """A rule for each layer that is to be approximated, as `convert` takes them."""
         return [(advice.layer.path, advice.method) for advice in self.layers if advice.method is not None]
 
     def seconds(self, which: str = "advised") -> float:
-        """Of all calls of the measured layers: "exact", "tried" (all by their rules) or "advised"."""
+        """The seconds of all calls of the measured layers in a training step.
+
+        Args:
+            which: "exact", "tried" (all approximated, by their rules) or "advised".
+        """
         total = 0.0
         for advice in self.layers:
             if advice.cost is not None:

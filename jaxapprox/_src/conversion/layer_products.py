@@ -1,4 +1,4 @@
-"""The product inside a layer apart from the layer: exact, approximated, and how far apart theory says these are."""
+"""The product inside a layer: exact, approximated, and how far apart theory says that these are."""
 
 import dataclasses
 import math
@@ -25,13 +25,13 @@ _PATCH_BYTES_AT_ONCE = 64 << 20
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """All of a product that its time depends on.
+    """What the time of a product depends on.
 
     Attributes:
         x: `(batch, *spatial, in)`.
         kernel: `(*window, in, out)`.
-        dtype: of both.
-        geometry: of a convolution; None for a dense product.
+        dtype: the dtype of both.
+        geometry: the geometry of a convolution; None for a dense product.
     """
 
     x: tuple[int, ...]
@@ -47,7 +47,13 @@ def shape_of(
     padding: Padding = "SAME",
     kernel_dilation: int | Sequence[int] | None = None,
 ) -> Shape:
-    """Of a layer's x, its batch axes flattened by `examples`; strides and dilation are 1 where None, as in Flax."""
+    """The shape of a layer's product.
+
+    Args:
+        x: `(batch, *spatial, in)`, as `examples` gives it.
+        kernel: `(*window, in, out)`.
+        strides, padding, kernel_dilation: as in `jaxapprox.conv`; strides and dilation are 1 where None, as in Flax.
+    """
     geometry = None
     if kernel.ndim > 2:
         geometry = make_geometry(x.shape, kernel.shape, strides or 1, padding, kernel_dilation or 1)
@@ -60,7 +66,7 @@ def examples(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def exact(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """As Flax's own layers compute it."""
+    """The product as Flax's own layers compute it."""
     if shape.geometry is None:
         return x @ kernel
     return lax.conv_general_dilated(
@@ -76,7 +82,7 @@ def exact(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
 def approximate(
     shape: Shape, method: Approximation, key: jax.Array, tables: Any, x: jax.Array, kernel: jax.Array
 ) -> jax.Array:
-    """As jaxapprox's layers compute it; `tables` are those of `hash_tables`."""
+    """The product as jaxapprox's layers compute it; `tables` are those of `hash_tables`."""
     if isinstance(method, ALSH):
         ids = method.active_set(key, tables, x, method.size(shape.kernel[-1]))
         return active_dense(x, kernel, None, ids, form=method.form)
@@ -87,14 +93,14 @@ def approximate(
 
 
 def hash_tables(key: jax.Array, method: Approximation, kernel: jax.Array) -> Tables | None:
-    """What `approximate` by an `ALSH` needs beside the operands."""
+    """The tables that `approximate` by an `ALSH` needs beside the operands; None for an `MC`."""
     return method.build(key, kernel.T) if isinstance(method, ALSH) else None
 
 
 def relative_error(
     shape: Shape, method: Approximation, key: jax.Array, tables: Any, x: jax.Array, kernel: jax.Array
 ) -> float:
-    r"""\sqrt{E |\hat y - y|^2 / |y|^2} of one call, bias aside, over all examples together.
+    r"""The relative error \sqrt{E |\hat y - y|^2 / |y|^2} of one call without the bias, over all examples together.
 
     For `MC` it is predicted by `predicted_variance` from the inner products of the rows' terms (for the sampler
     `systematic` approximately), in mode "backward" for the gradient that is off by more, the cotangent's entries taken

@@ -1,4 +1,4 @@
-"""Which layers of a model are approximated, and how: rules of path patterns, the first that matches wins."""
+"""Rules that say which layers of a model are approximated, and how: the first whose pattern matches decides."""
 
 import dataclasses
 import difflib
@@ -54,7 +54,7 @@ class Report:
 
     @property
     def methods(self) -> dict[str, Approximation]:
-        """By path, those of the replaced layers."""
+        """The methods of the replaced layers, by path."""
         return {outcome.layer.path: outcome.method for outcome in self.outcomes if outcome.method is not None}
 
     def __str__(self) -> str:
@@ -67,8 +67,9 @@ class Report:
 def decide(rules: Rules, layers: Sequence[Layer], *, keep_ends: bool, min_channels: int) -> Report:
     """Finds each layer's rule, and checks that every rule does something.
 
-    A pattern with a wildcard is an offer: it passes over what can't be replaced, the first and the last layer (if
-    `keep_ends`), and layers with few channels. One without a wildcard is an order, and replaces these two as well.
+    A rule with a wildcard is optional for each layer: it passes over layers that can't be replaced, the first and the
+    last layer (if `keep_ends`), and layers with few channels. A rule without a wildcard is mandatory: it replaces the
+    first and the last layer and layers with few channels too, and is an error for a layer that can't be replaced.
 
     Args:
         rules: (pattern, method) pairs. Patterns are those of `fnmatch` on the whole path; `*` matches "/" as well. The
@@ -104,7 +105,13 @@ def decide(rules: Rules, layers: Sequence[Layer], *, keep_ends: bool, min_channe
 
 
 def unsupported(layer: Any, replaceable: tuple[type, ...], approximate: tuple[type, ...]) -> str:
-    """Why no method can replace a layer, of an API with such replaceable and approximate kinds; empty if one can."""
+    """The reason why no method can replace a layer, or an empty string if one can.
+
+    Args:
+        layer: a module of either Flax API.
+        replaceable: the classes that can be replaced in that API.
+        approximate: the classes that replace them.
+    """
     if isinstance(layer, approximate):
         return "already approximate"
     if type(layer) not in replaceable:
@@ -157,13 +164,14 @@ def _checked(rules: Rules) -> list[tuple[str, Approximation | None]]:
 
 
 def _objection(layer: Layer, method: Approximation) -> str:
-    """Why `method` can't replace the layer, or nothing."""
+    """The reason why `method` can't replace the layer, or an empty string."""
     if layer.unsupported:
         return layer.unsupported
     return "ALSH is for dense layers" if isinstance(method, ALSH) and layer.spatial else ""
 
 
 def _too_few(layer: Layer, method: Approximation, least: int) -> str:
+    """What the layer has fewer of than `least`, or an empty string."""
     sampled_outputs = isinstance(method, ALSH) or method.mode == "backward"
     number = layer.outputs if sampled_outputs else layer.inputs
     what = "units" if isinstance(method, ALSH) else "output channels" if sampled_outputs else "input channels"
@@ -175,7 +183,7 @@ def _has_wildcard(pattern: str) -> bool:
 
 
 def _check_use(pattern: str, method: Approximation | None, taken: Sequence[Outcome], paths: Sequence[str]) -> None:
-    """Raises a ValueError unless the rule was of use."""
+    """Raises a ValueError unless the rule decided about a layer, and replaced one if it has a method."""
     if not taken:
         matched = [path for path in paths if fnmatch.fnmatchcase(path, pattern)]
         if matched:

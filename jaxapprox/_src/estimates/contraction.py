@@ -2,7 +2,7 @@ r"""The Monte-Carlo estimate of a contraction, whatever the contraction is.
 
 A dense product and a convolution are both sums over input channels, y = \sum_c x_c * kernel_c, bilinear in x and
 kernel, and so are their two gradients: the input's a sum over output channels, the kernel's a sum over examples.
-This file samples those sums; `Contraction` says how to evaluate what was kept.
+`MC` samples those sums, and `Contraction` evaluates what was kept.
 """
 
 import dataclasses

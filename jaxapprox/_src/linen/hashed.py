@@ -14,7 +14,7 @@ from jaxapprox._src.hashing.active_dense import active_dense
 from jaxapprox._src.hashing.alsh import ALSH
 from jaxapprox._src.hashing.diagnostics import diagnose
 from jaxapprox._src.hashing.tables import Tables, rebuild
-from jaxapprox._src.linen.common import sample_key
+from jaxapprox._src.linen.rng import sample_key
 
 
 class ALSHDense(nn.Module):
@@ -41,7 +41,7 @@ class ALSHDense(nn.Module):
         active: share of the units that an example activates, in (0, 1]; at least one unit.
         num_tables, num_bits, transform, num_powers, max_norm, projection: as in `jaxapprox.lsh.build`.
         select: as in `jaxapprox.lsh.active_set`.
-        shared: one active set for the whole batch (`jaxapprox.lsh.shared_active_set`) instead of one an example.
+        shared: one active set for the whole batch (`jaxapprox.lsh.shared_active_set`) instead of one for each example.
         form: as in `jaxapprox.lsh.active_dense`.
         hashed_evaluation: evaluate through the hash too, instead of exactly (the paper).
         use_bias, dtype, param_dtype, kernel_init, bias_init: as in `nn.Dense`.
@@ -97,18 +97,22 @@ class ALSHDense(nn.Module):
         return active_dense(examples, kernel, bias, ids, form=self.form).reshape(*x.shape[:-1], self.features)
 
     def choose(self, key: jax.Array, tables: Tables, weights: jax.Array, x: jax.Array, size: int) -> jax.Array:
-        """The active sets of examples x: `(batch, size)` or, shared, `(size,)` int32. A subclass may have another rule.
+        """Chooses the units that examples activate. A subclass may choose by another rule.
 
         Args:
-            key: from the stream "sample".
-            tables: of the layer.
-            weights: `(units, features)`, the kernel transposed: what the tables stand in for.
+            key: a PRNG key from the stream "sample".
+            tables: the layer's tables.
+            weights: `(units, features)`, the kernel transposed, which the tables were built from.
             x: `(batch, features)`.
-            size: units of a set.
+            size: the number of units in a set.
+
+        Returns:
+            `(batch, size)` int32, or `(size,)` where the batch shares one set.
         """
         return self._method().active_set(key, tables, x, size)
 
     def _method(self) -> ALSH:
+        """The layer's attributes as an `ALSH`, which checks them."""
         return ALSH(**{field.name: getattr(self, field.name) for field in dataclasses.fields(ALSH)})
 
     def _tables(self, weights: jax.Array) -> Tables:
@@ -151,7 +155,7 @@ def rehash(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rehashed(tables: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
-    """The tables of one module and of those within it."""
+    """New tables of one module and of the modules within it."""
     new: dict[str, Any] = {}
     for name, child in tables.items():
         if isinstance(child, Tables):

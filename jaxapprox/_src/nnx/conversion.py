@@ -49,19 +49,19 @@ def convert(
         model: any NNX module. Subclasses of these layers, and layers of other kinds, are left alone. A layer whose
             parameters are stacked along leading axes (by `nnx.vmap`, for an `nnx.scan` over the layer's whole state)
             gets streams and tables that are stacked as well.
-        rules: (pattern, method) pairs, the first that matches a layer's path wins; see `jaxapprox.rules.decide`. Paths
-            are attributes, indices and keys, joined by "/".
+        rules: (pattern, method) pairs as in `jaxapprox.linen.convert`. Paths are attributes, indices and keys, joined
+            by "/".
         rngs: with the stream that the layers draw from, each by a fork of its own.
         keep_ends: leave the first and the last layer exact, in the order in which the modules got their attributes,
             unless a rule without wildcards names them.
-        min_channels: what wildcards pass over: see `jaxapprox.rules.decide`.
+        min_channels: as in `jaxapprox.linen.convert`.
         rng_collection: the stream's name.
 
     Returns:
         The copy, and what was replaced in it, and what was not and why.
 
     Raises:
-        ValueError: as `jaxapprox.rules.decide`; or if `rngs` lacks the stream.
+        ValueError: if `rngs` lacks the stream, or a rule is refused, as by `jaxapprox.linen.convert`.
     """
     report = decide(rules, layers_of(model), keep_ends=keep_ends, min_channels=min_channels)
     methods = report.methods
@@ -80,7 +80,7 @@ def convert(
 
 
 def _approximate(layer: Any, method: Approximation, rng_collection: str, rngs: nnx.Rngs) -> nnx.Module:
-    """A layer by `method` with the parameters of `layer`."""
+    """The layer that replaces `layer`, with its parameters."""
     convolves = isinstance(layer, nnx.Conv)
     kind: Any = ALSHDense if isinstance(method, ALSH) else MCConv if convolves else MCDense
     own = {name: getattr(layer, name) for name in (_CONV if convolves else _SHARED)}

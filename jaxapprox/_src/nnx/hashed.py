@@ -16,7 +16,7 @@ from jaxapprox._src.nnx.weighted_module import WeightedModule, default_bias_init
 
 
 class HashTable(nnx.Variable):
-    """An array of a layer's hash tables: no parameter; `rehash` alone changes it."""
+    """An array of a layer's hash tables. It is no parameter: only `rehash` changes it."""
 
 
 class StoredTables(nnx.Module):
@@ -31,7 +31,7 @@ class StoredTables(nnx.Module):
         return Tables(*(getattr(self, name)[...] for name in Tables._fields))
 
     def store(self, tables: Tables) -> None:
-        """Puts others in their place."""
+        """Replaces the tables."""
         for name, array in tables._asdict().items():
             getattr(self, name)[...] = array
 
@@ -120,7 +120,7 @@ class ALSHDense(WeightedModule):
         return self.method.active_set(self._draw(rngs), self.tables.load(), x, size)
 
     def diagnose(self, x: jax.Array, *, rngs: Keys | None = None) -> Diagnostics:
-        """How well the tables serve examples x `(batch, in)`."""
+        """Says how well the tables serve examples x `(batch, in)`."""
         return diagnose(self.tables.load(), self.kernel[...].T, x, self.active_set(x, rngs=rngs))
 
 

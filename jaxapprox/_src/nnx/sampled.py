@@ -142,6 +142,13 @@ class MCDense(WeightedModule):
         self.method = MC(ratio, sampler, mode=mode, min_samples=min_samples)
 
     def __call__(self, x: jax.Array, *, deterministic: bool | None = None, rngs: Keys | None = None) -> jax.Array:
-        """x `(..., in)` -> `(..., out)`. Args, Raises: as `MCConv`."""
+        """x `(..., in)` -> `(..., out)`; all leading axes together are the examples.
+
+        Args:
+            deterministic, rngs: instead of the layer's own.
+
+        Raises:
+            ValueError: if an attribute or the shape of x does not fit.
+        """
         x, kernel, bias = self._promoted(x)
         return dense(self._key(deterministic, rngs), x, kernel, bias, self.method)

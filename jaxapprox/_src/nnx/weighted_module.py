@@ -1,4 +1,4 @@
-"""What the layers with a kernel share: it, a bias, and the dtype to compute in."""
+"""The base of layers with a kernel: the kernel, a bias, and the dtype to compute in."""
 
 from typing import Any
 
