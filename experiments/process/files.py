@@ -9,21 +9,26 @@ from typing import Any
 from experiments.process.errors import OutputError
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes, what: str = "") -> None:
     """Replaces a file, at once.
+
+    Args:
+        path: of the file.
+        content: all of it; text is encoded as UTF-8.
+        what: what messages call the file; default its path.
 
     Raises:
         OutputError: if it can't be written; then the old one stays.
     """
     new = path.with_name(path.name + ".new")
     try:
-        with new.open("w") as file:
-            file.write(text)
+        with new.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)
     except OSError as error:
-        raise OutputError(f"{path} could not be written ({error.strerror})") from error
+        raise OutputError(f"{what or path} could not be written ({error.strerror})") from error
 
 
 def append_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
