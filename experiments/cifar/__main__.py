@@ -9,6 +9,7 @@ import functools
 from experiments.cifar.config import Config
 from experiments.cifar.learner import make_learner
 from experiments.cifar.selection import selection_lines
+from experiments.data.display_name import display_name
 from experiments.process.checks import listed
 from experiments.process.distributed import connected
 from experiments.process.exits import run
@@ -32,7 +33,7 @@ def task(config: Config) -> Task:
     )
 
     learner_of = functools.partial(make_learner, data=data)
-    return Task(f"{config.network}, on {data.name}", notes, data, config.methods, learner_of)
+    return Task(f"{config.network}, on {display_name(data.name)}", notes, data, config.methods, learner_of)
 
 
 def main(config: Config) -> int:

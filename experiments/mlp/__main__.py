@@ -8,6 +8,7 @@ import dataclasses
 import functools
 
 from experiments.data.datasets import Dataset
+from experiments.data.display_name import display_name
 from experiments.mlp.config import MLPConfig
 from experiments.mlp.figures import plot_depth, plot_figure
 from experiments.mlp.methods import make_learner
@@ -39,7 +40,7 @@ def task(config: MLPConfig, data: Dataset | None = None) -> Task:
         f" {config.transform}. mc: ratio {listed(config.ratios)}, {listed(config.samplers)}."
     )
     learner_of = functools.partial(make_learner, layers=layers, data=data)
-    return Task(f"MLP of {layers} x {config.width} on {data.name}", notes, data, config.methods, learner_of)
+    return Task(f"MLP of {layers} x {config.width} on {display_name(data.name)}", notes, data, config.methods, learner_of)
 
 
 def main(config: MLPConfig) -> int:
