@@ -9,7 +9,9 @@ from experiments.collapse.results import Results
 from experiments.collapse.variants import VARIANTS
 from experiments.process.files import save_figure, write_whole
 from experiments.process.markdown import table
+from experiments.runs.plots import label_log_axis
 from experiments.runs.statistics import half_interval, interval
+from experiments.runs.styles import method_color
 
 _COLUMNS = {
     "test_accuracy": "evaluated exactly",
@@ -53,36 +55,63 @@ def markdown(results: Results) -> str:
 
 
 def draw(results: Results) -> Figure:
-    """Accuracy against recall, evaluated exactly and through the hash, with error bars over seeds."""
+    """Accuracy against recall, evaluated exactly and through the hash, with error bars over seeds.
+
+    Variants of batch 1 have the colour and marker of the same variant at the usual batch size, but hollow.
+    """
     figure = Figure(figsize=(12, 5), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, column in zip(panels, ("test_accuracy", "test_accuracy_hashed"), strict=True):
         for name in results.names:
             recall, accuracy = results.values(name, "recall"), results.values(name, column)
             if recall and accuracy:
-                ingredient = VARIANTS[name].ingredient
-                same = [other for other in VARIANTS if VARIANTS[other].ingredient == ingredient]
+                color, marker = _STYLES[name.removesuffix(_BATCH_1)]
                 axes.errorbar(
                     statistics.mean(recall),
                     statistics.mean(accuracy),
                     yerr=half_interval(accuracy),
-                    fmt="osD^v"[same.index(name)],
-                    color=f"C{_INGREDIENTS.index(ingredient)}",
+                    fmt=marker,
+                    color=color,
+                    markerfacecolor="white" if name.endswith(_BATCH_1) else color,
                     capsize=2,
                     label=name,
                 )
-        for name, style in (("exact", "-"), ("exact, batch 1", ":")):
+        for name, style in (("exact", "-"), (f"exact{_BATCH_1}", ":")):
             if name in results.names:
-                axes.axhline(statistics.mean(results.values(name, "test_accuracy")), ls=style, color="0.4", label=name)
-        axes.axhline(10.3, ls="--", color="0.7", label="the paper's 10.3 %")
+                mean = statistics.mean(results.values(name, "test_accuracy"))
+                axes.axhline(mean, ls=style, color=method_color("exact"), label=name)
+        axes.axhline(10.3, ls="--", color="0.6", label="the paper's 10.3 %")
         axes.set(xlabel="recall of the true top units (%)", xscale="log", title=_COLUMNS[column])
-        axes.set_xticks(_RECALLS, map(str, _RECALLS))
-        axes.minorticks_off()
+        label_log_axis(axes.xaxis)
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("test accuracy (%)")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=8)
     return figure
 
 
-_RECALLS = (0.5, 1, 2, 5, 10, 20, 50, 100)
-_INGREDIENTS = list(dict.fromkeys(variant.ingredient for variant in VARIANTS.values()))
+_BATCH_1 = ", batch 1"
+# Variants that are methods of other figures have their colours, the others one for each ingredient.
+_METHODS = {"paper": "alsh", "oracle": "oracle", "random": "random"}
+_COLORS = {
+    "active set": "darkgoldenrod",
+    "K and L": "teal",
+    "a better hash": "navy",
+    "rehash": "olive",
+    "defects": "saddlebrown",
+    "output layer": "magenta",
+}
+
+
+def _styles() -> dict[str, tuple[str, str]]:
+    """Colour and marker by variant."""
+    styles, used = {}, dict.fromkeys(_COLORS, 0)
+    for name, variant in VARIANTS.items():
+        if name in _METHODS:
+            styles[name] = method_color(_METHODS[name]), "o"
+        elif variant.ingredient in _COLORS:
+            styles[name] = _COLORS[variant.ingredient], "sD^"[used[variant.ingredient]]
+            used[variant.ingredient] += 1
+    return styles
+
+
+_STYLES = _styles()

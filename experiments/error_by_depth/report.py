@@ -6,6 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.process.markdown import table
+from experiments.runs.plots import label_log_axis
+from experiments.runs.styles import method_styles
 
 _QUANTITIES = {"error": "relative error of the activations", "cosine": "cosine with the exact activations"}
 
@@ -41,15 +43,15 @@ def draw(record: dict[str, Any]) -> Figure:
     panels = figure.subplots(1, 2)
     layers = range(1, record["settings"]["layers"] + 1)
     for axes, (quantity, title) in zip(panels, _QUANTITIES.items(), strict=True):
-        for number, (name, result) in enumerate(record["results"].items()):
-            measured, color = result["measured"][quantity], f"C{number}"
-            mark = "osD^vPX"[number % 7]
-            axes.errorbar(layers, measured["mean"], measured["std"], fmt=mark, color=color, capsize=2, label=name)
-            axes.plot(layers, result["predicted"][quantity], color=color)
+        for name, (color, line, marker) in method_styles(record["results"]).items():
+            measured, predicted = (record["results"][name][kind][quantity] for kind in ("measured", "predicted"))
+            axes.errorbar(layers, measured["mean"], measured["std"], fmt=marker, color=color, capsize=2, label=name)
+            axes.plot(layers, predicted, line, color=color)
         axes.set(xlabel="hidden layers", ylabel=title)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
     panels[0].set_yscale("log")
+    label_log_axis(panels[0].yaxis)
     panels[1].set_ylim(0, 1)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", title="lines: predicted")
     return figure

@@ -5,16 +5,18 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from experiments.process.markdown import table
 from experiments.runs.statistics import interval
+from experiments.runs.styles import method_styles
 from jaxapprox.lsh import collision_probability
 
 _COLUMNS = (
     *("", "filters", "layer", "hash", "active", "recall", "active that collide", "theory", "all that collide"),
     *("theory", "FLOPs / exact", "time / exact"),
 )
+_LAYERS = ("teal", "olive", "navy", "darkgoldenrod")  # no method's colours
 
 
 def markdown(record: dict[str, Any]) -> str:
@@ -56,31 +58,47 @@ def markdown(record: dict[str, Any]) -> str:
 
 def draw(record: dict[str, Any]) -> Figure:
     """Cosines of the truly active with the query, under the collision probability; recall against chance."""
-    figure = Figure(figsize=(12, 4.5), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure = Figure(figsize=(13, 5.5), layout="constrained")
+    halves: Any = figure.subfigures(1, 2)
+    _draw_cosines(halves[0], record)
+    _draw_recalls(halves[1], record)
+    return figure
+
+
+def _draw_cosines(figure: SubFigure, record: dict[str, Any]) -> None:
+    axes = figure.subplots()
     edges = np.linspace(-1, 1, len(record["trained"]["masked"]["cosines"]) + 1)
     centers = (edges[1:] + edges[:-1]) / 2
     kinds = {"(b) masked node, whole image": record["trained"]["masked"]}
     kinds |= {f"(d) {row['layer']}, patch": row for row in record["trained"]["shared"][::2]}
-    for label, row in kinds.items():
-        left.fill_between(centers, row["cosines"], step="mid", alpha=0.4, label=label)
-    left.set(xlabel="cosine of P(w) and Q(x), truly active nodes", ylabel="density", xlim=(-0.3, 1))
-    probability = left.twinx()
-    probability.plot(centers, collision_probability(jnp.asarray(centers), 6, 5), "k", label="P(some table), K 6, L 5")
+    for color, (label, row) in zip(_LAYERS, kinds.items(), strict=False):
+        axes.stairs(row["cosines"], edges, color=color, alpha=0.3, fill=True)
+        axes.stairs(row["cosines"], edges, color=color, linewidth=1.5, label=label)
+    axes.set(xlabel="cosine of P(w) and Q(x), truly active nodes of the trained network", ylabel="density")
+    axes.set(xlim=(-0.3, 1), ylim=(0, None))
+    probability = axes.twinx()
+    line = "K 6, L 5: a bucket in common"
+    probability.plot(centers, collision_probability(jnp.asarray(centers), 6, 5), "k", label=line)
     probability.set(ylabel="collision probability", ylim=(0, 1))
-    left.legend(loc="upper left", fontsize=7)
-    probability.legend(loc="lower right", fontsize=7)
-    labels, bars, chances = [], [], []
+    figure.legend(loc="outside upper center", ncols=2, fontsize=8)
+
+
+def _draw_recalls(figure: SubFigure, record: dict[str, Any]) -> None:
+    axes = figure.subplots()
+    bars: dict[str, list[tuple[int, float]]] = {}
+    labels: list[str] = []
+    chances: list[float] = []
     for filters in ("untrained", "trained"):
-        masked = {"layer": "(b) whole image", "setting": "", **record[filters]["masked"]}
+        masked = {"layer": "(b) whole image", "setting": "the paper's", **record[filters]["masked"]}
         for row in (masked, *record[filters]["shared"]):
-            labels.append(f"{row['layer']} {row['setting']} ({filters})")
-            bars.append(100 * statistics.mean(row["recall"]))
+            bars.setdefault(row["setting"], []).append((len(labels), 100 * statistics.mean(row["recall"])))
+            labels.append(f"{row['layer']}, {filters}")
             chances.append(100 * row["chance"])
-    places = np.arange(len(labels))[::-1]
-    right.barh(places, bars)
-    right.scatter(chances, places, color="k", marker="|", label="chance")
-    right.set_yticks(places, labels, fontsize=6)
-    right.set(xlabel="recall of the truly active (%)", xlim=(0, 100))
-    right.legend()
-    return figure
+    colors = [style.color for style in method_styles(f"alsh {setting}" for setting in bars).values()]
+    for color, (setting, own) in zip(colors, bars.items(), strict=True):
+        axes.barh([place for place, _ in own], [recall for _, recall in own], color=color, label=f"hash: {setting}")
+    axes.scatter(chances, range(len(labels)), color="k", marker="|", label="chance")
+    axes.set_yticks(range(len(labels)), labels, fontsize=8)
+    axes.invert_yaxis()
+    axes.set(xlabel="recall of the truly active (%)", xlim=(0, 100))
+    figure.legend(loc="outside upper center", ncols=3, fontsize=8)
