@@ -40,7 +40,8 @@ def task(config: MLPConfig, data: Dataset | None = None) -> Task:
         f" {config.transform}. mc: ratio {listed(config.ratios)}, {listed(config.samplers)}."
     )
     learner_of = functools.partial(make_learner, layers=layers, data=data)
-    return Task(f"MLP of {layers} x {config.width} on {display_name(data.name)}", notes, data, config.methods, learner_of)
+    title = f"MLP of {layers} x {config.width} on {display_name(data.name)}"
+    return Task(title, notes, data, config.methods, learner_of)
 
 
 def main(config: MLPConfig) -> int:
