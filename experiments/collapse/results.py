@@ -32,7 +32,7 @@ class Results:
         try:
             self._record = json.loads(self._file.read_text())
             before, _ = self._record["settings"], self._record["runs"]
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(f"--out must hold no damaged collapse.json, got {path} ({error!r})") from error
         if before != settings:
             raise UsageError(f"--out must be a directory for {settings}, got {path}, of {before}")

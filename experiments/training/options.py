@@ -110,8 +110,6 @@ class RunOptions:
 
     def check(self) -> None:
         """Raises a UsageError naming a flag, its value and what it must be, unless all is well."""
-        from jaxapprox.lsh import MOST_BITS  # imports JAX, which --help does without
-
         check_data(self.data)
         check_at_least(0, self, "images", "seed", "rehash_every", "rehash_decay_after", "seeds_at_once")
         check_at_least(1, self, "epochs", "batch_size", "seeds", "num_tables", "num_bits", "rehash_every_late")
@@ -124,8 +122,6 @@ class RunOptions:
         for ratio in self.ratios:
             if not 0 < ratio <= 1:
                 raise UsageError(f"--ratio must be in (0, 1], got {ratio}")
-        if self.num_bits > MOST_BITS:
-            raise UsageError(f"--num-bits must be at most {MOST_BITS}, got {self.num_bits}")
         for lr in self.lrs:
             if not 0 < lr < float("inf"):
                 raise UsageError(f"--lr must be a positive number, got {lr}")
@@ -134,6 +130,10 @@ class RunOptions:
         if self.mesh is not None and min(self.mesh) < 1:
             raise UsageError(f"--mesh must be two numbers from 1, got {self.mesh[0]} {self.mesh[1]}")
         self._check_processes()
+        from jaxapprox.lsh import MOST_BITS  # imports JAX: last, so that other slips are said at once
+
+        if self.num_bits > MOST_BITS:
+            raise UsageError(f"--num-bits must be at most {MOST_BITS}, got {self.num_bits}")
 
     def _check_processes(self) -> None:
         together = (self.coordinator, self.num_processes, self.process_id)
