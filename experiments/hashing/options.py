@@ -7,7 +7,8 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
-from experiments.process.checks import check_at_least, check_share
+from experiments.data import DATASETS
+from experiments.process.checks import check_at_least, check_share, one_of
 
 
 @dataclasses.dataclass(frozen=True)
