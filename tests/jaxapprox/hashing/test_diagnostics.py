@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from oracles import vectors
 
-from jaxapprox import diagnostics
+from jaxapprox._src.hashing import diagnostics
 from jaxapprox.diagnostics import diagnose
 from jaxapprox.linen import ALSHDense
 from jaxapprox.lsh import active_set, build, query_codes
