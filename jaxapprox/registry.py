@@ -59,6 +59,9 @@ class Registry(Mapping[str, T], Generic[T]):
             self._entries[name] = entry = pkgutil.resolve_name(entry)
         return entry
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries  # `Mapping` would import what it looks for
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 
