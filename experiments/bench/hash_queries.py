@@ -39,7 +39,7 @@ def show_queries(results: dict[str, Any], console: Console) -> None:
 
 
 def queries(rounds: int) -> list[dict[str, float]]:
-    """Seconds for each example of a query among 670,000 units x 128 features, by K and L, and of the exact product."""
+    """Times queries among 670,000 units of 128 features, by K and L, and the exact product, in seconds an example."""
     x, weights = normal((BATCH, FEATURES), 0), random_weights(LARGE_UNITS, FEATURES)
     size, key = round(LARGE_ACTIVE * LARGE_UNITS), jax.random.key(3)
     product = jit(lambda x, weights: x @ weights.T)
@@ -64,13 +64,16 @@ def queries(rounds: int) -> list[dict[str, float]]:
 
 
 def _megabytes(compiled: Any) -> float:
-    """What a program's arguments, results and temporaries take, by XLA's account."""
+    """The memory of a program's arguments, results and temporaries, by XLA's account."""
     memory = compiled.memory_analysis()
     return (memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes) / 1e6
 
 
 def comparison_against_buckets(rounds: int) -> dict[int, float]:
-    """Time of comparing all units' codes over that of collecting buckets, one example, a twentieth active, by units."""
+    """By the number of units: the time of comparing all units' codes over that of collecting buckets.
+
+    The query is one example, with a twentieth of the units active.
+    """
     results = {}
     for units in (2_048, 4_096, 32_768):
         x, key = normal((1, FEATURES), 0), jax.random.key(3)

@@ -32,7 +32,7 @@ _FULL_EPOCH = {"resnet18": 50_000 // Config.batch_size, "mlp": 60_000}  # steps,
 
 
 def measure(options: Bench) -> dict[str, Any]:
-    """For each network, axis and number of seeds: seconds by round of all seeds' epochs, and seconds of compiling.
+    """Times all seeds' epochs by round, and compiling, for each network, seed axis and number of seeds.
 
     An epoch here is short (`steps`); `full_epoch` is that of CIFAR-10 or MNIST. The networks are a ResNet-18 of width
     16 at batch 64, and an MLP of three layers of 1,000 units with Adam at batch 1, both exact.
@@ -91,7 +91,7 @@ def _trainings(
 
 
 def _run(training: CompiledTraining, family: Family, task: Task, count: int) -> Callable[[], Any]:
-    """Trains `count` seeds; it has been run once."""
+    """A function that trains `count` seeds, and has been called once."""
     axis = training.axis
     train = axis.put(task.data.train, by_seed=False)
     seeds = dict(list(numbered_seeds(family.config).items())[:count])

@@ -29,7 +29,7 @@ def check_range(estimated: dict[str, EstimatedLayer], options: ErrorByDepth) -> 
 
 
 def measure(estimated: dict[str, EstimatedLayer], options: ErrorByDepth) -> dict[str, Any]:
-    """By the layer's name: mean and standard deviation over networks after each layer, beside what is predicted."""
+    """Means and standard deviations over networks after each layer, and what is predicted, by the layer's name."""
     measured = measure_layers({name: one.layer for name, one in estimated.items()}, options)
     return {
         name: {
@@ -96,7 +96,7 @@ def _compare(layer: Layer, draws: int) -> Callable[..., dict[str, jax.Array]]:
 
 
 def _spread(values: np.ndarray) -> dict[str, Any]:
-    """Mean and standard deviation over networks, of `(networks, layers)`; no deviation of a single network."""
+    """Mean and standard deviation over networks, of `(networks, layers)`; a single network has no deviation."""
     columns = values.T.tolist()
     deviation = [statistics.stdev(column) for column in columns] if len(values) > 1 else None
     return {"mean": [statistics.mean(column) for column in columns], "std": deviation}

@@ -47,7 +47,7 @@ class Weight(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """After each layer: the relative error, the cosine of h and h^, and |h^| / |h|."""
+    """The relative error, the cosine of h and h^, and the ratio |h^| / |h|, after each layer."""
 
     error: list[float]
     cosine: list[float]
@@ -113,7 +113,7 @@ def _certain(mean: NDArray[np.float64]) -> Weight:
 
 
 def keep_largest(share: float) -> Rule:
-    """The `share` with the largest scores, at weight 1; of those at the threshold a part."""
+    """Keeps the `share` with the largest scores at weight 1, and of those at the threshold as many as are missing."""
 
     def rule(scores):
         order = np.argsort(-scores, kind="stable")
@@ -126,12 +126,12 @@ def keep_largest(share: float) -> Rule:
 
 
 def keep_random(share: float) -> Rule:
-    """A random `share`, whatever the scores."""
+    """Keeps a random `share`, whatever the scores."""
     return lambda scores: _certain(np.full_like(scores, share))
 
 
 def keep_unbiased(share: float) -> Rule:
-    """Weights 1 / pi with pi = min(1, lambda s~) as in `jaxapprox.sampling`, of mean `share`."""
+    """Samples a `share` with pi = min(1, lambda s~), as the unbiased samplers do, at weights 1 / pi."""
 
     def rule(scores):
         if share == 1:
@@ -147,7 +147,7 @@ def keep_unbiased(share: float) -> Rule:
 
 
 def keep_hashed(share: float, width: int) -> Rule:
-    r"""The `share` that ALSH's "union" finds: the tables' buckets in order, as far as needed, then random units.
+    r"""Keeps the `share` that ALSH's "union" finds: the tables' buckets in order, as far as needed, then random units.
 
     In a layer of finite width n: the cosine of x and w is s / sqrt(n), which is all that hashing can tell units by.
     For a projection r, ±1 in each entry, u = x . r / |x| is standard normal, and so is w . r / |w|, with mean
@@ -180,5 +180,5 @@ def keep_hashed(share: float, width: int) -> Rule:
 
 
 def _part(wanted: NDArray[np.float64], there: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Which part of what is `there` gives what is `wanted`, at most all: `(draws,)` each, to `(draws, 1)`."""
+    """The part, at most all, of what is `there` that makes what is `wanted`: `(draws,)` each, to `(draws, 1)`."""
     return np.clip(wanted / np.maximum(there, 1e-300), 0, 1)[:, None]

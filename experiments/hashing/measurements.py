@@ -1,8 +1,8 @@
 """The measurements of `experiments.hashing`: what hashing finds of a convolution's active nodes, and what it costs.
 
-(a) Which share of a node's weights is not masked. (b) The masked weight vectors of the first convolution's nodes
-hashed, and queried with whole images. (c) A hash family for each node. (d) What weight sharing allows: every filter
-hashed once, and queried with the patches.
+There are four parts. (a) is the share of a node's weights that are not masked. (b) hashes the masked weight vectors of
+the first convolution's nodes, and queries with whole images. (c) builds a hash family for each node. (d) does what
+weight sharing allows: it hashes every filter once, and queries with the patches.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def measure(options: Hashing) -> dict[str, Any]:
-    """All four parts, on filters as initialised and trained.
+    """Runs all four parts, on filters as initialised and trained, and returns the record.
 
     Raises:
         UsageError: if the data can't be had.
@@ -61,17 +61,18 @@ def measure(options: Hashing) -> dict[str, Any]:
 
 
 def unmasked_fraction(window: int, size: int) -> float:
-    """(a): of the weights that connect a node to all inputs, the share within its patch: v^2 / mu^2."""
+    """Part (a): of the weights that connect a node to all inputs, the share within its patch, which is v^2 / mu^2."""
     return window**2 / size**2
 
 
 def masked_nodes(keys: jax.Array, layer: ConvLayer) -> dict[str, Any]:
-    """(b): every node of the layer a vector of all its inputs' size, zero outside its patch; queries are whole images.
+    """Part (b): hashes every node of a layer as a vector that is zero outside its patch, and queries with whole images.
 
     Returns:
-        By draw, shares of the truly active nodes (the 5 % with the largest inner products) that the active set of as
-        many holds, and that share a bucket with the image at all, that share of all nodes, and theory's for both; and
-        the cosines of the truly active nodes, as a histogram.
+        For each set of hash functions: of the truly active nodes (the 5 % with the largest inner products) the share
+        that the active set of as many holds, as `recall`, and the share that have a bucket in common with the image, as
+        `active_collide`; the latter of all nodes, as `all_collide`; and what theory expects of both. The cosines of the
+        truly active nodes with the image are a histogram.
     """
     weights, x = _masked(layer), layer.inputs.reshape(len(layer.inputs), -1)
     size = round(_ACTIVE * len(weights))
@@ -79,7 +80,7 @@ def masked_nodes(keys: jax.Array, layer: ConvLayer) -> dict[str, Any]:
 
 
 def _masked(layer: ConvLayer) -> jax.Array:
-    """`(nodes, inputs)`: the convolution's response to each single input."""
+    """The convolution's response to each single input, `(nodes, inputs)`."""
     shape = layer.inputs.shape[1:]
     units = jnp.eye(math.prod(shape), dtype=layer.kernel.dtype).reshape(-1, *shape)
     return _apply(dataclasses.replace(layer, inputs=units)).reshape(len(units), -1).T
@@ -120,7 +121,7 @@ def _found(
 
 
 def family_per_node(key: jax.Array, layers: list[ConvLayer]) -> dict[str, float]:
-    """(c): hash functions and a table for every node, from its unmasked weights.
+    """Part (c): builds hash functions and a table for every node, from its unmasked weights.
 
     512 nodes of each layer are built and queried with their patches of 8 images; a layer of more nodes counts in
     proportion.
@@ -174,7 +175,7 @@ def _nodes(layer: ConvLayer) -> int:
 
 
 def shared_filters(keys: jax.Array, layer: ConvLayer, share: float) -> list[dict[str, Any]]:
-    """(d): the layer's distinct filters hashed once, queried with patches; `share` of them active at each position.
+    """Part (d): hashes each filter once, and queries with patches; `share` of the filters are active at each position.
 
     Returns:
         For the paper's setting and for a better one: shares as of `masked_nodes`, FLOPs and time over the exact
@@ -212,19 +213,19 @@ def shared_filters(keys: jax.Array, layer: ConvLayer, share: float) -> list[dict
 def hashed_conv(
     key: jax.Array, tables: Tables, layer: ConvLayer, *, size: int, select: str
 ) -> tuple[jax.Array, jax.Array]:
-    """The outputs of `size` filters at every position of all images, and which: both `(positions, size)`."""
+    """The outputs of `size` filters at every position of all images, and the filters' ids, `(positions, size)` each."""
     patches = _patches(layer)
     ids = active_set(key, tables, patches, size=size, select=select)
     return active_rows.forward(patches, _filters(layer), None, ids), ids
 
 
 def _filters(layer: ConvLayer) -> jax.Array:
-    """`(out, in * v * v)`, ordered as `_patches`."""
+    """The kernel as `(out, in * v * v)`, in the order of `_patches`."""
     return layer.kernel.transpose(2, 0, 1, 3).reshape(-1, layer.kernel.shape[-1]).T
 
 
 def _patches(layer: ConvLayer) -> jax.Array:
-    """`(positions of all images, in * v * v)`."""
+    """The inputs' patches, `(positions of all images, in * v * v)`."""
     window, strides = layer.kernel.shape[:2], (layer.strides,) * 2
     dims = ("NHWC", "HWIO", "NHWC")
     patches = lax.conv_general_dilated_patches(layer.inputs, window, strides, "SAME", dimension_numbers=dims)

@@ -21,13 +21,13 @@ def run(main: Callable[[], int | None]) -> NoReturn:
 
 
 def explain(error: UsageError | OutputError) -> int:
-    """Prints the line; returns the exit code."""
+    """Prints the error's line on stderr and returns the exit code."""
     print(f"error: {error}", file=sys.stderr, flush=True)
     return 2 if isinstance(error, UsageError) else 1
 
 
 def make_output_directory(path: Path) -> None:
-    """Makes the directory that `--out` names, where there is none, and sees whether files can be made in it.
+    """Makes the directory that `--out` names, unless it exists, and checks that files can be made in it.
 
     Raises:
         UsageError: if either fails.

@@ -1,4 +1,4 @@
-"""The peer for MLP speed on the same XLA: `nn.Dense`, autodiff and optax, as one would write it."""
+"""The peer for MLP speed on the same XLA: `nn.Dense`, autodiff and optax, as a user of Flax writes it."""
 
 from collections.abc import Callable
 from typing import Any
