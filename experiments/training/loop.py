@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -112,6 +113,8 @@ def make_train(
         data: for its shapes and sizes; its arrays are not captured.
         constrain: applied to each batch.
     """
+    chex.assert_rank((data.train.images, data.train.labels), (4, 1))
+    chex.assert_type((data.train.images, data.train.labels), (jnp.uint8, jnp.int32))
     steps, size = steps_per_epoch(config, data), config.batch_size
     rounds = rounds_by_epoch(config, steps, rehash=learner.rehash is not None)
 
@@ -138,8 +141,9 @@ def make_train(
         def one_step(i, carry):
             state, total = carry
             images, labels = constrain((train.images[batches[i]], train.labels[batches[i]]))
-            state, metrics = learner.step(state, images, labels)
-            return state, jax.tree.map(jnp.add, total, metrics)
+            new, metrics = learner.step(state, images, labels)
+            chex.assert_trees_all_equal_shapes_and_dtypes(new, state)
+            return new, jax.tree.map(jnp.add, total, metrics)
 
         def one_round(r, carry):
             state, total = carry
@@ -169,6 +173,7 @@ def _accuracy_of(logits_of: Logits) -> Accuracy:
         def correct(chunk):
             own_key = jax.random.fold_in(key, chunk[0])
             logits = logits_of(state, batch_stats, split.images[chunk % n], own_key)
+            chex.assert_shape(logits, (size, None))
             return jnp.sum((jnp.argmax(logits, -1) == split.labels[chunk % n]) & (chunk < n))
 
         return jnp.sum(lax.map(correct, index)) / n
