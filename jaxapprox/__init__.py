@@ -1,4 +1,8 @@
-"""Training neural networks with sampled matrix products, in JAX.
+r"""Training neural networks with sampled matrix products, in JAX.
+
+A product is a sum over n rows, y = \sum_i a_i \otimes b_i. A sample keeps k of them and weighs them such that the sum
+is right on average. `mc_dense` and `mc_conv` compute that estimate, `MC` holds its settings, and a `Sampler` draws the
+rows.
 
 The modules in this folder are the public ones; what lies in `_src` may change from release to release.
 """

@@ -1,4 +1,8 @@
-"""Lazy optimizers: any optax optimizer, on blocks of the parameters and of its state alone."""
+"""Lazy optimizers: any optax optimizer, on blocks of the parameters and of its state alone.
+
+`lazy(optimizer)` takes updates that are trees of `jaxapprox.blocks.Block`; `apply_updates` adds its updates to the
+parameters. What lies outside the blocks is neither read nor written.
+"""
 
 from jaxapprox._src.blockwise.lazy import apply_updates, lazy
 

@@ -1,4 +1,8 @@
-"""Flax NNX layers over the sampled and hashed products, and the conversion of models to them."""
+"""Flax NNX layers over the sampled and hashed products, and the conversion of models to them.
+
+`MCConv`, `MCDense` and `ALSHDense` have the parameters of `nnx.Conv` and `nnx.Linear` and train on an approximation of
+them; `convert` puts them into a copy of an existing model, and `advise` says where that pays.
+"""
 
 from jaxapprox._src.nnx.advice import advise
 from jaxapprox._src.nnx.conversion import convert

@@ -1,6 +1,7 @@
-"""Names and where what they name lies, so that a list of the names imports nothing: neither JAX nor Flax.
+"""Registries map names to functions, by import paths, so that to list the names imports neither JAX nor Flax.
 
-One line in a registry is all that an addition needs: command lines take the name, and messages and documents list it.
+To add a sampler, write its function (see `jaxapprox.Sampler`) and add its line to `SAMPLERS` below, or outside of the
+library call `SAMPLERS.register`. Command lines take the new name, and messages list it.
 """
 
 import pkgutil
@@ -14,7 +15,7 @@ T = TypeVar("T")
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """A mapping from names to what they name, each imported when it is first asked for.
+    """A mapping from names to objects, each imported when it is first asked for.
 
     >>> from jaxapprox.registry import Registry
     >>> roots = Registry("root", square="math:sqrt")
@@ -23,8 +24,8 @@ class Registry(Mapping[str, T], Generic[T]):
     (['square', 'cubic'], 2.0)
 
     Args:
-        kind: what the names are of, for messages.
-        **places: by name, "module:attribute".
+        kind: the kind of the objects, as messages call it.
+        **places: by name, the object's import path "module:attribute".
     """
 
     def __init__(self, kind: str, **places: str):
@@ -35,8 +36,8 @@ class Registry(Mapping[str, T], Generic[T]):
         """Adds a name.
 
         Args:
-            name: a new one.
-            entry: what it names, or its "module:attribute".
+            name: a new name.
+            entry: the object, or its import path "module:attribute".
 
         Raises:
             ValueError: if the name is taken.
@@ -46,7 +47,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self._entries[name] = entry
 
     def __getitem__(self, name: str) -> T:
-        """What `name` names.
+        """The object of that name, imported on first use.
 
         Raises:
             KeyError: if it is not registered; the message lists the names that are.
@@ -57,6 +58,9 @@ class Registry(Mapping[str, T], Generic[T]):
         if isinstance(entry, str):
             self._entries[name] = entry = pkgutil.resolve_name(entry)
         return entry
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries  # without the import that the one of Mapping would make
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)

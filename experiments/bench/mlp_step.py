@@ -17,8 +17,8 @@ from experiments.bench.options import Bench
 from experiments.bench.peers import flax_mlp
 from experiments.bench.random_data import random_digits
 from experiments.bench.torch_peer import has_torch, torch_seconds
-from experiments.mlp.config import MLPConfig
-from experiments.mlp.methods import METHODS, make_learner
+from experiments.mlp.config import METHODS, MLPConfig
+from experiments.mlp.learner import mlp_learner
 from experiments.process.timing import seconds
 from experiments.training.compilation import jit
 from experiments.training.loop import make_train
@@ -40,9 +40,9 @@ def measure(options: Bench) -> dict[str, Any]:
     results: dict[str, Any] = {"bytes_per_second": _bandwidth(rounds), "mlp_step_seconds": {}}
     for layers in _LAYERS:
         for optimizer in _OPTIMIZERS:
-            config = MLPConfig(optimizer=optimizer, epochs=1)
-            timed = {name: _step(name, config, layers) for name in METHODS}
-            timed["flax"] = _flax_step(config, layers)
+            config = MLPConfig(layers=(layers,), optimizer=optimizer, epochs=1)
+            timed = {name: _step(name, config) for name in METHODS}
+            timed["flax"] = _flax_step(config)
             if with_torch:
                 for name, implementation in _TORCH.items():
                     chosen = {"layers": layers, "optimizer": optimizer, "implementation": implementation}
@@ -79,15 +79,16 @@ def _least_seconds(layers: int, optimizer: str, results: dict[str, Any]) -> floa
     return parameters * 4 * 2 * {"sgd": 1, "adam": 3}[optimizer] / results["bytes_per_second"]
 
 
-def _step(name: str, config: MLPConfig, layers: int) -> Callable[[], float]:
+def _step(name: str, config: MLPConfig) -> Callable[[], float]:
     data = random_digits(_STEPS)
-    train = make_train(config, make_learner(name, config, layers, data), data)
+    train = make_train(config, mlp_learner(config, METHODS[name].layers(config), data), data)
     state = jit(train.init)(jax.random.key(0))
     return _seconds_of_a_step(train.epoch, state, data.train, train.rounds[0])
 
 
-def _flax_step(config: MLPConfig, layers: int) -> Callable[[], float]:
+def _flax_step(config: MLPConfig) -> Callable[[], float]:
     data = random_digits(_STEPS)
+    (layers,) = config.layers
     init, epoch = flax_mlp.make_epoch(layers, config.width, config.optimizer, config.lr)
     return _seconds_of_a_step(epoch, jit(init)(jax.random.key(0), data.train), data.train)
 

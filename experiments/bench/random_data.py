@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.data.datasets import Dataset, Split
+from experiments.data.dataset import Dataset, Split
 
 _INK = 0.19  # share of MNIST's pixels that are not 0
 

@@ -18,8 +18,8 @@ from experiments.bench.options import Bench
 from experiments.bench.peers import flax_resnet
 from experiments.bench.random_data import random_cifar
 from experiments.bench.torch_peer import has_torch, torch_seconds
-from experiments.cifar.config import Config
-from experiments.cifar.learner import make_learner
+from experiments.cifar.config import METHODS, Config
+from experiments.cifar.learner import cnn_learner
 from experiments.process.timing import seconds
 from experiments.seeds.compiled import step_flops
 from experiments.training.compilation import jit
@@ -93,13 +93,13 @@ def _configs(options: Bench) -> dict[str, tuple[str, Config]]:
 def _our_step(method: str, config: Config) -> tuple[Callable[[], float], float]:
     """Seconds of a training step of `experiments.cifar` (augmentation included), and its FLOPs."""
     data = random_cifar(_STEPS * config.batch_size)
-    learner = make_learner(method, config, data)
-    train = make_train(config, learner, data)
+    train = make_train(config, cnn_learner(config, METHODS[method].layers(config), data), data)
     state = jax.jit(train.init)(jax.random.key(0))
     rounds = train.rounds[0]
     epoch = jit(train.epoch).lower(state, data.train, rounds).compile()
     seconds(lambda: epoch(state, data.train, rounds))
-    return lambda: seconds(lambda: epoch(state, data.train, rounds)) / _STEPS, step_flops(config, learner, data)
+    flops = step_flops(train, data, config.batch_size)
+    return lambda: seconds(lambda: epoch(state, data.train, rounds)) / _STEPS, flops
 
 
 def _torch_steps(options: Bench, ratio: float) -> dict[str, float]:

@@ -12,16 +12,19 @@ from rich.table import Table
 
 from experiments.bench.options import Bench
 from experiments.bench.random_data import random_cifar, random_digits
-from experiments.cifar import learner as cnn
 from experiments.cifar.config import Config
-from experiments.data.datasets import Dataset
-from experiments.mlp import methods as mlp_methods
+from experiments.cifar.learner import cnn_learner
+from experiments.data.dataset import Dataset
 from experiments.mlp.config import MLPConfig
+from experiments.mlp.learner import mlp_learner
 from experiments.process.timing import seconds
 from experiments.seeds.axis import SeedAxis, make_mesh
-from experiments.seeds.compiled import LearnerOf, Training, compile_training
-from experiments.seeds.segments import chunks, numbered_seeds, segments
+from experiments.seeds.compiled import CompiledTraining, compile_training
+from experiments.seeds.segments import chunks, numbered_seeds, train_segments
 from experiments.seeds.settings import Family, families
+from experiments.training.learner import Learner
+from experiments.training.options import RunOptions
+from experiments.training.task import Task, chosen_methods
 
 _LAYERS = 3
 _STEPS, _MLP_STEPS = 8, 400  # of an epoch here
@@ -35,13 +38,13 @@ def measure(options: Bench) -> dict[str, Any]:
     16 at batch 64, and an MLP of three layers of 1,000 units with Adam at batch 1, both exact.
     """
     results: dict[str, Any] = {}
-    for name, (family, learner_of, data) in {"resnet18": _resnet18(), "mlp": _mlp()}.items():
+    for name, (family, task) in {"resnet18": _resnet18(), "mlp": _mlp()}.items():
         runs: dict[tuple[str, int], Callable[[], Any]] = {}
         compiling: dict[str, list[float]] = {}
         steps = 0
-        for kind, count, training in _trainings(family, learner_of, data, options.seeds):
+        for kind, count, training in _trainings(family, task, options.seeds):
             compiling.setdefault(kind, []).append(training.compile_seconds)
-            runs[kind, count] = _run(training, family, data, count)
+            runs[kind, count] = _run(training, family, task, count)
             steps = training.steps
         times: dict[str, dict[str, list[float]]] = {axis: {} for axis, _ in runs}
         for _ in range(options.rounds):
@@ -72,48 +75,52 @@ def show(options: Bench, results: dict[str, Any], console: Console) -> None:
 
 
 def _trainings(
-    family: Family, learner_of: LearnerOf, data: Dataset, counts: tuple[int, ...]
-) -> Iterator[tuple[Literal["map", "vmap", "shard"], int, Training]]:
-    in_turn = compile_training(family, learner_of, data, SeedAxis("map", 1))
+    family: Family, task: Task, counts: tuple[int, ...]
+) -> Iterator[tuple[Literal["map", "vmap", "shard"], int, CompiledTraining]]:
+    in_turn = compile_training(family, task, SeedAxis("map", 1))
     for count in counts:
         yield "map", count, in_turn
     for count in counts:
         if count > 1:
-            yield "vmap", count, compile_training(family, learner_of, data, SeedAxis("vmap", count))
+            yield "vmap", count, compile_training(family, task, SeedAxis("vmap", count))
     devices = len(jax.devices())
     for count in counts:
         if devices > 1 and count % devices == 0:
             mesh = make_mesh((devices, 1), count, family.config.batch_size)
-            yield "shard", count, compile_training(family, learner_of, data, SeedAxis("shard", count, mesh))
+            yield "shard", count, compile_training(family, task, SeedAxis("shard", count, mesh))
 
 
-def _run(training: Training, family: Family, data: Dataset, count: int) -> Callable[[], Any]:
+def _run(training: CompiledTraining, family: Family, task: Task, count: int) -> Callable[[], Any]:
     """A function that trains `count` seeds, and has been called once."""
     axis = training.axis
-    train = axis.put(data.train, by_seed=False)
+    train = axis.put(task.data.train, by_seed=False)
     seeds = dict(list(numbered_seeds(family.config).items())[:count])
 
     def run() -> Any:
         state: Any = None
         for chunk in chunks(family, seeds, axis):
-            numbers = axis.put(chunk.numbers, by_seed=True)
-            state = training.init(chunk.numbers, chunk.keys)
-            for segment in segments(training, numbers, state, None, train):
-                state = segment.state
+            hyperparameters = axis.put(chunk.hyperparameters, by_seed=True)
+            state = training.init(chunk.hyperparameters, chunk.keys)
+            for progress in train_segments(training, hyperparameters, state, None, train):
+                state = progress.state
         return state
 
     seconds(run)
     return run
 
 
-def _resnet18() -> tuple[Family, LearnerOf, Dataset]:
-    config = Config(width=16, epochs=1, seeds=10_000)
-    data = random_cifar(_STEPS * config.batch_size)
-    (family,) = families(config, ("exact",))
-    return family, functools.partial(cnn.make_learner, data=data), data
+def _resnet18() -> tuple[Family, Task]:
+    config = Config(width=16, epochs=1, seeds=10_000, methods=("exact",))
+    return _only_family(config, cnn_learner, random_cifar(_STEPS * config.batch_size))
 
 
-def _mlp() -> tuple[Family, LearnerOf, Dataset]:
-    data = random_digits(_MLP_STEPS)
-    (family,) = families(MLPConfig(epochs=1, seeds=10_000), ("standard",))
-    return family, functools.partial(mlp_methods.make_learner, layers=_LAYERS, data=data), data
+def _mlp() -> tuple[Family, Task]:
+    config = MLPConfig(layers=(_LAYERS,), epochs=1, seeds=10_000, methods=("standard",))
+    return _only_family(config, mlp_learner, random_digits(_MLP_STEPS))
+
+
+def _only_family(config: RunOptions, learner: Callable[..., Learner], data: Dataset) -> tuple[Family, Task]:
+    """The settings of the only method, and what is trained on the data."""
+    task = Task("", "", data, chosen_methods(config), functools.partial(learner, data=data))
+    (family,) = families(config, task.methods)
+    return family, task

@@ -1,18 +1,12 @@
-"""Which sampler and mode should `mc` use? Trains each on part of the training set and tests on the rest of it.
-
-    python -m experiments.choose --width 16 --epochs 2
-
-The test set is never looked at. The result is what `experiments.cifar` defaults to, and shows in its summary.
-"""
+"""Which sampler and mode `mc` should use: what `experiments.choose` measures, and what it recorded."""
 
 import dataclasses
-import functools
 import json
 from pathlib import Path
 from typing import Any
 
 from experiments.cifar.config import Config
-from experiments.cifar.learner import make_learner
+from experiments.cifar.learner import make_task
 from experiments.process.environment import environment
 from experiments.process.exits import make_output_directory
 from experiments.process.files import write_json
@@ -20,8 +14,7 @@ from experiments.process.markdown import table
 from experiments.runs.summary import mean_and_deviation
 from experiments.seeds.segments import numbered_seeds
 from experiments.seeds.settings import families
-from experiments.seeds.unattended import train_family
-from experiments.training.task import load_data
+from experiments.seeds.train_family import train_family
 
 RESULTS = Path(__file__).parents[1] / "results" / "mc_selection.json"
 _CANDIDATES: tuple[dict[str, Any], ...] = (
@@ -34,7 +27,7 @@ _CANDIDATES: tuple[dict[str, Any], ...] = (
 )
 
 
-def main(config: Config) -> None:
+def choose(config: Config) -> None:
     """Prints and records the held-out accuracy of `exact` and of each sampler and mode at `--ratio`.
 
     Raises:
@@ -44,13 +37,13 @@ def main(config: Config) -> None:
     configured = {**dataclasses.asdict(config), "ratio": config.ratio}
     path = RESULTS if config.out is None else config.out / RESULTS.name
     make_output_directory(path.parent)
-    data = load_data(dataclasses.replace(config, validation=True))
+    task = make_task(dataclasses.replace(config, validation=True, methods=("exact", "mc")))
     record: dict[str, Any] = {**environment(), "config": configured, "results": []}
-    learner_of = functools.partial(make_learner, data=data)
     for candidate in ({}, *_CANDIDATES):
         name = "mc" if candidate else "exact"
         chosen = dataclasses.replace(config, **candidate)
-        rows = train_family(families(chosen, (name,))[0], numbered_seeds(chosen), learner_of, data)
+        (family,) = families(chosen, {name: task.methods[name]})
+        rows = train_family(family, numbered_seeds(chosen), task)
         rows = [row for row in rows if row.epoch == config.epochs]
         result = {
             "method": name,
@@ -64,10 +57,12 @@ def main(config: Config) -> None:
         print(json.dumps(result), flush=True)
 
 
-def selection_lines() -> list[str]:
-    """What was recorded, in Markdown: the comparison behind the default sampler and mode of `mc`."""
+def selection_lines(options: Config) -> list[str]:
+    """What was recorded on the data of the options, in Markdown: it led to the default sampler and mode of `mc`."""
     record = json.loads(RESULTS.read_text())
     config = record["config"]
+    if config["data"] != options.data or "mc" not in options.methods:
+        return []
     lines = [
         "## Samplers and modes at equal ratio",
         "",

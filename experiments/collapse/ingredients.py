@@ -1,6 +1,5 @@
 """The ingredients of ALSH-approx that `experiments.collapse` changes: active sets, rehashing and the output layer."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,7 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from experiments.cifar.config import Config
-from experiments.cifar.methods import METHODS, Method, alsh, hash_as_they_are
+from experiments.cifar.methods import CNNLayers, hash_as_they_are, hashed_layers
+from experiments.training.method import training_method
 from jaxapprox.linen import ALSHDense
 
 
@@ -30,7 +30,7 @@ class RandomDense(ALSHDense):
 def shrink_then_hash(params: Any, tables: Any) -> tuple[Any, Any]:
     """A defect of the released program: at each rehash the weights longer than U are scaled down.
 
-    As `Method.rehash`; instead of a scaled copy, the parameters themselves change.
+    This is a `Rehash`; instead of a scaled copy, the parameters themselves change.
     """
     params = dict(params)
     for layer, own in tables.items():
@@ -43,7 +43,7 @@ def shrink_then_hash(params: Any, tables: Any) -> tuple[Any, Any]:
 def hash_unscaled(params: Any, tables: Any) -> tuple[Any, Any]:
     """Another defect of the released program: what is hashed is not the scaled copy of the weights.
 
-    As `Method.rehash`; the transform's powers of norms over 1 then grow instead of vanishing.
+    This is a `Rehash`; the transform's powers of norms over 1 then grow instead of vanishing.
     """
     unscaled = {
         layer: {"tables": own["tables"]._replace(max_norm=_longest(params[layer]["kernel"]))}
@@ -57,43 +57,31 @@ def _longest(kernel: jax.Array) -> jax.Array:
     return jnp.sqrt(jnp.max(jnp.sum(jnp.square(kernel), 0)))
 
 
-def exact(config: Config) -> Method:
-    """No hashing at all."""
-    return METHODS["exact"](config)
-
-
-def paper(config: Config) -> Method:
-    """The hidden layer hashed, by the settings in `config`."""
-    return alsh(config)
-
-
-def oracle(config: Config) -> Method:
+@training_method()
+def oracle(config: Config) -> CNNLayers:
     """`paper` with a perfect hash."""
-    return alsh(config, layer=OracleDense)
+    return hashed_layers(config, layer=OracleDense)
 
 
-def random(config: Config) -> Method:
+@training_method()
+def random(config: Config) -> CNNLayers:
     """`paper` with a hash that finds nothing."""
-    return alsh(config, layer=RandomDense)
+    return hashed_layers(config, layer=RandomDense)
 
 
-def weights_rescaled(config: Config) -> Method:
+@training_method()
+def weights_rescaled(config: Config) -> CNNLayers:
     """`paper` with the released program's defect that long weights are shortened."""
-    return alsh(config, rehash=shrink_then_hash)
+    return hashed_layers(config, rehash=shrink_then_hash)
 
 
-def weights_unscaled(config: Config) -> Method:
+@training_method()
+def weights_unscaled(config: Config) -> CNNLayers:
     """`paper` with the released program's defect that long weights are hashed as if they were short."""
-    return alsh(config, rehash=hash_unscaled)
+    return hashed_layers(config, rehash=hash_unscaled)
 
 
-def output_hashed(config: Config) -> Method:
+@training_method()
+def output_hashed(config: Config) -> CNNLayers:
     """`paper` with the output layer hashed as well."""
-    return alsh(config, hash_output=True)
-
-
-TRAININGS: dict[str, Callable[[Config], Method]] = {
-    training.__name__: training
-    for training in (exact, paper, oracle, random, weights_rescaled, weights_unscaled, output_hashed)
-}
-"""By the names that `Variant.training` has."""
+    return hashed_layers(config, hash_output=True)

@@ -1,10 +1,15 @@
 """What `experiments.collapse` is asked to do."""
 
+# The types of options are looked at when a command line is read: what has been registered by then is listed.
+from __future__ import annotations
+
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
 from experiments.collapse.variants import VARIANTS
+from experiments.data import DATASETS
+from experiments.process.checks import one_of
 from experiments.process.errors import UsageError
 
 
@@ -12,7 +17,8 @@ from experiments.process.errors import UsageError
 class Collapse:
     """Trains the paper's CNN with one ingredient of ALSH-approx changed at a time."""
 
-    data: Literal["digits", "mnist", "cifar10"] = "cifar10"
+    data: Annotated[str, one_of([*DATASETS, "tfds:NAME"])] = "cifar10"
+    """tfds:NAME is any image classification set of TensorFlow Datasets, such as tfds:svhn_cropped."""
     data_dir: Path | None = None
     """Where TFDS keeps prepared data (default: TFDS_DATA_DIR, else TFDS's own)."""
     images: int = 10_000

@@ -1,23 +1,24 @@
 """Trains the variants, one after another."""
 
 import dataclasses
+import functools
 import sys
 
 import jax
 
 from experiments.cifar.config import Config
 from experiments.cifar.learner import cnn_learner
-from experiments.collapse.ingredients import TRAININGS
 from experiments.collapse.options import Collapse
 from experiments.collapse.report import cells, write_report
 from experiments.collapse.results import Results
-from experiments.collapse.variants import VARIANTS
-from experiments.data.datasets import first_images, load
+from experiments.collapse.variants import TRAININGS, VARIANTS
+from experiments.data import load
+from experiments.data.dataset import first_images
 from experiments.process.markdown import row
 from experiments.seeds.segments import numbered_seeds
 from experiments.seeds.settings import families
-from experiments.seeds.unattended import train_family
-from experiments.training.loop import Learner
+from experiments.seeds.train_family import train_family
+from experiments.training.task import Task
 
 
 def train_variants(options: Collapse) -> int:
@@ -29,15 +30,15 @@ def train_variants(options: Collapse) -> int:
     """
     data = first_images(load(options.data, options.data_dir), options.images)
 
-    def learner_of(name: str, config: Config) -> Learner:
-        return cnn_learner(config, TRAININGS[VARIANTS[name].training](config), data)
-
+    methods = {name: TRAININGS[VARIANTS[name].training] for name in options.variants}
+    task = Task("", "", data, methods, functools.partial(cnn_learner, data=data))
     settings = {**options.shared, "blocks": list(options.blocks), "images": len(data.train.labels)}
     results = Results(options.out, settings)
     try:
         for name in options.variants:
             config = variant_config(name, options)
-            rows = train_family(families(config, (name,))[0], numbered_seeds(config), learner_of, data)
+            (family,) = families(config, {name: methods[name]})
+            rows = train_family(family, numbered_seeds(config), task)
             results.add(name, [dataclasses.asdict(one) for one in rows if one.epoch == config.epochs])
             write_report(results, options.out)
             print(row(cells(results, name)), flush=True)

@@ -4,7 +4,26 @@ Nothing here imports JAX, so that the command line can list the variants at once
 """
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from jaxapprox.registry import Registry
+
+if TYPE_CHECKING:
+    from experiments.cifar.config import Config
+    from experiments.cifar.methods import CNNLayers
+    from experiments.training.method import TrainingMethod
+
+TRAININGS: "Registry[TrainingMethod[Config, CNNLayers]]" = Registry(
+    "training",
+    exact="experiments.cifar.methods:exact",
+    paper="experiments.cifar.methods:alsh",
+    oracle="experiments.collapse.ingredients:oracle",
+    random="experiments.collapse.ingredients:random",
+    weights_rescaled="experiments.collapse.ingredients:weights_rescaled",
+    weights_unscaled="experiments.collapse.ingredients:weights_unscaled",
+    output_hashed="experiments.collapse.ingredients:output_hashed",
+)
+"""Ways to train, of which `Variant.training` names one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,7 +33,7 @@ class Variant:
     Attributes:
         ingredient: what is changed.
         settings: fields of `experiments.cifar.config.Config`, in place of the paper's.
-        training: one of `experiments.collapse.ingredients.TRAININGS`.
+        training: one of `TRAININGS`.
         batch_size: of the training; the learning rate is in proportion to it.
         reference: the exact training to compare with.
     """

@@ -8,10 +8,9 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from experiments.cifar.config import Config
+from experiments.cifar.config import METHODS, Config
 from experiments.cifar.learner import cnn_learner, make_model
-from experiments.cifar.methods import METHODS
-from experiments.data.datasets import Dataset
+from experiments.data.dataset import Dataset
 from experiments.training.compilation import jit
 from experiments.training.loop import make_train
 from jaxapprox.linen import MCConv
@@ -46,9 +45,9 @@ def conv_layers(model: nn.Module, variables: Any, images: jax.Array) -> list[Con
 
 def networks(config: Config, data: Dataset, images: jax.Array) -> Iterator[tuple[str, list[ConvLayer]]]:
     """The network's convolutions "untrained", and then "trained" exactly, with the inputs that `images` give them."""
-    method = METHODS["exact"](config)
-    model = make_model(config, method, data)
-    train = make_train(config, cnn_learner(config, method, data), data)
+    exact = METHODS["exact"].layers(config)
+    model = make_model(config, exact, data)
+    train = make_train(config, cnn_learner(config, exact, data), data)
     state = jit(train.init)(jax.random.key(config.seed))
 
     def layers():

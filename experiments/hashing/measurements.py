@@ -17,8 +17,8 @@ import numpy as np
 from jax import lax
 
 from experiments.cifar.config import Config
+from experiments.data import load
 from experiments.data.augment import to_float
-from experiments.data.datasets import load
 from experiments.hashing.filters import ConvLayer, networks
 from experiments.hashing.options import Hashing
 from experiments.process.environment import environment

@@ -1,17 +1,22 @@
 """What `experiments.hashing` is asked to do."""
 
+# The types of options are looked at when a command line is read: what has been registered by then is listed.
+from __future__ import annotations
+
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
-from experiments.process.checks import check_at_least, check_share
+from experiments.data import DATASETS
+from experiments.process.checks import check_at_least, check_share, one_of
 
 
 @dataclasses.dataclass(frozen=True)
 class Hashing:
     """Measures what Appendix B argues: hashing the nodes of convolutions."""
 
-    data: Literal["digits", "mnist", "cifar10"] = "cifar10"
+    data: Annotated[str, one_of([*DATASETS, "tfds:NAME"])] = "cifar10"
+    """tfds:NAME is any image classification set of TensorFlow Datasets, such as tfds:svhn_cropped."""
     data_dir: Path | None = None
     """Where TFDS keeps prepared data (default: TFDS_DATA_DIR, else TFDS's own)."""
     width: int = 16

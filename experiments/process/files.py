@@ -13,8 +13,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def write_whole(path: Path, content: str | bytes, what: str = "") -> None:
     """Replaces a file in one step, or creates it.
+
+    Args:
+        path: of the file.
+        content: all of it; text is encoded as UTF-8.
+        what: what messages call the file; default its path.
 
     Raises:
         OutputError: if it can't be written; then the old one stays.
@@ -27,7 +32,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
             os.fsync(file.fileno())
         new.replace(path)
     except OSError as error:
-        raise OutputError(f"{path} could not be written ({error.strerror})") from error
+        raise OutputError(f"{what or path} could not be written ({error.strerror})") from error
 
 
 def write_json(path: Path, facts: Any) -> None:

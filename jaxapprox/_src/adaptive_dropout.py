@@ -7,9 +7,16 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxapprox._src.checks import check_choice
+
 
 class Rule(NamedTuple):
-    """A keep probability by alpha z + beta, and whether evaluation multiplies by it."""
+    """A rule by which units are kept.
+
+    Attributes:
+        probability: the keep probability, a function of alpha z + beta.
+        rescales: whether evaluation multiplies the activation by the keep probability.
+    """
 
     probability: Callable[[jax.Array], jax.Array]
     rescales: bool
@@ -22,21 +29,20 @@ RULES: dict[str, Rule] = {
 
 
 def keep_probability(z: jax.Array, *, alpha: float, beta: float, rule: str = "standout") -> jax.Array:
-    """Of units with the pre-activations z, in which no gradient flows through it.
+    """The probability with which units of pre-activations z are kept. No gradient flows through it.
 
     Args:
         z: any shape, floating.
-        alpha, beta: numbers.
+        alpha, beta: the factor and the summand of z in the rule.
         rule: "standout": sigmoid(alpha z + beta) (Ba, Frey, NeurIPS 2013). "released": min(1, ReLU(alpha z + beta)).
 
     Returns:
-        Shaped as z, float32 or wider.
+        Probabilities of the shape of z, float32 or wider.
 
     Raises:
-        ValueError: if `rule` is not one of these.
+        ValueError: if `rule` is not one of those above.
     """
-    if rule not in RULES:
-        raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
+    check_choice("rule", rule, tuple(RULES))
     z = lax.stop_gradient(z).astype(jnp.promote_types(z.dtype, jnp.float32))
     return RULES[rule].probability(alpha * z + beta)
 
@@ -50,15 +56,21 @@ def adaptive_dropout(
     beta: float,
     rule: str = "standout",
 ) -> jax.Array:
-    """m * activation(z) with m = 1 with the keep probability of z, else 0; without a key, what evaluation has for it.
+    """The activations of the units that are kept, and zeros for the others.
+
+    The output is m * activation(z), in which m is 1 with the keep probability of z and 0 otherwise.
 
     Args:
-        key: a PRNG key; None for evaluation, the expectation under "standout" and activation(z) under "released".
+        key: a PRNG key, or None for evaluation, which draws nothing: then the output is the expectation under
+            "standout", and activation(z) under "released".
         z, alpha, beta, rule: as in `keep_probability`.
-        activation: of each unit by itself.
+        activation: a function that acts on each unit by itself.
 
     Returns:
-        Shaped as z, in the dtype that `activation` gives. Raises: as `keep_probability`.
+        An array of the shape of z, in the dtype that `activation` gives.
+
+    Raises:
+        ValueError: as for `keep_probability`.
     """
     keep = keep_probability(z, alpha=alpha, beta=beta, rule=rule)
     y = activation(z)

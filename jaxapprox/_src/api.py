@@ -1,18 +1,20 @@
 """The names of `jaxapprox` itself: see `jaxapprox/__init__.py`."""
 
-from jaxapprox._src.conversion.methods import ALSH, MC
+from jaxapprox._src.estimates.contraction import MC
 from jaxapprox._src.estimates.conv import conv, mc_conv
 from jaxapprox._src.estimates.dense import mc_dense
+from jaxapprox._src.hashing.alsh import ALSH
 from jaxapprox._src.sampling.samplers import (
     Sample,
     Sampler,
     bernoulli,
     importance,
-    inclusion_probabilities,
     systematic,
     topk,
     uniform,
+    with_second_moments,
 )
+from jaxapprox._src.sampling.scores import inclusion_probabilities
 from jaxapprox._src.sampling.variance import predicted_variance
 from jaxapprox.registry import SAMPLERS
 
@@ -32,4 +34,5 @@ __all__ = [
     "systematic",
     "topk",
     "uniform",
+    "with_second_moments",
 ]

@@ -1,4 +1,7 @@
-"""What can be hashed: checks of arguments, in a line that names them."""
+"""Checks of arguments. Each raises a ValueError of one line: the argument, what it must be and what it was."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +17,7 @@ def check_int(name: str, value: int, most: int | None) -> None:
 
 def check_share(name: str, value: float) -> None:
     """Refuses all but numbers in (0, 1]."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value <= 1:
         raise ValueError(f"{name} must be a number in (0, 1], got {value!r}")
 
 
@@ -37,3 +40,27 @@ def check_finite(name: str, array: jax.Array) -> None:
         raise ValueError(f"{name} must be finite, got NaN or infinity: look for where they come from")
     if not np.all(np.any(values, -1)):
         raise ValueError(f"{name} must have no row of zeros, which has no direction to hash: leave it out")
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Refuses all but the choices, values that can't be hashed among them."""
+    if value not in tuple(choices):
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def check_key(key: jax.Array) -> None:
+    """Refuses all but a single PRNG key, typed or raw."""
+    shape = getattr(key, "shape", None)
+    is_typed = shape is not None and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    is_raw = shape is not None and key.dtype == jnp.uint32 and len(shape) == 1
+    if not (is_raw or (is_typed and shape == ())):
+        raise ValueError(f"key must be one PRNG key, as jax.random.key(0) gives, got {key!r}")
+
+
+def check_operands(x: jax.Array, kernel: jax.Array) -> None:
+    """Refuses all but two arrays of one floating dtype."""
+    for name, a in (("x", x), ("kernel", kernel)):
+        if not hasattr(a, "dtype") or not jnp.issubdtype(a.dtype, jnp.floating):
+            raise ValueError(f"{name} must be an array of a floating dtype, got {getattr(a, 'dtype', type(a))}")
+    if x.dtype != kernel.dtype:
+        raise ValueError(f"kernel must have the dtype of x ({x.dtype}), got {kernel.dtype}")

@@ -7,7 +7,7 @@ import jax
 import optax
 from jax import lax
 
-from experiments.data.datasets import Split
+from experiments.data.dataset import Split
 from experiments.mlp.network import MLP, to_features
 
 _OPTIMIZERS = {"sgd": lambda lr: optax.sgd(lr), "adam": lambda lr: optax.adam(lr, eps=1e-4)}

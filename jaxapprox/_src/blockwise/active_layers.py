@@ -11,20 +11,32 @@ choice; at a batch of one that is the example's own.
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jaxapprox._src.blockwise.blocks import EVERYTHING, Block, Where, take
-from jaxapprox._src.estimates.contraction import check_key
-from jaxapprox._src.hashing.active_sets import Tables, shared_active_set
-from jaxapprox._src.sampling.samplers import Sampler, bernoulli_slots, importance
+from jaxapprox._src.checks import check_key, check_share
+from jaxapprox._src.estimates.contraction import MC
+from jaxapprox._src.hashing.active_sets import shared_active_set
+from jaxapprox._src.hashing.tables import Tables
+from jaxapprox._src.sampling.samplers import Sampler, bernoulli_slots
+from jaxapprox._src.shares import count_of
 
 Params = Mapping[str, jax.Array]
 Activation = Callable[[jax.Array], jax.Array]
-PullBack = Callable[[jax.Array], tuple[dict[str, Any], jax.Array]]
+
+
+class PullBack(Protocol):
+    """The gradients of a layer, from `g`, the gradient in its output's values.
+
+    Returns:
+        A `Block` for each of the layer's parameters, by name, and the gradient in the input's values.
+    """
+
+    def __call__(self, g: jax.Array, /) -> tuple[dict[str, Block], jax.Array]: ...
 
 
 class Active(NamedTuple):
@@ -41,15 +53,15 @@ class Active(NamedTuple):
 
 
 def dense(params: Params, x: Active, *, activation: Activation) -> tuple[jax.Array, PullBack]:
-    """All units from the active inputs: an output layer.
+    """Computes all units from the active inputs, as an output layer does.
 
     Args:
         params: kernel and bias.
         x: from the layer before.
-        activation: of each unit by itself, as `jax.nn.relu`.
+        activation: a function that acts on each unit by itself, such as `jax.nn.relu`.
 
     Returns:
-        `(batch, units)`, and a pull-back: its gradient -> ({"kernel": Block, "bias": Block}, the gradient in x.values).
+        `(batch, units)`, and a pull-back for the blocks "kernel" and "bias".
     """
 
     return _affine(params, Where(x.ids), EVERYTHING, x.values, activation)
@@ -65,7 +77,9 @@ def hashed(
     activation: Activation,
     select: str = "union",
 ) -> tuple[Active, PullBack]:
-    """The units that hashing finds for the active inputs (ALSH-approx): the (active out x active in) block alone.
+    """Computes the units that hashing finds for the active inputs (ALSH-approx).
+
+    Of the weights the (active out x active in) block alone is read.
 
     Args:
         key: a PRNG key, for the choice.
@@ -73,14 +87,14 @@ def hashed(
         tables: of the weights, from `jaxapprox.lsh`; only the active inputs' projections are read.
         x: from the layer before.
         size: units to activate, in [1, units]; with all of them nothing is hashed.
-        activation: of each unit by itself.
+        activation: a function that acts on each unit by itself.
         select: as in `jaxapprox.lsh.active_set`.
 
     Returns:
-        `Active`, and a pull-back: the gradient in its values -> ({"weights": Block, "bias": Block}, that in x.values).
+        `Active` values, and a pull-back for the blocks "weights" and "bias".
 
     Raises:
-        ValueError: as `jaxapprox.lsh.active_set`.
+        ValueError: as for `jaxapprox.lsh.active_set`.
     """
     units = None
     if size != params["weights"].shape[0]:
@@ -98,7 +112,9 @@ def sampled(
     sampler: Sampler,
     activation: Activation,
 ) -> tuple[Active, PullBack]:
-    """All units, estimated from a sample of the inputs (MC-approx, forward mode): those rows of the kernel alone.
+    """Estimates all units from a sample of the inputs (MC-approx, forward mode).
+
+    Of the kernel the rows of those inputs alone are read.
 
     Args:
         key: a PRNG key.
@@ -107,30 +123,27 @@ def sampled(
             unbiased sampler is unbiased whatever the scores.
         x: from the layer before, all of its units.
         ratio: share of the inputs to keep, in (0, 1]; at least one; all is the exact layer.
-        sampler: one that draws distinct rows; not `importance`.
-        activation: of each unit by itself.
+        sampler: any `jaxapprox.Sampler`.
+        activation: a function that acts on each unit by itself.
 
     Returns:
-        `Active` with all units, and a pull-back as of `dense`; gradients flow through the kept inputs alone.
+        `Active` with all units, and a pull-back as for `dense`; gradients flow through the kept inputs alone.
 
     Raises:
         ValueError: if `ratio` or `sampler` is not as above, or x is of active units only.
     """
     check_key(key)
-    if not 0 < ratio <= 1:
-        raise ValueError(f"ratio must be in (0, 1], got {ratio!r}")
-    if sampler is importance:
-        raise ValueError("sampler must draw each row once at most, got importance, which draws with replacement")
+    method = MC(ratio, sampler)
     if x.ids is not None:
         raise ValueError("x must hold all units, got a set of active ones: inputs are sampled from all")
     inputs = params["kernel"].shape[0]
-    kept = max(1, round(ratio * inputs))
-    if kept == inputs:
+    if method.size(inputs) == inputs:
         y, pull = dense(params, x, activation=activation)
         return Active(None, y), pull
     scores = jnp.sqrt(jnp.sum(jnp.square(x.values), 0)) * norms
-    indices, weights = sampler(key, scores, kept)
-    rows = jnp.where(weights > 0, indices, inputs)  # the slots that a sample leaves unused
+    indices, weights, _ = method.draw(key, scores)
+    # A slot without weight is unused, or repeats a row that another slot holds: it gets an id past the last input.
+    rows = jnp.where(weights != 0, indices, inputs + jnp.arange(indices.shape[0], dtype=indices.dtype))
 
     sample, of_sample = jax.vjp(lambda values: values.at[:, rows].get(mode="clip") * weights[None], x.values)
     y, pull = _affine(params, Where(rows), EVERYTHING, sample, activation)
@@ -145,20 +158,21 @@ def sampled(
 def dropped(
     key: jax.Array, params: Params, x: Active, *, rate: float, activation: Activation
 ) -> tuple[Active, PullBack]:
-    """Dropout of one example, without the work of the dropped units; with all inputs of those that are kept.
+    """Applies dropout to the units of one example, without the work of the dropped ones.
 
-    Each unit is kept with probability 1 - rate and divided by it, as `flax.linen.Dropout`. There are slots for as many
-    units as are exceeded with a probability of 1e-6 at most; in that event the last are dropped as well.
+    Units that are kept have all of their inputs. Each unit is kept with probability 1 - rate and divided by it, as by
+    `flax.linen.Dropout`. There are slots for as many units as are exceeded with a probability of 1e-6 at most; in that
+    event the last are dropped as well.
 
     Args:
         key: a PRNG key.
         params: weights and bias.
         x: `(1, a)` values.
         rate: in [0, 1).
-        activation: of each unit by itself.
+        activation: a function that acts on each unit by itself.
 
     Returns:
-        As `hashed`.
+        As for `hashed`.
 
     Raises:
         ValueError: if `rate` is not as above, or there is more than one example.
@@ -183,35 +197,35 @@ def adaptively_dropped(
     capacity: float,
     activation: Activation,
 ) -> tuple[Active, PullBack]:
-    """Adaptive dropout (Standout) of one example, without the backward work and update of the dropped units.
+    """Applies adaptive dropout (Standout) to one example, without the dropped units' backward work and update.
 
-    Which units are kept hangs on all of their inner products: the forward pass is that of a dense layer.
+    Which units are kept depends on all of their inner products: the forward pass is that of a dense layer.
 
     Args:
         key: a PRNG key.
         params: weights and bias.
         x: `(1, a)` values.
-        keep: the probability to keep a unit, from its inner product plus bias; see `jaxapprox.linen.AdaptiveDropout`.
+        keep: the probability to keep a unit, from its inner product plus bias; see
+            `jaxapprox.adaptive_dropout.keep_probability`.
         capacity: share of the units that there is room for; those kept beyond it, by their ids, are dropped as well.
-        activation: of each unit by itself.
+        activation: a function that acts on each unit by itself.
 
     Returns:
-        As `hashed`.
+        As for `hashed`.
 
     Raises:
         ValueError: if `capacity` is not in (0, 1], or there is more than one example.
     """
     check_key(key)
-    if not 0 < capacity <= 1:
-        raise ValueError(f"capacity must be in (0, 1], got {capacity!r}")
+    check_share("capacity", capacity)
     units = params["weights"].shape[0]
     z = params["weights"] @ _all_inputs(params, x, x.values)[0] + params["bias"]
     is_kept = jax.random.bernoulli(key, keep(z))
-    return _kept(params, x, is_kept, max(1, round(capacity * units)), activation)
+    return _kept(params, x, is_kept, count_of(capacity, units), activation)
 
 
 def _kept(params: Params, x: Active, is_kept: jax.Array, slots: int, activation: Activation) -> tuple[Active, PullBack]:
-    """The units that are kept, with all of their inputs: of so many, single elements cost more than whole rows."""
+    """Computes the units that are kept, from all inputs: of so many, single elements cost more than whole rows."""
     if x.values.shape[0] != 1:
         raise ValueError(f"x must be one example, as each drops its own units, got a batch of {x.values.shape[0]}")
     units = is_kept.shape[0]
@@ -223,7 +237,7 @@ def _kept(params: Params, x: Active, is_kept: jax.Array, slots: int, activation:
 def _units(
     params: Params, x: Active, units: jax.Array | None, inputs: jax.Array | None, activation: Activation
 ) -> tuple[Active, PullBack]:
-    """The layer at `units` alone, from its active `inputs`, or from all."""
+    """Computes the layer at `units` alone, from its active `inputs`, or from all where there are none given."""
     if inputs is not None or x.ids is None:
         y, pull = _affine(params, Where(units, inputs), Where(units), x.values, activation)
         return Active(units, y), pull

@@ -1,6 +1,6 @@
 r"""A dense layer's active units alone, without an array of all units: not in the output, and not in the gradient.
 
-`jaxapprox.alsh.active_dense` answers as a dense layer does, with zeros for inactive units, and its gradient is an array
+`jaxapprox.lsh.active_dense` answers as a dense layer does, with zeros for inactive units, and its gradient is an array
 as large as the weights. In a large layer, or at batch 1, writing those costs more than computing what is active. Here
 the output is that of the active units, y_bs = w_{ids_bs} . x_b + bias_{ids_bs}, and the weights' gradient stays in its
 factors,

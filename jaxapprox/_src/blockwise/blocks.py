@@ -53,7 +53,7 @@ def add(array: jax.Array, block: Block) -> jax.Array:
 
 
 def put(array: jax.Array, block: Block) -> jax.Array:
-    """The array with other values in a block; in place as `add`."""
+    """The array with other values in a block: in place where it may be, as in `add`."""
     index = _index(block.where)
     return block.values if index is None else array.at[index].set(block.values, mode="drop", unique_indices=True)
 
@@ -83,12 +83,12 @@ def vjp(
 
 
 def is_block(tree: Any) -> bool:
-    """For `is_leaf` of `jax.tree.map`."""
+    """Whether `tree` is a `Block`: the `is_leaf` of a `jax.tree.map` over blocks."""
     return isinstance(tree, Block)
 
 
 def _index(where: Where) -> Any:
-    """As an index of an array; None for all of it."""
+    """The block as an index into its array, or None if it is all of the array."""
     if where.columns is None:
         return where.rows
     if where.rows is None:

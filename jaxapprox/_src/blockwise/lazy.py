@@ -11,8 +11,8 @@ from jaxapprox._src.blockwise.blocks import EVERYTHING, Block, add, is_block, pu
 def lazy(optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
     """`optimizer` as it would be if each step's blocks were all the parameters there are.
 
-    For updates that are a tree of `jaxapprox.blocks.Block`, of one structure with the parameters. Equal to `optimizer`
-    where every block is all of its array, and for plain SGD always. Otherwise what lies outside a block keeps its state
+    Its updates are a tree of `jaxapprox.blocks.Block` of the parameters' structure. It equals `optimizer` where every
+    block is all of its array, and for plain SGD always. Otherwise what lies outside a block keeps its state
     and its value for that step: momentum does not decay there and moves nothing, second moments do not decay, and
     weight decay does not act. Counts (Adam's bias correction, schedules) go on with every step, as in TensorFlow's
     LazyAdam and PyTorch's SparseAdam; so the first steps of an entry that is rarely touched are larger than Adam's: up
@@ -42,7 +42,7 @@ def lazy(optimizer: optax.GradientTransformation) -> optax.GradientTransformatio
     True
 
     Args:
-        optimizer: its state may hold trees of the parameters' structure, and numbers.
+        optimizer: one whose state consists of trees of the parameters' structure, and of numbers.
 
     Returns:
         An optax pair: `init(params)`, and `update(blocks, state, params=None)` whose updates are blocks, for

@@ -1,4 +1,4 @@
-"""Whether approximating pays, layer by layer: operations, time on this machine, and the error to expect."""
+"""An answer to whether approximating pays, layer by layer: operations, time on this machine and expected error."""
 
 import dataclasses
 import math
@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import jax
 
+from jaxapprox._src.conversion.approximation import Approximation, described
 from jaxapprox._src.conversion.cost import Cost, measure
 from jaxapprox._src.conversion.layer_products import Shape, hash_tables, relative_error
-from jaxapprox._src.conversion.methods import Method
 from jaxapprox._src.conversion.recorder import Recorder
-from jaxapprox._src.conversion.rules import Layer, Report, Rules, aligned, described
+from jaxapprox._src.conversion.rules import Layer, Report, Rules, aligned
 
 
 class LayerAdvice(NamedTuple):
@@ -20,18 +20,19 @@ class LayerAdvice(NamedTuple):
         layer: the layer.
         tried: the method that the rules give it; None where it stays exact without a measurement.
         calls: how often the model calls it.
-        cost: of its first call; None if not measured.
-        error: the relative error to expect of that call (see `jaxapprox.products.relative_error`); NaN if unknown.
-        method: what is advised; None for exact.
+        cost: the cost of its first call; None if not measured.
+        error: the relative error to expect of that call, the root of E |estimate - exact|^2 / |exact|^2 over all
+            examples together; NaN if unknown.
+        method: the method that is advised; None for exact.
         why: the reason.
     """
 
     layer: Layer
-    tried: Method | None
+    tried: Approximation | None
     calls: int
     cost: Cost | None
     error: float
-    method: Method | None
+    method: Approximation | None
     why: str
 
 
@@ -42,12 +43,16 @@ class Advice:
     layers: tuple[LayerAdvice, ...]
 
     @property
-    def rules(self) -> list[tuple[str, Method | None]]:
-        """For `convert`: a rule for each layer that is to be approximated."""
+    def rules(self) -> list[tuple[str, Approximation | None]]:
+        """A rule for each layer that is to be approximated, as `convert` takes them."""
         return [(advice.layer.path, advice.method) for advice in self.layers if advice.method is not None]
 
     def seconds(self, which: str = "advised") -> float:
-        """Of all calls of the measured layers: "exact", "tried" (all by their rules) or "advised"."""
+        """The seconds of all calls of the measured layers in a training step.
+
+        Args:
+            which: "exact", "tried" (all approximated, by their rules) or "advised".
+        """
         total = 0.0
         for advice in self.layers:
             if advice.cost is not None:
@@ -91,7 +96,7 @@ def judge(
     """
     named = {pattern for pattern, _ in rules}
     products = recorder.products()
-    costs: dict[tuple[Shape, Method], Cost] = {}
+    costs: dict[tuple[Shape, Approximation], Cost] = {}
     advice = []
     for number, (layer, tried, why) in enumerate(report.outcomes):
         if tried is None or layer.path not in products:

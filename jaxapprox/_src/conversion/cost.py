@@ -9,19 +9,19 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jaxapprox._src.conversion.approximation import Approximation
 from jaxapprox._src.conversion.layer_products import Shape, approximate, exact
-from jaxapprox._src.conversion.methods import Method
 
 _ROUNDS = 7
 _SECONDS_A_ROUND = 5e-3  # calls shorter than this are repeated
 
 
 class Cost(NamedTuple):
-    """Of one call of a layer in training, its output and both gradients, exact and approximated.
+    """The cost of one call of a layer in training (its output and both gradients), exact and approximated.
 
     Attributes:
         exact_flops, flops: floating-point operations, as XLA counts them before it optimizes.
-        exact_seconds, seconds: medians, measured in turn on the default device.
+        exact_seconds, seconds: medians of times on the default device, exact and approximated measured in turn.
     """
 
     exact_flops: float
@@ -30,8 +30,8 @@ class Cost(NamedTuple):
     seconds: float
 
 
-def measure(shape: Shape, method: Method, key: jax.Array, tables: Any, x: jax.Array, kernel: jax.Array) -> Cost:
-    """Of one call with its gradients; `tables` are those of `jaxapprox.products.hash_tables`."""
+def measure(shape: Shape, method: Approximation, key: jax.Array, tables: Any, x: jax.Array, kernel: jax.Array) -> Cost:
+    """Measures one call of a layer with its gradients; `tables` are those of `layer_products.hash_tables`."""
     draw_key, cotangent_key = jax.random.split(key)
 
     def exactly(key, tables, x, kernel, g):
@@ -50,7 +50,7 @@ def measure(shape: Shape, method: Method, key: jax.Array, tables: Any, x: jax.Ar
 
 
 def _seconds_in_turn(functions: Sequence[Callable[[], Any]]) -> list[float]:
-    """Median seconds of a call of each, after a warm-up."""
+    """The median seconds of a call of each function, after a warm-up."""
     repeats = []
     for function in functions:
         _seconds(function, 1)

@@ -1,4 +1,4 @@
-"""The product inside a layer apart from the layer: exact, approximated, and how far apart theory says these are."""
+"""The product inside a layer: exact, approximated, and how far apart theory says that these are."""
 
 import dataclasses
 import math
@@ -9,13 +9,15 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxapprox._src.conversion.methods import ALSH, Method
-from jaxapprox._src.estimates.contraction import Sampling, norms
+from jaxapprox._src.conversion.approximation import Approximation
+from jaxapprox._src.estimates.contraction import MC, norms
+from jaxapprox._src.estimates.conv import convolution
+from jaxapprox._src.estimates.dense import dense
 from jaxapprox._src.estimates.edges import edge_scores
 from jaxapprox._src.estimates.geometry import Geometry, Padding, make_geometry
 from jaxapprox._src.hashing.active_dense import active_dense
-from jaxapprox._src.hashing.active_sets import Tables
-from jaxapprox._src.layer_functions import active_units, build_tables, convolution, dense, num_active
+from jaxapprox._src.hashing.alsh import ALSH
+from jaxapprox._src.hashing.tables import Tables
 from jaxapprox._src.sampling.variance import predicted_variance
 
 _PATCH_BYTES_AT_ONCE = 64 << 20
@@ -23,13 +25,13 @@ _PATCH_BYTES_AT_ONCE = 64 << 20
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """All of a product that its time depends on.
+    """What the time of a product depends on.
 
     Attributes:
         x: `(batch, *spatial, in)`.
         kernel: `(*window, in, out)`.
-        dtype: of both.
-        geometry: of a convolution; None for a dense product.
+        dtype: the dtype of both.
+        geometry: the geometry of a convolution; None for a dense product.
     """
 
     x: tuple[int, ...]
@@ -45,7 +47,13 @@ def shape_of(
     padding: Padding = "SAME",
     kernel_dilation: int | Sequence[int] | None = None,
 ) -> Shape:
-    """Of a layer's x, its batch axes flattened by `examples`; strides and dilation are 1 where None, as in Flax."""
+    """The shape of a layer's product.
+
+    Args:
+        x: `(batch, *spatial, in)`, as `examples` gives it.
+        kernel: `(*window, in, out)`.
+        strides, padding, kernel_dilation: as in `jaxapprox.conv`; strides and dilation are 1 where None, as in Flax.
+    """
     geometry = None
     if kernel.ndim > 2:
         geometry = make_geometry(x.shape, kernel.shape, strides or 1, padding, kernel_dilation or 1)
@@ -58,7 +66,7 @@ def examples(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def exact(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """As Flax's own layers compute it."""
+    """The product as Flax's own layers compute it."""
     if shape.geometry is None:
         return x @ kernel
     return lax.conv_general_dilated(
@@ -72,11 +80,11 @@ def exact(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def approximate(
-    shape: Shape, method: Method, key: jax.Array, tables: Any, x: jax.Array, kernel: jax.Array
+    shape: Shape, method: Approximation, key: jax.Array, tables: Any, x: jax.Array, kernel: jax.Array
 ) -> jax.Array:
-    """As jaxapprox's layers compute it; `tables` are those of `hash_tables`."""
+    """The product as jaxapprox's layers compute it; `tables` are those of `hash_tables`."""
     if isinstance(method, ALSH):
-        ids = active_units(key, tables, x, num_active(method.active, shape.kernel[-1]), method)
+        ids = method.active_set(key, tables, x, method.size(shape.kernel[-1]))
         return active_dense(x, kernel, None, ids, form=method.form)
     g = shape.geometry
     if g is None:
@@ -84,13 +92,15 @@ def approximate(
     return convolution(key, x, kernel, None, method, strides=g.strides, padding=g.padding, kernel_dilation=g.dilation)
 
 
-def hash_tables(key: jax.Array, method: Method, kernel: jax.Array) -> Tables | None:
-    """What `approximate` by an `ALSH` needs beside the operands."""
-    return build_tables(key, kernel.T, method) if isinstance(method, ALSH) else None
+def hash_tables(key: jax.Array, method: Approximation, kernel: jax.Array) -> Tables | None:
+    """The tables that `approximate` by an `ALSH` needs beside the operands; None for an `MC`."""
+    return method.build(key, kernel.T) if isinstance(method, ALSH) else None
 
 
-def relative_error(shape: Shape, method: Method, key: jax.Array, tables: Any, x: jax.Array, kernel: jax.Array) -> float:
-    r"""\sqrt{E |\hat y - y|^2 / |y|^2} of one call, bias aside, over all examples together.
+def relative_error(
+    shape: Shape, method: Approximation, key: jax.Array, tables: Any, x: jax.Array, kernel: jax.Array
+) -> float:
+    r"""The relative error \sqrt{E |\hat y - y|^2 / |y|^2} of one call without the bias, over all examples together.
 
     For `MC` it is predicted by `predicted_variance` from the inner products of the rows' terms (for the sampler
     `systematic` approximately), in mode "backward" for the gradient that is off by more, the cotangent's entries taken
@@ -102,31 +112,30 @@ def relative_error(shape: Shape, method: Method, key: jax.Array, tables: Any, x:
         off = approximate(shape, method, key, tables, x, kernel) - y
         return float(jnp.linalg.norm(off.astype(jnp.float32)) / jnp.linalg.norm(y.astype(jnp.float32)))
     x, kernel = x.astype(jnp.float32), kernel.astype(jnp.float32)
-    sampling = Sampling(method.sampler, method.ratio, method.min_samples)
     if method.mode == "backward":
         by_edge = shape.geometry is not None and method.unit == "edge"
         kernel_rows = jnp.linalg.norm(kernel.reshape(-1, *kernel.shape[-2:]), axis=1)  # (taps, out)
         gradient_rows = kernel_rows.reshape(-1) if by_edge else jnp.linalg.norm(kernel_rows, axis=0)
-        return max(_error(sampling, scores, None) for scores in (gradient_rows, norms(x, 0)))
+        return max(_error(method, scores, None) for scores in (gradient_rows, norms(x, 0)))
     if shape.geometry is None:
         gram = _inner(x, x) * _inner(kernel.T, kernel.T)
-        return _error(sampling, norms(x, -1) * norms(kernel, -2), gram)
+        return _error(method, norms(x, -1) * norms(kernel, -2), gram)
     gram = _edge_gram(shape.geometry, x, kernel)
     taps, channels = gram.shape[:2]
     if method.unit == "edge":
         edges = taps * channels
-        return _error(sampling, edge_scores(shape.geometry, x, kernel), gram.reshape(edges, edges))
-    return _error(sampling, norms(x, -1) * norms(kernel, -2), jnp.sum(gram, (0, 2)))
+        return _error(method, edge_scores(shape.geometry, x, kernel), gram.reshape(edges, edges))
+    return _error(method, norms(x, -1) * norms(kernel, -2), jnp.sum(gram, (0, 2)))
 
 
-def _error(sampling: Sampling, scores: jax.Array, gram: jax.Array | None) -> float:
-    size = sampling.size(scores.shape[0])
+def _error(method: MC, scores: jax.Array, gram: jax.Array | None) -> float:
+    size = method.size(scores.shape[0])
     if size == scores.shape[0]:
         return 0.0
     if not bool(jnp.all(jnp.isfinite(scores))):
         return math.nan
     energy = jnp.sum(jnp.square(scores)) if gram is None else jnp.sum(gram)
-    variance = predicted_variance(sampling.sampler, scores, size, gram=gram)
+    variance = predicted_variance(method.sampler, scores, size, gram=gram)
     return float(jnp.sqrt(jnp.maximum(variance, 0) / energy))
 
 

@@ -1,4 +1,4 @@
-"""What the layers of a model multiply, seen while the model runs."""
+"""A record of what the layers of a model multiply, taken while the model runs."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from jaxapprox._src.conversion.layer_products import Shape, examples, shape_of
 
 
 class Recorder:
-    """Keeps what a model's layers multiply: of each the operands of the first call, and how many calls there were.
+    """Keeps what a model's layers multiply: the operands of each layer's first call, and the number of its calls.
 
     It is told from within the model, traced or not, as in an `nn.scan`.
     """
@@ -21,7 +21,7 @@ class Recorder:
         self.calls: dict[str, int] = {}
 
     def noted(self, y: jax.Array, path: str, x: jax.Array, kernel: jax.Array, **settings: Any) -> jax.Array:
-        """y, once the operands it comes from are kept; `settings` are those of `shape_of`."""
+        """Keeps the operands that y comes from, and returns y; `settings` are those of `shape_of`."""
         self.settings[path] = settings
 
         def keep(x: Any, kernel: Any) -> Any:
@@ -33,7 +33,7 @@ class Recorder:
         return y + jax.pure_callback(keep, jax.ShapeDtypeStruct((), y.dtype), x, kernel, vmap_method="sequential")
 
     def products(self) -> dict[str, tuple[Shape, jax.Array, jax.Array]]:
-        """By path, the shape and the operands of what was multiplied, with one batch axis."""
+        """The shape and the operands of each layer's product, by path; x has one batch axis."""
         found = {}
         for path, operands in self.operands.items():
             x, kernel = map(jnp.asarray, operands)

@@ -1,4 +1,4 @@
-"""Which layers of a model are approximated, and how: rules of path patterns, the first that matches wins."""
+"""Rules that say which layers of a model are approximated, and how: the first whose pattern matches decides."""
 
 import dataclasses
 import difflib
@@ -11,10 +11,12 @@ from flax.linen import dtypes as linen_dtypes
 from flax.nnx.nn import dtypes as nnx_dtypes
 from jax import lax
 
-from jaxapprox._src.conversion.methods import ALSH, MC, Method
+from jaxapprox._src.conversion.approximation import Approximation, described
+from jaxapprox._src.estimates.contraction import MC
 from jaxapprox._src.estimates.geometry import is_supported_padding
+from jaxapprox._src.hashing.alsh import ALSH
 
-Rules = Sequence[tuple[str, Method | None]]
+Rules = Sequence[tuple[str, Approximation | None]]
 
 
 class Layer(NamedTuple):
@@ -40,7 +42,7 @@ class Outcome(NamedTuple):
     """What became of a layer: the method that replaces it or None, and why."""
 
     layer: Layer
-    method: Method | None
+    method: Approximation | None
     why: str
 
 
@@ -51,8 +53,8 @@ class Report:
     outcomes: tuple[Outcome, ...]
 
     @property
-    def methods(self) -> dict[str, Method]:
-        """By path, those of the replaced layers."""
+    def methods(self) -> dict[str, Approximation]:
+        """The methods of the replaced layers, by path."""
         return {outcome.layer.path: outcome.method for outcome in self.outcomes if outcome.method is not None}
 
     def __str__(self) -> str:
@@ -65,8 +67,9 @@ class Report:
 def decide(rules: Rules, layers: Sequence[Layer], *, keep_ends: bool, min_channels: int) -> Report:
     """Finds each layer's rule, and checks that every rule does something.
 
-    A pattern with a wildcard is an offer: it passes over what can't be replaced, the first and the last layer (if
-    `keep_ends`), and layers with few channels. One without a wildcard is an order, and replaces these two as well.
+    A rule with a wildcard is optional for each layer: it passes over layers that can't be replaced, the first and the
+    last layer (if `keep_ends`), and layers with few channels. A rule without a wildcard is mandatory: it replaces the
+    first and the last layer and layers with few channels too, and is an error for a layer that can't be replaced.
 
     Args:
         rules: (pattern, method) pairs. Patterns are those of `fnmatch` on the whole path; `*` matches "/" as well. The
@@ -102,7 +105,13 @@ def decide(rules: Rules, layers: Sequence[Layer], *, keep_ends: bool, min_channe
 
 
 def unsupported(layer: Any, replaceable: tuple[type, ...], approximate: tuple[type, ...]) -> str:
-    """Why no method can replace a layer, of an API with such replaceable and approximate kinds; empty if one can."""
+    """The reason why no method can replace a layer, or an empty string if one can.
+
+    Args:
+        layer: a module of either Flax API.
+        replaceable: the classes that can be replaced in that API.
+        approximate: the classes that replace them.
+    """
     if isinstance(layer, approximate):
         return "already approximate"
     if type(layer) not in replaceable:
@@ -142,7 +151,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
 
 
-def _checked(rules: Rules) -> list[tuple[str, Method | None]]:
+def _checked(rules: Rules) -> list[tuple[str, Approximation | None]]:
     if isinstance(rules, str) or not isinstance(rules, Sequence):
         raise ValueError(f"rules must be a sequence of (pattern, method) pairs, got {rules!r}")
     for rule in rules:
@@ -154,14 +163,15 @@ def _checked(rules: Rules) -> list[tuple[str, Method | None]]:
     return [(pattern, method) for pattern, method in rules]
 
 
-def _objection(layer: Layer, method: Method) -> str:
-    """Why `method` can't replace the layer, or nothing."""
+def _objection(layer: Layer, method: Approximation) -> str:
+    """The reason why `method` can't replace the layer, or an empty string."""
     if layer.unsupported:
         return layer.unsupported
     return "ALSH is for dense layers" if isinstance(method, ALSH) and layer.spatial else ""
 
 
-def _too_few(layer: Layer, method: Method, least: int) -> str:
+def _too_few(layer: Layer, method: Approximation, least: int) -> str:
+    """What the layer has fewer of than `least`, or an empty string."""
     sampled_outputs = isinstance(method, ALSH) or method.mode == "backward"
     number = layer.outputs if sampled_outputs else layer.inputs
     what = "units" if isinstance(method, ALSH) else "output channels" if sampled_outputs else "input channels"
@@ -172,8 +182,8 @@ def _has_wildcard(pattern: str) -> bool:
     return any(character in pattern for character in "*?[")
 
 
-def _check_use(pattern: str, method: Method | None, taken: Sequence[Outcome], paths: Sequence[str]) -> None:
-    """Raises a ValueError unless the rule was of use."""
+def _check_use(pattern: str, method: Approximation | None, taken: Sequence[Outcome], paths: Sequence[str]) -> None:
+    """Raises a ValueError unless the rule decided about a layer, and replaced one if it has a method."""
     if not taken:
         matched = [path for path in paths if fnmatch.fnmatchcase(path, pattern)]
         if matched:
@@ -188,15 +198,3 @@ def _check_use(pattern: str, method: Method | None, taken: Sequence[Outcome], pa
 def _listed(names: Sequence[str], most: int = 5) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
-
-
-def described(method: Method | None) -> str:
-    """A method with what differs from its defaults."""
-    if method is None:
-        return "exact"
-    shown = []
-    for field in dataclasses.fields(method):
-        value = getattr(method, field.name)
-        if value != field.default or field.name in ("ratio", "active"):
-            shown.append(f"{field.name}={getattr(value, '__name__', value)}")
-    return f"{type(method).__name__}({', '.join(shown)})"

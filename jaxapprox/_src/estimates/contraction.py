@@ -2,20 +2,24 @@ r"""The Monte-Carlo estimate of a contraction, whatever the contraction is.
 
 A dense product and a convolution are both sums over input channels, y = \sum_c x_c * kernel_c, bilinear in x and
 kernel, and so are their two gradients: the input's a sum over output channels, the kernel's a sum over examples.
-This file samples those sums; `Contraction` says how to evaluate what was kept.
+`MC` samples those sums, and `Contraction` evaluates what was kept.
 """
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-from jaxapprox._src.sampling.samplers import Sampler, finite_scores
+from jaxapprox._src.checks import check_choice, check_int, check_key, check_share
+from jaxapprox._src.sampling.samplers import Sampler, systematic
+from jaxapprox._src.sampling.scores import finite_scores
+from jaxapprox._src.shares import count_of
+
+UNITS = ("channel", "edge")
+MODES = ("forward", "backward", "straight_through")
 
 
 class Rows(NamedTuple):
@@ -27,32 +31,53 @@ class Rows(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Sampling:
-    """How to sample a sum over n rows: with `sampler`, k = max(min_samples, round(ratio n)) of them, at most n.
+class MC:
+    """How a layer is estimated by Monte Carlo: how many rows of its sum are drawn, by what, and what the draw is for.
+
+    >>> from jaxapprox import MC
+    >>> rules = [("stem", None), ("*", MC(ratio=0.25, mode="backward"))]  # for `convert`
+
+    Attributes:
+        ratio: share of the rows to keep, in (0, 1].
+        sampler: `systematic`, `importance`, `uniform`, `bernoulli`, `topk`, or any `jaxapprox.Sampler`.
+        unit: what the rows of a convolution are, "channel" or "edge", as in `jaxapprox.mc_conv`. A dense layer has only
+            channels.
+        mode: what is estimated, "forward", "backward" or "straight_through", as in `jaxapprox.mc_conv`.
+        min_samples: the fewest rows to keep (all, where there are fewer).
 
     Raises:
-        ValueError: if `ratio` is not in (0, 1] or `min_samples` is not a positive integer.
+        ValueError: if an attribute is not as above.
     """
 
-    sampler: Sampler
-    ratio: float
+    ratio: float = 0.5
+    sampler: Sampler = systematic
+    unit: str = "channel"
+    mode: str = "forward"
     min_samples: int = 1
 
     def __post_init__(self):
-        ratio, least = self.ratio, self.min_samples
-        if isinstance(ratio, bool) or not isinstance(ratio, int | float | np.number) or not 0 < ratio <= 1:
-            raise ValueError(f"ratio must be a number in (0, 1], got {ratio!r}")
-        if isinstance(least, bool) or not isinstance(least, int | np.integer) or least < 1:
-            raise ValueError(f"min_samples must be a positive integer, got {least!r}")
+        check_share("ratio", self.ratio)
+        check_int("min_samples", self.min_samples, None)
         if not callable(self.sampler):
             raise ValueError(f"sampler must be a function such as jaxapprox.systematic, got {self.sampler!r}")
+        check_choice("unit", self.unit, UNITS)
+        check_choice("mode", self.mode, MODES)
 
     def size(self, n: int) -> int:
-        """k for a sum over n rows; at k = n nothing is drawn and the sum is exact."""
-        return min(n, max(self.min_samples, round(self.ratio * n)))
+        """The number k of rows that are kept of n; at k = n nothing is drawn and the sum is exact."""
+        return count_of(self.ratio, n, self.min_samples)
 
     def draw(self, key: jax.Array, scores: jax.Array) -> Rows:
-        """Draws rows by `scores` (n,) and merges repeated ones: the first slot gets their whole weight."""
+        """Draws rows by their scores.
+
+        Args:
+            key: a PRNG key.
+            scores: `(n,)` floating; NaN counts as the largest.
+
+        Returns:
+            The rows. Of a row that the sampler drew more than once, the first slot has the whole weight and the other
+            slots have the weight 0.
+        """
         n = scores.shape[0]
         sample = self.sampler(key, finite_scores(scores), self.size(n))
         slots = sample.indices.shape[0]
@@ -146,42 +171,50 @@ class Contraction:
     def kernel_grad(self, x: jax.Array, g: jax.Array) -> jax.Array:
         raise NotImplementedError
 
-    def forward_estimate(self, sampling: Sampling, key: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    def forward_estimate(self, method: MC, key: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.Array:
         """Estimates `forward`; gradients flow through the kept channels only."""
-        if sampling.size(x.shape[-1]) == x.shape[-1]:
+        if method.size(x.shape[-1]) == x.shape[-1]:
             return self.forward(x, kernel)
-        rows = sampling.draw(key, norms(x, -1) * norms(kernel, -2))
+        rows = method.draw(key, norms(x, -1) * norms(kernel, -2))
         return self.forward(take_channels(x, rows), take_weighted(kernel, rows, -2))
 
-    def input_grad_estimate(self, sampling: Sampling, key: jax.Array, g: jax.Array, kernel: jax.Array) -> jax.Array:
+    def input_grad_estimate(self, method: MC, key: jax.Array, g: jax.Array, kernel: jax.Array) -> jax.Array:
         """Estimates `input_grad` from some of the output channels."""
-        if sampling.size(g.shape[-1]) == g.shape[-1]:
+        if method.size(g.shape[-1]) == g.shape[-1]:
             return self.input_grad(g, kernel)
-        rows = sampling.draw(key, norms(g, -1) * norms(kernel, -1))
+        rows = method.draw(key, norms(g, -1) * norms(kernel, -1))
         return self.input_grad(take_channels(g, rows), take_weighted(kernel, rows, -1))
 
-    def kernel_grad_estimate(self, sampling: Sampling, key: jax.Array, x: jax.Array, g: jax.Array) -> jax.Array:
+    def kernel_grad_estimate(self, method: MC, key: jax.Array, x: jax.Array, g: jax.Array) -> jax.Array:
         """Estimates `kernel_grad` from some of the examples."""
-        if sampling.size(x.shape[0]) == x.shape[0]:
+        if method.size(x.shape[0]) == x.shape[0]:
             return self.kernel_grad(x, g)
-        rows = sampling.draw(key, norms(x, 0) * norms(g, 0))
+        rows = method.draw(key, norms(x, 0) * norms(g, 0))
         return self.kernel_grad(jnp.take(x, rows.indices, axis=0, mode="clip"), take_weighted(g, rows, 0))
 
 
-def _forward(contraction: Contraction, sampling: Sampling, key, x, kernel):
-    return contraction.forward_estimate(sampling, key, x, kernel)
+class _Estimate(Protocol):
+    """A contraction of x and kernel in one of the modes."""
+
+    def __call__(
+        self, contraction: Contraction, method: MC, key: jax.Array, x: jax.Array, kernel: jax.Array, /
+    ) -> jax.Array: ...
+
+
+def _forward(contraction: Contraction, method: MC, key, x, kernel):
+    return contraction.forward_estimate(method, key, x, kernel)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _straight_through(contraction: Contraction, sampling: Sampling, key, x, kernel):
-    return contraction.forward_estimate(sampling, key, x, kernel)
+def _straight_through(contraction: Contraction, method: MC, key, x, kernel):
+    return contraction.forward_estimate(method, key, x, kernel)
 
 
-def _straight_through_fwd(contraction, sampling, key, x, kernel):
-    return contraction.forward_estimate(sampling, key, x, kernel), (x, kernel)
+def _straight_through_fwd(contraction, method, key, x, kernel):
+    return contraction.forward_estimate(method, key, x, kernel), (x, kernel)
 
 
-def _straight_through_bwd(contraction, sampling, residuals, g):
+def _straight_through_bwd(contraction, method, residuals, g):
     x, kernel = residuals
     return None, contraction.input_grad(g, kernel), contraction.kernel_grad(x, g)
 
@@ -190,50 +223,37 @@ _straight_through.defvjp(_straight_through_fwd, _straight_through_bwd)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _backward(contraction: Contraction, sampling: Sampling, key, x, kernel):
+def _backward(contraction: Contraction, method: MC, key, x, kernel):
     return contraction.forward(x, kernel)
 
 
-def _backward_fwd(contraction, sampling, key, x, kernel):
+def _backward_fwd(contraction, method, key, x, kernel):
     return contraction.forward(x, kernel), (key, x, kernel)
 
 
-def _backward_bwd(contraction, sampling, residuals, g):
+def _backward_bwd(contraction, method, residuals, g):
     key, x, kernel = residuals
     input_key, kernel_key = jax.random.split(key)
-    dx = contraction.input_grad_estimate(sampling, input_key, g, kernel)
-    dw = contraction.kernel_grad_estimate(sampling, kernel_key, x, g)
+    dx = contraction.input_grad_estimate(method, input_key, g, kernel)
+    dw = contraction.kernel_grad_estimate(method, kernel_key, x, g)
     return None, dx, dw
 
 
 _backward.defvjp(_backward_fwd, _backward_bwd)
 
-MODES: dict[str, Callable] = {"forward": _forward, "backward": _backward, "straight_through": _straight_through}
+_BY_MODE: dict[str, _Estimate] = dict(zip(MODES, (_forward, _backward, _straight_through), strict=True))
 
 
-def estimate(
-    contraction: Contraction, sampling: Sampling, mode: str, key: jax.Array, x: jax.Array, kernel: jax.Array
-) -> jax.Array:
-    """`contraction.forward(x, kernel)`, it or its gradients (by `mode`) estimated from a sample: see `mc_conv`."""
-    if mode not in tuple(MODES):  # not a hash lookup: an unhashable one is refused as well
-        raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
+def estimate(contraction: Contraction, method: MC, key: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`contraction.forward(x, kernel)`, of which the value or the gradients (by the mode) are estimated from a sample.
+
+    Raises:
+        ValueError: if `key` is not one PRNG key.
+    """
     check_key(key)
-    return MODES[mode](contraction, sampling, key, x, kernel)
+    return _BY_MODE[method.mode](contraction, method, key, x, kernel)
 
 
-def check_key(key: jax.Array) -> None:
-    """Raises a ValueError unless `key` is a single PRNG key, typed or raw."""
-    shape = getattr(key, "shape", None)
-    is_typed = shape is not None and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    is_raw = shape is not None and key.dtype == jnp.uint32 and len(shape) == 1
-    if not (is_raw or (is_typed and shape == ())):
-        raise ValueError(f"key must be one PRNG key, as jax.random.key(0) gives, got {key!r}")
-
-
-def check_operands(x: jax.Array, kernel: jax.Array) -> None:
-    """Raises a ValueError unless `x` and `kernel` are arrays of one floating dtype."""
-    for name, a in (("x", x), ("kernel", kernel)):
-        if not hasattr(a, "dtype") or not jnp.issubdtype(a.dtype, jnp.floating):
-            raise ValueError(f"{name} must be an array of a floating dtype, got {getattr(a, 'dtype', type(a))}")
-    if x.dtype != kernel.dtype:
-        raise ValueError(f"kernel must have the dtype of x ({x.dtype}), got {kernel.dtype}")
+def plus_bias(y: jax.Array, bias: jax.Array | None) -> jax.Array:
+    """y `(..., features)` plus bias `(features,)`, if there is one."""
+    return y if bias is None else y + bias.reshape((1,) * (y.ndim - 1) + (-1,))

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import jax
 
-from jaxapprox._src.estimates import conv_maps as bilinear
-from jaxapprox._src.estimates import edges
-from jaxapprox._src.estimates.contraction import Contraction, Sampling, check_operands, estimate
+from jaxapprox._src.checks import check_operands
+from jaxapprox._src.estimates import conv_maps, edges
+from jaxapprox._src.estimates.contraction import MC, UNITS, Contraction, estimate, plus_bias
 from jaxapprox._src.estimates.geometry import Geometry, Padding, make_geometry
 from jaxapprox._src.sampling.samplers import Sampler, systematic
 
@@ -20,34 +20,34 @@ class ChannelConv(Contraction):
     geometry: Geometry
 
     def forward(self, x, kernel):
-        return bilinear.forward(self.geometry, x, kernel)
+        return conv_maps.forward(self.geometry, x, kernel)
 
     def input_grad(self, g, kernel):
-        return bilinear.input_grad(self.geometry, g, kernel)
+        return conv_maps.input_grad(self.geometry, g, kernel)
 
     def kernel_grad(self, x, g):
-        return bilinear.kernel_grad(self.geometry, x, g)
+        return conv_maps.kernel_grad(self.geometry, x, g)
 
 
 class EdgeConv(ChannelConv):
     """A convolution sampled by single edges of the patch (Appendix B)."""
 
-    def forward_estimate(self, sampling, key, x, kernel):
+    def forward_estimate(self, method, key, x, kernel):
         num_edges = math.prod(self.geometry.window) * x.shape[-1]
-        if sampling.size(num_edges) == num_edges:
+        if method.size(num_edges) == num_edges:
             return self.forward(x, kernel)
-        rows = sampling.draw(key, edges.edge_scores(self.geometry, x, kernel))
+        rows = method.draw(key, edges.edge_scores(self.geometry, x, kernel))
         return edges.edge_product(self.geometry, x, kernel, rows)
 
-    def input_grad_estimate(self, sampling, key, g, kernel):
+    def input_grad_estimate(self, method, key, g, kernel):
         num_edges = math.prod(self.geometry.window) * g.shape[-1]
-        if sampling.size(num_edges) == num_edges:
+        if method.size(num_edges) == num_edges:
             return self.input_grad(g, kernel)
         geometry, g, flipped = edges.transposed(self.geometry, g, kernel)
-        return EdgeConv(geometry).forward_estimate(sampling, key, g, flipped)
+        return EdgeConv(geometry).forward_estimate(method, key, g, flipped)
 
 
-UNITS: dict[str, type[ChannelConv]] = {"channel": ChannelConv, "edge": EdgeConv}
+_BY_UNIT: dict[str, type[ChannelConv]] = dict(zip(UNITS, (ChannelConv, EdgeConv), strict=True))
 
 
 def conv(
@@ -86,7 +86,7 @@ def conv(
         ValueError: if an argument is not as above; grouped convolutions are refused.
     """
     check_operands(x, kernel)
-    return bilinear.forward(make_geometry(x.shape, kernel.shape, strides, padding, kernel_dilation), x, kernel)
+    return conv_maps.forward(make_geometry(x.shape, kernel.shape, strides, padding, kernel_dilation), x, kernel)
 
 
 def mc_conv(
@@ -140,8 +140,58 @@ def mc_conv(
     Raises:
         ValueError: if an argument is not as above, in a line that names it.
     """
-    check_operands(x, kernel)
-    if unit not in tuple(UNITS):
-        raise ValueError(f"unit must be one of {', '.join(UNITS)}, got {unit!r}")
-    contraction = UNITS[unit](make_geometry(x.shape, kernel.shape, strides, padding, kernel_dilation))
-    return estimate(contraction, Sampling(sampler, ratio, min_samples), mode, key, x, kernel)
+    method = MC(ratio, sampler, unit, mode, min_samples)
+    return _estimated(key, x, kernel, method, strides, padding, kernel_dilation)
+
+
+def convolution(
+    key: jax.Array | None,
+    x: jax.Array,
+    kernel: jax.Array,
+    bias: jax.Array | None,
+    method: MC,
+    *,
+    strides: int | Sequence[int] | None = None,
+    padding: Padding = "SAME",
+    kernel_dilation: int | Sequence[int] | None = None,
+) -> jax.Array:
+    """What a convolutional layer computes: `mc_conv` by `method`, or without a key `conv`, plus the bias.
+
+    Args:
+        key: a PRNG key, or None.
+        x: `(*batch, *spatial, in)` with any number of batch axes.
+        kernel: `(*window, in, features)`.
+        bias: `(features,)` or None.
+        method: how the convolution is estimated.
+        strides, padding, kernel_dilation: as in `conv`; strides and dilation are 1 where None, as in Flax.
+
+    Returns:
+        `(*batch, *out_spatial, features)`.
+
+    Raises:
+        ValueError: if an argument is not as above.
+    """
+    spatial = kernel.ndim - 2
+    if x.ndim < spatial + 1:
+        raise ValueError(f"x must have shape (*batch, *spatial, in) with {spatial} spatial axes, got shape {x.shape}")
+    strides, kernel_dilation = (1 if steps is None else steps for steps in (strides, kernel_dilation))
+    images = x.reshape(-1, *x.shape[-spatial - 1 :])
+    if key is None:
+        y = conv(images, kernel, strides=strides, padding=padding, kernel_dilation=kernel_dilation)
+    else:
+        y = _estimated(key, images, kernel, method, strides, padding, kernel_dilation)
+    return plus_bias(y.reshape(*x.shape[: -spatial - 1], *y.shape[1:]), bias)
+
+
+def _estimated(
+    key: jax.Array,
+    images: jax.Array,
+    kernel: jax.Array,
+    method: MC,
+    strides: int | Sequence[int],
+    padding: Padding,
+    kernel_dilation: int | Sequence[int],
+) -> jax.Array:
+    check_operands(images, kernel)
+    geometry = make_geometry(images.shape, kernel.shape, strides, padding, kernel_dilation)
+    return estimate(_BY_UNIT[method.unit](geometry), method, key, images, kernel)

@@ -4,7 +4,8 @@ import dataclasses
 
 import jax
 
-from jaxapprox._src.estimates.contraction import Contraction, Sampling, check_operands, estimate
+from jaxapprox._src.checks import check_operands
+from jaxapprox._src.estimates.contraction import MC, Contraction, estimate, plus_bias
 from jaxapprox._src.sampling.samplers import Sampler, systematic
 
 
@@ -62,9 +63,31 @@ def mc_dense(
     Raises:
         ValueError: if an argument is not as above, in a line that names it.
     """
+    return _estimated(key, x, kernel, MC(ratio, sampler, mode=mode, min_samples=min_samples))
+
+
+def dense(key: jax.Array | None, x: jax.Array, kernel: jax.Array, bias: jax.Array | None, method: MC) -> jax.Array:
+    """What a dense layer computes: `mc_dense` by `method`, or without a key the exact product, plus the bias.
+
+    Args:
+        key: a PRNG key, or None.
+        x: `(..., in)`.
+        kernel: `(in, features)`.
+        bias: `(features,)` or None.
+        method: how the product is estimated.
+
+    Returns:
+        `(..., features)`.
+
+    Raises:
+        ValueError: if an argument is not as above.
+    """
+    return plus_bias(x @ kernel if key is None else _estimated(key, x, kernel, method), bias)
+
+
+def _estimated(key: jax.Array, x: jax.Array, kernel: jax.Array, method: MC) -> jax.Array:
     check_operands(x, kernel)
     if x.ndim < 1 or kernel.ndim != 2 or x.shape[-1] != kernel.shape[0]:
         raise ValueError(f"kernel must have shape (in, out) with in = x.shape[-1], got {kernel.shape} for x {x.shape}")
     rows = x.reshape(-1, x.shape[-1])
-    out = estimate(DenseProduct(), Sampling(sampler, ratio, min_samples), mode, key, rows, kernel)
-    return out.reshape(*x.shape[:-1], kernel.shape[1])
+    return estimate(DenseProduct(), method, key, rows, kernel).reshape(*x.shape[:-1], kernel.shape[1])

@@ -15,7 +15,7 @@ from jaxapprox._src.estimates.geometry import Geometry
 
 
 def edge_scores(geometry: Geometry, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """|column of the patch matrix| |row of the kernel| for each edge: `(taps * in,)`, float32 or wider."""
+    """The score of each edge, |column of the patch matrix| |row of the kernel|: `(taps * in,)`, float32 or wider."""
     wide = jnp.promote_types(x.dtype, jnp.float32)
     energy = jnp.sum(jnp.square(_padded(geometry, lax.stop_gradient(x)).astype(wide)), 0)
     per_tap = [
@@ -40,7 +40,7 @@ def edge_product(geometry: Geometry, x: jax.Array, kernel: jax.Array, rows: Rows
 
 
 def _gather(geometry: Geometry, padded: jax.Array, channels: jax.Array, window: jax.Array) -> jax.Array:
-    """What each edge sees at every position: `(slots, batch * positions)`. Copies of whole rows of pixels."""
+    """The inputs that each edge meets at every position, by copies of whole rows: `(slots, batch * positions)`."""
     planes = jnp.moveaxis(padded, -1, 0)
     spans = tuple((m - 1) * s + 1 for m, s in zip(geometry.out_shape, geometry.strides, strict=True))
     subsample = (slice(None), *(slice(None, None, s) for s in geometry.strides))
@@ -73,7 +73,7 @@ def _tap_slices(geometry: Geometry) -> list[tuple[tuple[int, ...], tuple[int, ..
 
 
 def transposed(geometry: Geometry, g: jax.Array, kernel: jax.Array) -> tuple[Geometry, jax.Array, jax.Array]:
-    """The input gradient stated as one more convolution: of g with zeros in between, by the flipped kernel."""
+    """The input gradient as a convolution: its geometry, its input (g with zeros in between) and the flipped kernel."""
     spread = [(0, 0, 0), *((0, 0, s - 1) for s in geometry.strides), (0, 0, 0)]
     g = lax.pad(g, jnp.zeros((), g.dtype), spread)
     axes = zip(geometry.extent, geometry.padding, geometry.in_shape, g.shape[1:-1], strict=True)

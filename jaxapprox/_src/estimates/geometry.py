@@ -80,7 +80,7 @@ def make_geometry(
 
 
 def is_supported_padding(padding: Any) -> bool:
-    """Whether `padding` is more than Flax's own names for other ways to pad, such as "CIRCULAR"."""
+    """Whether `padding` can be used: Flax's names for other ways to pad, such as "CIRCULAR", can't."""
     return not isinstance(padding, str) or padding.upper() in _NAMED
 
 

@@ -1,16 +1,20 @@
-"""A dense layer of which each example computes its active units only; the others are exactly 0, bias included."""
+"""A dense layer that computes for each example its active units only."""
 
 import functools
-from collections.abc import Callable
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
+
+from jaxapprox._src.checks import check_choice
 
 
 def active_dense(
     x: jax.Array, kernel: jax.Array, bias: jax.Array | None, ids: jax.Array, *, form: str = "gathered"
 ) -> jax.Array:
-    """`x @ kernel + bias` at the units `ids`, and 0 at all others; gradients reach the active units' weights only.
+    """`x @ kernel + bias` at the units `ids`, and exactly 0 at all others.
+
+    Gradients reach the weights of the active units only.
 
     Args:
         x: `(batch, in)`, any floating dtype.
@@ -24,10 +28,9 @@ def active_dense(
         `(batch, units)` in the dtype of x.
 
     Raises:
-        ValueError: if `form` is not one of these.
+        ValueError: if `form` is not one of those above.
     """
-    if form not in tuple(_FORMS):  # not a hash lookup: an unhashable one is refused as well
-        raise ValueError(f"form must be one of {', '.join(_FORMS)}, got {form!r}")
+    check_choice("form", form, tuple(_FORMS))
     per_example = functools.partial(_FORMS[form], kernel, bias)
     return jax.vmap(per_example, in_axes=(0, 0 if ids.ndim == 2 else None))(x, ids)
 
@@ -44,4 +47,10 @@ def _masked(kernel: jax.Array, bias: jax.Array | None, x: jax.Array, ids: jax.Ar
     return jnp.where(jnp.zeros(y.shape, bool).at[ids].set(True), y, 0)
 
 
-_FORMS: dict[str, Callable[..., jax.Array]] = {"gathered": _gathered, "masked": _masked}
+class _Form(Protocol):
+    """`active_dense` for one example x `(in,)` and its ids `(size,)`."""
+
+    def __call__(self, kernel: jax.Array, bias: jax.Array | None, x: jax.Array, ids: jax.Array, /) -> jax.Array: ...
+
+
+_FORMS: dict[str, _Form] = {"gathered": _gathered, "masked": _masked}

@@ -1,42 +1,21 @@
-"""Which units an input activates: maximum-inner-product search by the hash tables of `jaxapprox.hashing`.
+"""The units that an input activates: maximum-inner-product search by hash tables.
 
-Two ways to the same kind of answer, by the size of the layer (`Tables.has_buckets`): small layers compare the codes of
-all units, all examples at once; large ones collect ids from the buckets that the input falls into, example by example,
-so that the memory is that of the layer's units whatever the batch.
+There are two ways to the same kind of answer, by the size of the layer (`Tables.has_buckets`). Small layers compare the
+codes of all units, all examples at once. Large ones collect ids from the buckets that the input falls into, example by
+example, so that the memory is that of the layer's units whatever the batch.
 """
 
 import sys
 from collections.abc import Callable
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxapprox._src.estimates.contraction import check_key
-from jaxapprox._src.hashing.tables import (
-    MOST_BITS,
-    Tables,
-    build,
-    collision_probability,
-    collisions,
-    cosines,
-    query_codes,
-    rebuild,
-)
-
-__all__ = [
-    "MOST_BITS",
-    "Tables",
-    "active_set",
-    "build",
-    "collision_probability",
-    "collisions",
-    "cosines",
-    "query_codes",
-    "rebuild",
-    "shared_active_set",
-]
+from jaxapprox._src.checks import check_choice, check_key
+from jaxapprox._src.hashing.tables import Tables, query_codes
 
 
 def active_set(
@@ -48,7 +27,7 @@ def active_set(
     select: str = "union",
     features: jax.Array | None = None,
 ) -> jax.Array:
-    """For each input the ids of `size` units that its hash codes find.
+    """The ids of the `size` units that the hash codes of each input find.
 
     >>> import jax
     >>> import jax.numpy as jnp
@@ -72,9 +51,9 @@ def active_set(
         features: for inputs of which few features are not 0, as in `query_codes`.
 
     Returns:
-        `(batch, size)` int32, distinct ids in each row, the first found first. In a layer with buckets at most `size`
-        consecutive units (from a random one on) of a bucket count, "union" looks at 4 times `size` places in all, and
-        the fill is stratified over the ids.
+        `(batch, size)` int32, distinct ids in each row, the first found first. In a layer with buckets (see
+        `Tables.has_buckets`) at most `size` consecutive units of a bucket are looked at, from a random one on, "union"
+        looks at 4 times `size` units in all, and the fill is stratified over the ids.
 
     Raises:
         ValueError: if an argument is not as above.
@@ -82,8 +61,7 @@ def active_set(
     units = tables.codes.shape[-1]
     if isinstance(size, bool) or not isinstance(size, int | np.integer) or not 1 <= size <= units:
         raise ValueError(f"size must be a Python int between 1 and the number of units ({units}), got {size!r}")
-    if select not in tuple(_BY_COMPARISON):
-        raise ValueError(f"select must be one of {', '.join(_BY_COMPARISON)}, got {select!r}")
+    check_choice("select", select, tuple(_BY_COMPARISON))
     check_key(key)
     codes = query_codes(tables, x, features)
     if tables.has_buckets:
@@ -102,7 +80,14 @@ def shared_active_set(
 ) -> jax.Array:
     """One set for the whole batch: the `size` units that are in the sets of the most examples, ties at random.
 
-    Args, Raises: as `active_set`. Returns: `(size,)` int32, distinct ids.
+    Args:
+        key, tables, x, size, select, features: as for `active_set`.
+
+    Returns:
+        `(size,)` int32, distinct ids.
+
+    Raises:
+        ValueError: as for `active_set`.
     """
     own_key, tie_key = jax.random.split(key)
     chosen = active_set(own_key, tables, x, size=size, select=select, features=features)
@@ -117,13 +102,16 @@ def shared_active_set(
 def _compare(
     key: jax.Array, tables: Tables, codes: jax.Array, size: int, rank: Callable[[jax.Array], jax.Array]
 ) -> jax.Array:
-    """The lowest ranks first, equal ones in random order, which does for subsamples and fill too."""
+    """The `size` units of the lowest ranks, equal ranks in random order.
+
+    The random order of equal ranks is what subsamples a bucket and draws the fill.
+    """
     ranks = rank(tables.codes[None] == codes[:, :, None])
     return lax.top_k(-_ties_broken(key, ranks), size)[1].astype(jnp.int32)
 
 
 def _ties_broken(key: jax.Array, ranks: jax.Array) -> jax.Array:
-    """Integers with a random fraction; float32, of which XLA has the fastest `top_k` on a CPU."""
+    """Ranks plus a random fraction, as float32, for which XLA has the fastest `top_k` on a CPU."""
     return ranks.astype(jnp.float32) + jax.random.uniform(key, ranks.shape, jnp.float32)
 
 
@@ -138,18 +126,30 @@ def _first_table(matches: jax.Array) -> jax.Array:
 
 
 def _tables_missed(matches: jax.Array) -> jax.Array:
+    """The number of tables that do not find each unit: `(batch, units)`."""
     return jnp.sum(~matches, 1, dtype=jnp.int32)
 
 
 _BY_COMPARISON: dict[str, Callable[[jax.Array], jax.Array]] = {"union": _first_table, "count": _tables_missed}
 
 
-def _collect(
-    keys: jax.Array, tables: Tables, codes: jax.Array, size: int, places: int, choose: Callable[..., jax.Array]
-) -> jax.Array:
-    """The sets of examples with these codes, one after another: they share one note on every unit.
+class _Choose(Protocol):
+    """Chooses `size` of the ids that were found for an example.
 
-    `choose` gets the ids found at `places` times `size` places and the random fill, and for each its first place.
+    Args:
+        key: a PRNG key.
+        ids: `(n,)`, the ids at `looked_at` places in buckets, followed by the random fill. An id past the last unit is
+            a place without a unit.
+        first: `(n,)`, the first place in `ids` at which each of them stands.
+    """
+
+    def __call__(self, key: jax.Array, ids: jax.Array, first: jax.Array, looked_at: int, size: int, /) -> jax.Array: ...
+
+
+def _collect(keys: jax.Array, tables: Tables, codes: jax.Array, size: int, places: int, choose: _Choose) -> jax.Array:
+    """The sets of examples with these codes, by a look at `places` times `size` places in buckets for each.
+
+    Examples come one after another, so that one array with an entry for each unit serves all of them.
     """
     num_tables, units = tables.codes.shape
     looked_at = min(num_tables, places) * size
@@ -168,11 +168,13 @@ def _collect(
 
 
 def _first_found(key: jax.Array, ids: jax.Array, first: jax.Array, looked_at: int, size: int) -> jax.Array:
+    """The first `size` distinct ids."""
     is_first = first == jnp.arange(ids.shape[0])
     return jnp.zeros(size, jnp.int32).at[jnp.where(is_first, jnp.cumsum(is_first) - 1, size)].set(ids, mode="drop")
 
 
 def _most_often_found(key: jax.Array, ids: jax.Array, first: jax.Array, looked_at: int, size: int) -> jax.Array:
+    """The `size` distinct ids that stand at the most places, ties at random."""
     n = ids.shape[0]
     times_found = jnp.zeros(n, jnp.int32).at[first[:looked_at]].add(1, mode="drop")
     rank = _ties_broken(key, -times_found)
@@ -202,7 +204,7 @@ def _stratified(key: jax.Array, units: int, size: int) -> jax.Array:
 
 
 # How many times `size` places in buckets are looked at (at most all of them), and how to choose among what is there.
-_FROM_BUCKETS: dict[str, tuple[int, Callable[..., jax.Array]]] = {
+_FROM_BUCKETS: dict[str, tuple[int, _Choose]] = {
     "union": (4, _first_found),
     "count": (sys.maxsize, _most_often_found),
 }

@@ -1,4 +1,4 @@
-"""How well a hashed layer's tables serve it, cheap enough to leave on: a look at a few examples and units."""
+"""How well a hashed layer's tables serve it, by a look at a few examples and units: cheap enough to leave on."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ _UNITS = 128
 
 
 class Diagnostics(NamedTuple):
-    """Of one batch; all () float32.
+    """What hash tables did for one batch. Each attribute is a () float32 array.
 
     Attributes:
         active_units: how many units are in the active set of at least one example.
@@ -65,7 +65,7 @@ def diagnose(tables: Tables, weights: jax.Array, x: jax.Array, ids: jax.Array) -
 
 
 def _occupied(tables: Tables, codes: jax.Array) -> jax.Array:
-    """Whether any unit has the codes `(batch, tables)`: `(batch, tables)` bool."""
+    """Whether the bucket of each of the codes `(batch, tables)` holds a unit: `(batch, tables)` bool."""
     if not tables.has_buckets:
         return jnp.any(tables.codes[None] == codes[:, :, None], -1)
     table = jnp.arange(codes.shape[1])[None, :]

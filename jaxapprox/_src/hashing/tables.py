@@ -1,4 +1,4 @@
-r"""Asymmetric locality-sensitive hashing for maximum inner product: which units of a layer answer an input most.
+r"""Asymmetric locality-sensitive hashing for maximum inner product: it finds the units that answer an input most.
 
 Weights w and inputs x go through two different transforms, P and Q, such that P(w) and Q(x) point the same way where
 w . x is large; then K signs of random projections make a code, once for each of L tables. A unit is found in a table
@@ -25,13 +25,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxapprox._src.checks import check_finite, check_int, check_weights
-from jaxapprox._src.estimates.contraction import check_key
+from jaxapprox._src.checks import check_choice, check_finite, check_int, check_key, check_weights
 
 TRANSFORMS = ("l2", "sign", "simple")
 PROJECTIONS = ("rademacher", "gaussian")
 # On a CPU comparing every unit's code takes 0.9 to 1.3 times as long as collecting buckets at 2,048 units and 2.4 to 8
-# times as long at 32,768 (one example, a twentieth active; five runs of `experiments.bench --parts hashing`).
+# times as long at 32,768 (one example, a twentieth active; five runs of `python -m experiments.bench hashing`).
 _BUCKETS_FROM_UNITS = 2048
 MOST_BITS = 30
 _MOST_BUCKET_BITS = 24
@@ -39,7 +38,7 @@ _UNITS_AT_ONCE = 1 << 14  # to project: what bounds the memory that hashing a la
 
 
 class Tables(NamedTuple):
-    """Hash functions and the units' codes: arrays only, so it scans, vmaps and checkpoints.
+    """Hash functions and the units' codes. All are arrays, so that tables scan, vmap and checkpoint.
 
     Attributes:
         projections: `(features, tables * bits)`; a row for each feature, so that few features read few rows.
@@ -104,9 +103,8 @@ def build(
     check_int("num_tables", num_tables, None)
     check_int("num_bits", num_bits, MOST_BITS)
     check_int("num_powers", num_powers, None)
-    for name, choice, options in (("transform", transform, TRANSFORMS), ("projection", projection, PROJECTIONS)):
-        if choice not in options:
-            raise ValueError(f"{name} must be one of {', '.join(options)}, got {choice!r}")
+    check_choice("transform", transform, TRANSFORMS)
+    check_choice("projection", projection, PROJECTIONS)
     if not isinstance(max_norm, int | float) or not 0 < max_norm < 1:
         raise ValueError(f"max_norm must be a number in (0, 1), got {max_norm!r}")
     check_weights(weights, None)
@@ -129,7 +127,7 @@ def build(
 
 
 def rebuild(tables: Tables, weights: jax.Array) -> Tables:
-    """The units hashed anew, by the same hash functions.
+    """Hashes the units again, by the same hash functions.
 
     Args:
         tables: from `build`.
@@ -139,7 +137,7 @@ def rebuild(tables: Tables, weights: jax.Array) -> Tables:
         `Tables` in which only `codes`, `order` and `offsets` are new.
 
     Raises:
-        ValueError: if the shape of `weights` is another, or `build` would refuse their values.
+        ValueError: if the shape of `weights` is another than `build` was given, or `build` would refuse their values.
     """
     codes = unit_codes(tables, weights)
     if not tables.has_buckets:
@@ -180,7 +178,7 @@ def query_codes(tables: Tables, x: jax.Array, features: jax.Array | None = None)
         `(batch, tables)` int32.
 
     Raises:
-        ValueError: as `collisions`.
+        ValueError: as for `collisions`.
     """
     projections = tables.projections if features is None else tables.projections.at[features].get(mode="clip")
     x, norms = _query(projections, x)
@@ -190,7 +188,7 @@ def query_codes(tables: Tables, x: jax.Array, features: jax.Array | None = None)
 
 
 def collisions(tables: Tables, x: jax.Array) -> jax.Array:
-    """In how many tables each unit shares the bucket of each input.
+    """The number of tables in which each unit shares the bucket of each input.
 
     Args:
         tables: from `build`.
@@ -255,7 +253,7 @@ def _scaled(tables: Tables, weights: jax.Array) -> tuple[jax.Array, jax.Array, j
 
 
 def _query(projections: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Inputs in the projections' dtype, and their norms `(batch, 1)`, of zeros 1."""
+    """Inputs in the projections' dtype, and their norms `(batch, 1)`; the norm of a row of zeros is taken as 1."""
     features = projections.shape[0]
     if getattr(x, "ndim", None) != 2 or x.shape[1] != features:
         raise ValueError(f"x must have shape (batch, {features}), as the tables' features, got {np.shape(x)}")
@@ -266,12 +264,12 @@ def _query(projections: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _appended_to_query(tables: Tables) -> jax.Array:
-    """What Q appends to x^, in each place."""
+    """The number that Q appends to x^ in each place."""
     return jnp.where(tables.transform == TRANSFORMS.index("l2"), 0.5, 0.0).astype(tables.projections.dtype)
 
 
 def _appended_to_weights(tables: Tables, norms: jax.Array) -> jax.Array:
-    """What P appends for weights of these norms, at most 1: `(units, extra)`."""
+    """The numbers that P appends for weights of these norms, which are at most 1: `(units, extra)`."""
     squares = jnp.square(norms)[:, None]
     powers = squares ** (2.0 ** jnp.arange(tables.tail.shape[0], dtype=norms.dtype))[None, :]
     rest = jnp.broadcast_to(jnp.sqrt(jnp.maximum(1 - squares, 0)), powers.shape)
@@ -279,7 +277,7 @@ def _appended_to_weights(tables: Tables, norms: jax.Array) -> jax.Array:
 
 
 def _project(vectors: jax.Array, projections: jax.Array) -> jax.Array:
-    return jnp.matmul(vectors, projections, precision=lax.Precision.HIGHEST)  # a sign must not hang on the platform
+    return jnp.matmul(vectors, projections, precision=lax.Precision.HIGHEST)  # a sign must not depend on the platform
 
 
 def _codes(tables: Tables, projected: jax.Array) -> jax.Array:

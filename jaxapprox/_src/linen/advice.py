@@ -1,4 +1,4 @@
-"""Whether approximating the layers of a Linen model pays."""
+"""Advice on whether approximating the layers of a Linen model pays."""
 
 from collections.abc import Callable
 from typing import Any
@@ -53,7 +53,8 @@ def advise(
         max_error: the largest relative error; at 0.7 the error has half of the product's energy.
 
     Raises:
-        ValueError: as `convert`; or if a threshold is not a positive number, or a sampler none of jaxapprox's own.
+        ValueError: as for `convert`; or if a threshold is not a positive number, or a sampler states no
+            second moments (see `jaxapprox.with_second_moments`).
     """
     check_thresholds(min_speedup, max_error)
     layers = [seen.layer for seen in layers_of(model, "sample", *args, **kwargs)]

@@ -9,8 +9,10 @@ import jax
 from flax import linen as nn
 from flax.errors import InvalidRngError
 
-from jaxapprox._src.conversion.methods import ALSH, MC, Method, options
+from jaxapprox._src.conversion.approximation import Approximation
 from jaxapprox._src.conversion.rules import Report, Rules, decide
+from jaxapprox._src.estimates.contraction import MC
+from jaxapprox._src.hashing.alsh import ALSH
 from jaxapprox._src.linen.hashed import ALSHDense
 from jaxapprox._src.linen.inspection import REPLACEABLE, layers_of
 from jaxapprox._src.linen.sampled import MCConv, MCDense
@@ -47,7 +49,7 @@ class Converted:
             return self.model.init(rngs, *args, **kwargs)
 
     def init_with_output(self, rngs: Any, *args: Any, **kwargs: Any) -> Any:
-        """As the model's."""
+        """The model's `init_with_output`, with the variables of `init`."""
         with nn.intercept_methods(self.interceptor):
             return self.model.init_with_output(rngs, *args, **kwargs)
 
@@ -67,7 +69,7 @@ class Converted:
     def interceptor(
         self, next_fun: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext
     ) -> Any:
-        """For `nn.intercept_methods`, where the model is called in another way than by `apply`."""
+        """An interceptor for `nn.intercept_methods`, for calls of the model by other ways than `apply`."""
         module = context.module
         if context.method_name != "__call__" or type(module) not in REPLACEABLE:
             return next_fun(*args, **kwargs)
@@ -79,7 +81,7 @@ class Converted:
         return _replacement(module, method, stream)(*args, deterministic=module.is_initializing(), **kwargs)
 
     def _rngs(self, rngs: Any) -> Any:
-        """With a key for the layers that the stream does not reach."""
+        """`rngs` with a key for the layers that the stream does not reach."""
         needed = list(self.report.methods)
         if not needed:
             return rngs
@@ -124,16 +126,23 @@ def convert(
 
     Args:
         model: any Linen module; its subclasses of `nn.Conv` and `nn.Dense`, and layers of other kinds, are left alone.
-        rules: (pattern, method) pairs, the first that matches a layer's path wins; see `jaxapprox.rules.decide`.
+        rules: (pattern, method) pairs; the first whose pattern matches a layer's path decides about it. Patterns are
+            those of `fnmatch` on the whole path, in which `*` matches "/" as well. A method is an `MC`, an `ALSH`, or
+            None, which leaves the layer exact. A rule with a wildcard is optional for each layer: it passes over layers
+            that can't be replaced, the first and the last (if `keep_ends`), and layers with few channels. A rule
+            without a wildcard is mandatory: it replaces the last two kinds as well, and it is an error where the layer
+            can't be replaced.
         *args, **kwargs: what the model is called with, for example; arrays may be `jax.ShapeDtypeStruct`. Nothing is
             computed with them.
         keep_ends: leave the first and the last layer exact, unless a rule without wildcards names them.
-        min_channels: what wildcards pass over: see `jaxapprox.rules.decide`.
+        min_channels: rules with wildcards pass over layers with fewer input channels for `MC` (output channels in mode
+            "backward") or fewer units for `ALSH`.
         rng_collection: the RNG stream that the layers draw from.
 
     Raises:
-        ValueError: as `jaxapprox.rules.decide`; or if a layer to be hashed lies in an `nn.scan` or `nn.vmap` that does
-            not carry the collection "lsh".
+        ValueError: if a rule is no such pair, matches no layer (the nearest paths are named), matches only layers that
+            earlier rules took, or replaces none of those it matches (each is named, with the reason); or if a layer to
+            be hashed lies in an `nn.scan` or `nn.vmap` that does not carry the collection "lsh".
     """
     seen = layers_of(model, rng_collection, *args, **kwargs)
     report = decide(rules, [s.layer for s in seen], keep_ends=keep_ends, min_channels=min_channels)
@@ -147,7 +156,7 @@ def convert(
     return Converted(model, report, rng_collection, frozenset(s.layer.path for s in replaced if not s.has_stream))
 
 
-def _replacement(module: nn.Module, method: Method, stream: str) -> nn.Module:
+def _replacement(module: nn.Module, method: Approximation, stream: str) -> nn.Module:
     """The layer that stands in for `module`, on the module's own scope, and so on its parameters."""
     kind: type[nn.Module]
     names: tuple[str, ...]
@@ -156,5 +165,6 @@ def _replacement(module: nn.Module, method: Method, stream: str) -> nn.Module:
     else:
         kind, names = (MCConv, _CONV) if isinstance(module, nn.Conv) else (MCDense, _DENSE)
     own = {name: getattr(module, name) for name in names}
+    own |= {name: value for name, value in vars(method).items() if name in kind.__dataclass_fields__}
     scope: Any = module.scope
-    return kind(**own, **options(method, convolves=kind is MCConv), rng_collection=stream, parent=scope)
+    return kind(**own, rng_collection=stream, parent=scope)

@@ -1,4 +1,4 @@
-"""Dropout that keeps a unit by what it would answer."""
+"""Dropout that keeps a unit with a probability that follows what it would answer."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import jax
 from flax import linen as nn
 
 from jaxapprox._src.adaptive_dropout import adaptive_dropout
-from jaxapprox._src.linen.common import sample_key
+from jaxapprox._src.linen.rng import sample_key
 
 
 class AdaptiveDropout(nn.Module):
@@ -27,12 +27,12 @@ class AdaptiveDropout(nn.Module):
     {2.0}
 
     Attributes:
-        alpha, beta: of the keep probability.
+        alpha, beta: the factor and the summand of z in the keep probability.
         rule: "standout" (Ba, Frey 2013) keeps with probability sigmoid(alpha z + beta), and its output in evaluation
             is the expectation, keep(z) * activation(z). "released" is what the program released with the paper does:
             min(1, ReLU(alpha z + beta)), there with alpha = 0.5 and beta = 1, and activation(z) in evaluation, not
             rescaled.
-        activation: of each unit by itself.
+        activation: a function that acts on each unit by itself.
         deterministic: True for evaluation; may be given to the call instead.
         rng_collection: the RNG stream that keys are drawn from.
 
@@ -52,7 +52,7 @@ class AdaptiveDropout(nn.Module):
         """z `(..., units)` -> the same shape and dtype.
 
         Raises:
-            ValueError: if `rule` is not one of these.
+            ValueError: if `rule` is not one of those above.
             flax.errors.InvalidRngError: if a key is needed and the stream "sample" is missing.
         """
         deterministic = nn.merge_param("deterministic", self.deterministic, deterministic)

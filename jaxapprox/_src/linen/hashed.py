@@ -1,18 +1,20 @@
 """A dense layer that trains on the units which hashing finds."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
+from jax.nn.initializers import Initializer
 
-from jaxapprox._src.checks import check_share
+from jaxapprox._src.estimates.contraction import plus_bias
 from jaxapprox._src.hashing.active_dense import active_dense
-from jaxapprox._src.hashing.active_sets import Tables, rebuild
+from jaxapprox._src.hashing.alsh import ALSH
 from jaxapprox._src.hashing.diagnostics import diagnose
-from jaxapprox._src.layer_functions import Initializer, active_units, build_tables, num_active, plus_bias
-from jaxapprox._src.linen.common import sample_key
+from jaxapprox._src.hashing.tables import Tables, rebuild
+from jaxapprox._src.linen.rng import sample_key
 
 
 class ALSHDense(nn.Module):
@@ -39,8 +41,8 @@ class ALSHDense(nn.Module):
         active: share of the units that an example activates, in (0, 1]; at least one unit.
         num_tables, num_bits, transform, num_powers, max_norm, projection: as in `jaxapprox.lsh.build`.
         select: as in `jaxapprox.lsh.active_set`.
-        shared: one active set for the whole batch (`jaxapprox.lsh.shared_active_set`) instead of one an example.
-        form: as in `jaxapprox.alsh.active_dense`.
+        shared: one active set for the whole batch (`jaxapprox.lsh.shared_active_set`) instead of one for each example.
+        form: as in `jaxapprox.lsh.active_dense`.
         hashed_evaluation: evaluate through the hash too, instead of exactly (the paper).
         use_bias, dtype, param_dtype, kernel_init, bias_init: as in `nn.Dense`.
         deterministic: True for evaluation; may be given to the call instead.
@@ -75,7 +77,7 @@ class ALSHDense(nn.Module):
             ValueError: if an attribute, the collection "lsh" or the values of x do not fit.
             flax.errors.InvalidRngError: if a key is needed and the stream "sample" is missing.
         """
-        check_share("active", self.active)
+        method = self._method()
         deterministic = nn.merge_param("deterministic", self.deterministic, deterministic)
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features), self.param_dtype)
         bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype) if self.use_bias else None
@@ -88,23 +90,30 @@ class ALSHDense(nn.Module):
         if exact:
             return plus_bias(x @ kernel, bias)
         examples = x.reshape(-1, x.shape[-1])
-        size = num_active(self.active, self.features)
-        ids = self.choose(sample_key(self, self.rng_collection), tables, weights, examples, size)
+        key = sample_key(self, self.rng_collection)
+        ids = self.choose(key, tables, weights, examples, method.size(self.features))
         if self.is_mutable_collection("diagnostics") and not self.is_initializing():
             self.put_variable("diagnostics", "alsh", diagnose(tables, weights, examples, ids))
         return active_dense(examples, kernel, bias, ids, form=self.form).reshape(*x.shape[:-1], self.features)
 
     def choose(self, key: jax.Array, tables: Tables, weights: jax.Array, x: jax.Array, size: int) -> jax.Array:
-        """The active sets of examples x: `(batch, size)` or, shared, `(size,)` int32. A subclass may have another rule.
+        """Chooses the units that examples activate. A subclass may choose by another rule.
 
         Args:
-            key: from the stream "sample".
-            tables: of the layer.
-            weights: `(units, features)`, the kernel transposed: what the tables stand in for.
+            key: a PRNG key from the stream "sample".
+            tables: the layer's tables.
+            weights: `(units, features)`, the kernel transposed, which the tables were built from.
             x: `(batch, features)`.
-            size: units of a set.
+            size: the number of units in a set.
+
+        Returns:
+            `(batch, size)` int32, or `(size,)` where the batch shares one set.
         """
-        return active_units(key, tables, x, size, self)
+        return self._method().active_set(key, tables, x, size)
+
+    def _method(self) -> ALSH:
+        """The layer's attributes as an `ALSH`, which checks them."""
+        return ALSH(**{field.name: getattr(self, field.name) for field in dataclasses.fields(ALSH)})
 
     def _tables(self, weights: jax.Array) -> Tables:
         """The layer's tables, built when the layer is initialised."""
@@ -113,7 +122,7 @@ class ALSHDense(nn.Module):
                 f"variables must hold the collection lsh with the tables of {'/'.join(self.path) or 'this layer'}:"
                 " pass on what init or rehash returned"
             )
-        tables = self.variable("lsh", "tables", lambda: build_tables(self.make_rng("params"), weights, self)).value
+        tables = self.variable("lsh", "tables", lambda: self._method().build(self.make_rng("params"), weights)).value
         built_for = (tables.codes.shape[-1], tables.projections.shape[0])
         if built_for != weights.shape:
             raise ValueError(f"lsh must hold tables for (units, features) = {weights.shape}, got some for {built_for}")
@@ -146,7 +155,7 @@ def rehash(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rehashed(tables: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
-    """The tables of one module and of those within it."""
+    """New tables of one module and of the modules within it."""
     new: dict[str, Any] = {}
     for name, child in tables.items():
         if isinstance(child, Tables):

@@ -18,7 +18,13 @@ _LEFT_ALONE = (nn.ConvTranspose, nn.ConvLocal, nn.DenseGeneral, nn.Einsum)
 
 
 class Seen(NamedTuple):
-    """A layer, whether the RNG stream reaches it, and whether it could keep hash tables."""
+    """A layer that the model calls.
+
+    Attributes:
+        layer: the layer.
+        has_stream: whether the RNG stream reaches it.
+        can_keep_tables: whether it could keep hash tables.
+    """
 
     layer: Layer
     has_stream: bool
@@ -47,7 +53,7 @@ def layers_of(model: nn.Module, stream: str, *args: Any, **kwargs: Any) -> list[
 
 
 def abstract(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """The shapes of `function(*args, **kwargs)`, in which what is no array stays as it is."""
+    """The shapes of `function(*args, **kwargs)`; arguments that are no arrays are passed as they are."""
     leaves, tree = jax.tree.flatten((args, kwargs))
     arrays = {i: leaf for i, leaf in enumerate(leaves) if hasattr(leaf, "shape") and hasattr(leaf, "dtype")}
 

@@ -6,11 +6,13 @@ from typing import Any
 import jax
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
+from jax.nn.initializers import Initializer
 
-from jaxapprox._src.conversion.methods import MC
+from jaxapprox._src.estimates.contraction import MC
+from jaxapprox._src.estimates.conv import convolution
+from jaxapprox._src.estimates.dense import dense
 from jaxapprox._src.estimates.geometry import Padding
-from jaxapprox._src.layer_functions import Initializer, convolution, dense
-from jaxapprox._src.linen.common import sample_key
+from jaxapprox._src.linen.rng import sample_key
 from jaxapprox._src.sampling.samplers import Sampler, systematic
 
 
@@ -126,7 +128,11 @@ class MCDense(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, deterministic: bool | None = None) -> jax.Array:
-        """x `(..., in)` -> `(..., features)`. Raises: as `MCConv`."""
+        """x `(..., in)` -> `(..., features)`; all leading axes together are the examples.
+
+        Raises:
+            ValueError, flax.errors.InvalidRngError: as for `MCConv`.
+        """
         deterministic = nn.merge_param("deterministic", self.deterministic, deterministic)
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features), self.param_dtype)
         bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype) if self.use_bias else None

@@ -1,4 +1,4 @@
-"""Whether approximating the layers of an NNX model pays."""
+"""Advice on whether approximating the layers of an NNX model pays."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +25,7 @@ def advise(
 ) -> Advice:
     """Measures the layers that `convert` would approximate by `rules`, and says which of them to.
 
-    A copy of the model is called once, exactly; all else is as in `jaxapprox.linen.advise`.
+    A copy of the model is called once, exactly; everything else is as in `jaxapprox.linen.advise`.
 
     >>> import jax
     >>> from flax import nnx
@@ -46,7 +46,7 @@ def advise(
         key, min_speedup, max_error: as in `jaxapprox.linen.advise`.
 
     Raises:
-        ValueError: as there.
+        ValueError: as for `jaxapprox.linen.advise`.
     """
     check_thresholds(min_speedup, max_error)
     report = decide(rules, layers_of(model), keep_ends=keep_ends, min_channels=min_channels)

@@ -1,14 +1,13 @@
 """An existing NNX model with some of its layers approximated."""
 
-import functools
 from typing import Any
 
 import jax
 from flax import nnx
 
-from jaxapprox._src.conversion.methods import ALSH, Method, options
+from jaxapprox._src.conversion.approximation import Approximation
 from jaxapprox._src.conversion.rules import Report, Rules, decide
-from jaxapprox._src.layer_functions import build_tables
+from jaxapprox._src.hashing.alsh import ALSH
 from jaxapprox._src.nnx.hashed import ALSHDense, StoredTables
 from jaxapprox._src.nnx.inspection import layers_of, replace
 from jaxapprox._src.nnx.sampled import MCConv, MCDense
@@ -50,19 +49,19 @@ def convert(
         model: any NNX module. Subclasses of these layers, and layers of other kinds, are left alone. A layer whose
             parameters are stacked along leading axes (by `nnx.vmap`, for an `nnx.scan` over the layer's whole state)
             gets streams and tables that are stacked as well.
-        rules: (pattern, method) pairs, the first that matches a layer's path wins; see `jaxapprox.rules.decide`. Paths
-            are attributes, indices and keys, joined by "/".
+        rules: (pattern, method) pairs as in `jaxapprox.linen.convert`. Paths are attributes, indices and keys, joined
+            by "/".
         rngs: with the stream that the layers draw from, each by a fork of its own.
         keep_ends: leave the first and the last layer exact, in the order in which the modules got their attributes,
             unless a rule without wildcards names them.
-        min_channels: what wildcards pass over: see `jaxapprox.rules.decide`.
+        min_channels: as in `jaxapprox.linen.convert`.
         rng_collection: the stream's name.
 
     Returns:
         The copy, and what was replaced in it, and what was not and why.
 
     Raises:
-        ValueError: as `jaxapprox.rules.decide`; or if `rngs` lacks the stream.
+        ValueError: if `rngs` lacks the stream, or a rule is refused, as by `jaxapprox.linen.convert`.
     """
     report = decide(rules, layers_of(model), keep_ends=keep_ends, min_channels=min_channels)
     methods = report.methods
@@ -80,23 +79,23 @@ def convert(
     return converted, report
 
 
-def _approximate(layer: Any, method: Method, rng_collection: str, rngs: nnx.Rngs) -> nnx.Module:
-    """A layer by `method` with the parameters of `layer`."""
+def _approximate(layer: Any, method: Approximation, rng_collection: str, rngs: nnx.Rngs) -> nnx.Module:
+    """The layer that replaces `layer`, with its parameters."""
     convolves = isinstance(layer, nnx.Conv)
     kind: Any = ALSHDense if isinstance(method, ALSH) else MCConv if convolves else MCDense
     own = {name: getattr(layer, name) for name in (_CONV if convolves else _SHARED)}
-    own |= options(method, convolves=convolves)
     stack = layer.kernel[...].shape[: -2 - len(layer.kernel_size) if convolves else -2]
 
     def make() -> Any:
         return kind(**own, rng_collection=rng_collection, rngs=nnx.Rngs({"params": 0, rng_collection: 0}))
 
     new = nnx.eval_shape(make)  # its arrays are replaced
+    new.method = method
     new.kernel, new.bias = layer.kernel, layer.bias
     stream = rngs[rng_collection]
     new.rngs = nnx.RngStream(jax.random.split(stream(), stack) if stack else stream(), tag=rng_collection)
     if isinstance(method, ALSH):
-        build = functools.partial(build_tables, settings=method)
+        build = method.build
         for _ in stack:
             build = jax.vmap(build)
         keys = jax.random.split(stream(), stack) if stack else stream()

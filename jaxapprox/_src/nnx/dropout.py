@@ -1,4 +1,4 @@
-"""Dropout that keeps a unit by what it would answer."""
+"""Dropout that keeps a unit with a probability that follows what it would answer."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from jaxapprox._src.nnx.random_module import Keys, RandomModule
 
 
 class AdaptiveDropout(RandomModule):
-    """Adaptive dropout (Standout) of pre-activations, as `jaxapprox.linen.AdaptiveDropout`: see there.
+    """Adaptive dropout (Standout) of pre-activations, as by `jaxapprox.linen.AdaptiveDropout`.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
@@ -23,7 +23,7 @@ class AdaptiveDropout(RandomModule):
     {2.0}
 
     Args:
-        alpha, beta, rule, activation: as there.
+        alpha, beta, rule, activation: as in `jaxapprox.linen.AdaptiveDropout`.
         deterministic, rng_collection, rngs: as in `jaxapprox.nnx.MCConv`; no parameters are drawn.
 
     Raises:
@@ -51,7 +51,7 @@ class AdaptiveDropout(RandomModule):
             deterministic, rngs: instead of the layer's own.
 
         Raises:
-            ValueError: if `rule` is not one of those.
+            ValueError: if `rule` is unknown.
         """
         key = self._key(deterministic, rngs)
         return adaptive_dropout(key, z, self.activation, alpha=self.alpha, beta=self.beta, rule=self.rule)

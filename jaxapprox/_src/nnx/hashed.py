@@ -4,18 +4,19 @@ from typing import Any
 
 import jax
 from flax import nnx
+from jax.nn.initializers import Initializer
 
-from jaxapprox._src.conversion.methods import ALSH
+from jaxapprox._src.estimates.contraction import plus_bias
 from jaxapprox._src.hashing.active_dense import active_dense
-from jaxapprox._src.hashing.active_sets import Tables, rebuild
+from jaxapprox._src.hashing.alsh import ALSH
 from jaxapprox._src.hashing.diagnostics import Diagnostics, diagnose
-from jaxapprox._src.layer_functions import Initializer, active_units, build_tables, num_active, plus_bias
+from jaxapprox._src.hashing.tables import Tables, rebuild
 from jaxapprox._src.nnx.random_module import Keys
 from jaxapprox._src.nnx.weighted_module import WeightedModule, default_bias_init, default_kernel_init
 
 
 class HashTable(nnx.Variable):
-    """An array of a layer's hash tables: no parameter; `rehash` alone changes it."""
+    """An array of a layer's hash tables. It is no parameter: only `rehash` changes it."""
 
 
 class StoredTables(nnx.Module):
@@ -30,7 +31,7 @@ class StoredTables(nnx.Module):
         return Tables(*(getattr(self, name)[...] for name in Tables._fields))
 
     def store(self, tables: Tables) -> None:
-        """Puts others in their place."""
+        """Replaces the tables."""
         for name, array in tables._asdict().items():
             getattr(self, name)[...] = array
 
@@ -92,7 +93,7 @@ class ALSHDense(WeightedModule):
         super().__init__((in_features, out_features), *weights, deterministic, rng_collection, rngs)
         hashing = (num_tables, num_bits, transform, num_powers, max_norm, projection)
         self.method = ALSH(active, *hashing, select, shared, form, hashed_evaluation)
-        self.tables = StoredTables(build_tables(rngs[rng_collection](), self.kernel[...].T, self.method))
+        self.tables = StoredTables(self.method.build(rngs[rng_collection](), self.kernel[...].T))
 
     def __call__(self, x: jax.Array, *, deterministic: bool | None = None, rngs: Keys | None = None) -> jax.Array:
         """x `(..., in)` -> `(..., out)`; all leading axes together are the examples.
@@ -115,11 +116,11 @@ class ALSHDense(WeightedModule):
 
     def active_set(self, x: jax.Array, *, rngs: Keys | None = None) -> jax.Array:
         """The units that examples x `(batch, in)` activate: `(batch, size)` or, shared, `(size,)` int32."""
-        size = num_active(self.method.active, self.out_features)
-        return active_units(self._draw(rngs), self.tables.load(), x, size, self.method)
+        size = self.method.size(self.out_features)
+        return self.method.active_set(self._draw(rngs), self.tables.load(), x, size)
 
     def diagnose(self, x: jax.Array, *, rngs: Keys | None = None) -> Diagnostics:
-        """How well the tables serve examples x `(batch, in)`."""
+        """Says how well the tables serve examples x `(batch, in)`."""
         return diagnose(self.tables.load(), self.kernel[...].T, x, self.active_set(x, rngs=rngs))
 
 

@@ -77,5 +77,5 @@ def _layer(path: str, module: Any) -> Layer:
 
 
 def _size(features: Any) -> int:
-    """Of layers with several axes of features, none."""
+    """The number of features; 0 for layers with several axes of features."""
     return features if isinstance(features, int) else 0

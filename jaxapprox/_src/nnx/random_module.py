@@ -1,4 +1,4 @@
-"""What the layers that draw share: a stream of their own, and the switch between training and evaluation."""
+"""The base of layers that draw: a stream of their own, and the switch between training and evaluation."""
 
 import jax
 from flax import nnx
@@ -20,12 +20,12 @@ class RandomModule(nnx.Module):
         self.rngs = rngs[rng_collection].fork()
 
     def set_view(self, deterministic: bool | None = None) -> None:
-        """For `nnx.view`."""
+        """Sets the switch, as `nnx.view` does with the modules of a model."""
         if deterministic is not None:
             self.deterministic = deterministic
 
     def _key(self, deterministic: bool | None, rngs: Keys | None) -> jax.Array | None:
-        """The key of a call, or None if it is deterministic; what is given to the call comes first."""
+        """The key of a call, or None if it is deterministic. What the call is given goes before the layer's own."""
         deterministic = self.deterministic if deterministic is None else deterministic
         return None if deterministic else self._draw(rngs)
 

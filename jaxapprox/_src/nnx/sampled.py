@@ -5,10 +5,12 @@ from typing import Any
 
 import jax
 from flax import nnx
+from jax.nn.initializers import Initializer
 
-from jaxapprox._src.conversion.methods import MC
+from jaxapprox._src.estimates.contraction import MC
+from jaxapprox._src.estimates.conv import convolution
+from jaxapprox._src.estimates.dense import dense
 from jaxapprox._src.estimates.geometry import Padding
-from jaxapprox._src.layer_functions import Initializer, convolution, dense
 from jaxapprox._src.nnx.random_module import Keys
 from jaxapprox._src.nnx.weighted_module import WeightedModule, default_bias_init, default_kernel_init
 from jaxapprox._src.sampling.samplers import Sampler, systematic
@@ -140,6 +142,13 @@ class MCDense(WeightedModule):
         self.method = MC(ratio, sampler, mode=mode, min_samples=min_samples)
 
     def __call__(self, x: jax.Array, *, deterministic: bool | None = None, rngs: Keys | None = None) -> jax.Array:
-        """x `(..., in)` -> `(..., out)`. Args, Raises: as `MCConv`."""
+        """x `(..., in)` -> `(..., out)`; all leading axes together are the examples.
+
+        Args:
+            deterministic, rngs: instead of the layer's own.
+
+        Raises:
+            ValueError: if an attribute or the shape of x does not fit.
+        """
         x, kernel, bias = self._promoted(x)
         return dense(self._key(deterministic, rngs), x, kernel, bias, self.method)

@@ -1,12 +1,12 @@
-"""What the layers with a kernel share: it, a bias, and the dtype to compute in."""
+"""The base of layers with a kernel: the kernel, a bias, and the dtype to compute in."""
 
 from typing import Any
 
 import jax
 from flax import nnx
 from flax.linen.dtypes import promote_dtype
+from jax.nn.initializers import Initializer
 
-from jaxapprox._src.layer_functions import Initializer
 from jaxapprox._src.nnx.random_module import RandomModule
 
 default_kernel_init = nnx.initializers.lecun_normal()

@@ -7,24 +7,31 @@ A contraction is a sum over n rows, y = \sum_i a_i \otimes b_i. A sample keeps a
 with scores s_i = |a_i| |b_i| saying how much each row matters. Except for `topk`, the estimate is unbiased whatever the
 scores. Every sampler has static shapes, so it works under `jit`, `vmap` over keys and `scan`.
 
-Scores are used as follows: a negative score counts as zero, a NaN or infinite one as the largest (so that the row is
-kept, and shows), and all-zero scores as equal ones. Outside of tracing, negative and NaN scores are a `ValueError`.
+With random weights W_i (0 for a row that is not kept) the squared error of the estimate is
+
+    E |\hat y - y|^2 = \sum_{ij} <a_i \otimes b_i, a_j \otimes b_j> E[(W_i - 1) (W_j - 1)],
+
+so that the matrix of second moments E[(W_i - 1) (W_j - 1)] is all that theory needs to know of a sampler. Each states
+its own by `with_second_moments`; from them `predicted_variance` and `advise` follow. They are exact for every sampler
+but `systematic`.
 
 References:
     Adelman et al., Faster Neural Network Training with Approximate Tensor Operations, NeurIPS 2021.
     Drineas, Kannan, Mahoney, Fast Monte Carlo Algorithms for Matrices I, SIAM J. Comput. 2006 (`importance`).
     Hartley, Rao, Sampling with Unequal Probabilities and without Replacement, Ann. Math. Stat. 1962 (`systematic`).
+    Hajek, Asymptotic Theory of Rejective Sampling, Ann. Math. Stat. 1964 (its second moments).
 """
 
 import math
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-_SMALLEST_SHARE = 1e-20  # keeps every inclusion probability positive when `uniform_mix` is zero
+from jaxapprox._src.sampling.scores import checked_scores, inclusion_probabilities, shares_of
+
 _BERNOULLI_OVERFLOW = 1e-6
 
 
@@ -36,11 +43,74 @@ class Sample(NamedTuple):
 
 
 class Sampler(Protocol):
-    """Draws about `num_samples` of the rows that `scores` (n,) describes; `num_samples` is a Python int in [1, n]."""
+    """Draws about `num_samples` of the rows that `scores` describes.
+
+    Any function with this signature is a sampler, if it works under `jit` (shapes may depend on n and `num_samples`
+    alone). It may draw a row more than once, and may leave slots unused. With
+    `jaxapprox.SAMPLERS.register(name, sampler)` it has a name as well. `predicted_variance` and `advise` work for
+    samplers that state their second moments, by `jaxapprox.with_second_moments`.
+
+    Args:
+        key: a PRNG key.
+        scores: `(n,)` finite and non-negative, float32 or wider.
+        num_samples: k, a Python int in [1, n].
+
+    Returns:
+        A `Sample`.
+    """
 
     def __call__(self, key: jax.Array, scores: jax.Array, num_samples: int) -> Sample: ...
 
 
+class SecondMoments(Protocol):
+    """E[(W_i - 1) (W_j - 1)], W_i the whole weight of row i in a draw: `(n, n)` for scores `(n,)`."""
+
+    def __call__(self, scores: jax.Array, num_samples: int) -> jax.Array: ...
+
+
+_S = TypeVar("_S", bound=Sampler)
+
+
+def with_second_moments(second_moments: SecondMoments) -> Callable[[_S], _S]:
+    r"""A decorator that states a sampler's theory: sets its attribute `second_moments`.
+
+    The expected squared error of an estimate is \sum_{ij} <t_i, t_j> E[(W_i - 1) (W_j - 1)] with the terms t_i of the
+    sum and the weights W_i of a draw, 0 for a row that is not drawn.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from jaxapprox import Sample, predicted_variance, with_second_moments
+    >>> def moments(scores, num_samples):  # of n / k times the number of draws, which is binomial
+    ...     n = scores.shape[0]
+    ...     return (n * jnp.eye(n) - 1) / num_samples
+    >>> @with_second_moments(moments)
+    ... def with_replacement(key, scores, num_samples):
+    ...     n = scores.shape[0]
+    ...     return Sample(jax.random.randint(key, (num_samples,), 0, n), jnp.full(num_samples, n / num_samples))
+    >>> float(predicted_variance(with_replacement, jnp.array([4.0, 2.0, 1.0, 0.0]), 2))
+    31.5
+
+    Args:
+        second_moments: a function of scores `(n,)` and `num_samples` that gives the matrix `(n, n)`.
+
+    Returns:
+        A function that takes a sampler and returns the same one.
+    """
+
+    def state(sampler: Any) -> Any:
+        sampler.second_moments = second_moments
+        return sampler
+
+    return state
+
+
+def _topk_moments(scores: jax.Array, num_samples: int) -> jax.Array:
+    sample = topk(jax.random.key(0), scores, num_samples)  # the key is not used
+    dropped = jnp.ones_like(scores).at[sample.indices].set(0)
+    return jnp.outer(dropped, dropped)
+
+
+@with_second_moments(_topk_moments)
 def topk(key: jax.Array, scores: jax.Array, num_samples: int) -> Sample:
     """The rows with the `num_samples` largest scores, at weight 1. Deterministic (`key` is not used) and biased.
 
@@ -60,10 +130,26 @@ def topk(key: jax.Array, scores: jax.Array, num_samples: int) -> Sample:
     return Sample(lax.top_k(scores, num_samples)[1], jnp.ones(num_samples, scores.dtype))
 
 
+def _uniform_moments(scores: jax.Array, num_samples: int) -> jax.Array:
+    n, k = scores.shape[0], num_samples
+    together = -(n - k) / (k * max(1, n - 1))
+    return jnp.full((n, n), together).at[jnp.diag_indices(n)].set(n / k - 1)
+
+
+@with_second_moments(_uniform_moments)
 def uniform(key: jax.Array, scores: jax.Array, num_samples: int) -> Sample:
     """`num_samples` rows drawn without replacement, all subsets equally likely; weight n / k. Scores are not used.
 
-    Args, Raises: as `topk`. Returns: a `Sample` of k slots, all used.
+    Args:
+        key: a PRNG key.
+        scores: `(n,)` non-negative; only n matters.
+        num_samples: k, a Python int in [1, n].
+
+    Returns:
+        A `Sample` of k slots, all used.
+
+    Raises:
+        ValueError: as for `topk`.
     """
     scores = checked_scores(scores, num_samples)
     n = scores.shape[0]
@@ -71,6 +157,12 @@ def uniform(key: jax.Array, scores: jax.Array, num_samples: int) -> Sample:
     return Sample(indices, jnp.full(num_samples, n / num_samples, scores.dtype))
 
 
+def _importance_moments(scores: jax.Array, num_samples: int) -> jax.Array:
+    # With one draw, inclusion probabilities are draw probabilities.
+    return (jnp.diag(1 / inclusion_probabilities(scores, 1)) - 1) / num_samples
+
+
+@with_second_moments(_importance_moments)
 def importance(key: jax.Array, scores: jax.Array, num_samples: int, *, uniform_mix: float = 0.1) -> Sample:
     """`num_samples` draws with replacement, p proportional to the scores mixed with uniform; weight 1 / (k p).
 
@@ -88,13 +180,18 @@ def importance(key: jax.Array, scores: jax.Array, num_samples: int, *, uniform_m
     Raises:
         ValueError: if an argument is not as above.
     """
-    shares = _shares(checked_scores(scores, num_samples), uniform_mix)
+    shares = shares_of(checked_scores(scores, num_samples), uniform_mix)
     total = jnp.cumsum(shares)
     u = jax.random.uniform(key, (num_samples,)) * total[-1]
     indices = jnp.searchsorted(total, u, side="right").clip(max=shares.shape[0] - 1).astype(jnp.int32)
     return Sample(indices, 1 / (num_samples * shares[indices]))
 
 
+def _bernoulli_moments(scores: jax.Array, num_samples: int) -> jax.Array:
+    return jnp.diag(1 / inclusion_probabilities(scores, num_samples) - 1)
+
+
+@with_second_moments(_bernoulli_moments)
 def bernoulli(key: jax.Array, scores: jax.Array, num_samples: int, *, uniform_mix: float = 0.1) -> Sample:
     """Each row independently, with its inclusion probability pi_i; weight 1 / pi_i.
 
@@ -102,7 +199,14 @@ def bernoulli(key: jax.Array, scores: jax.Array, num_samples: int, *, uniform_mi
     probability at most 1e-6, by the binomial bound of Hoeffding (1956); work is done for every slot. In that rare event
     the last rows are dropped, a relative bias of no more than that probability.
 
-    Args, Raises: as `importance`. Returns: a `Sample` of `bernoulli_slots(n, k)` slots, some unused.
+    Args:
+        key, scores, num_samples, uniform_mix: as for `importance`.
+
+    Returns:
+        A `Sample` of `bernoulli_slots(n, k)` slots, some unused.
+
+    Raises:
+        ValueError: as for `importance`.
     """
     probabilities = inclusion_probabilities(scores, num_samples, uniform_mix=uniform_mix)
     n = probabilities.shape[0]
@@ -112,6 +216,16 @@ def bernoulli(key: jax.Array, scores: jax.Array, num_samples: int, *, uniform_mi
     return Sample(indices, jnp.where(used, 1 / probabilities[indices], 0))
 
 
+def _systematic_moments(scores: jax.Array, num_samples: int) -> jax.Array:
+    # The joint inclusion probabilities by the high-entropy approximation of Hajek: a few per cent off for tens of rows.
+    pi = inclusion_probabilities(scores, num_samples)
+    left_out = 1 - pi
+    spread = jnp.sum(pi * left_out)
+    together = -jnp.outer(left_out, left_out) / jnp.where(spread > 0, spread, 1)
+    return together.at[jnp.diag_indices(scores.shape[0])].set(1 / pi - 1)
+
+
+@with_second_moments(_systematic_moments)
 def systematic(key: jax.Array, scores: jax.Array, num_samples: int, *, uniform_mix: float = 0.1) -> Sample:
     """Exactly `num_samples` distinct rows with inclusion probabilities pi_i; weight 1 / pi_i.
 
@@ -127,7 +241,14 @@ def systematic(key: jax.Array, scores: jax.Array, num_samples: int, *, uniform_m
     >>> sorted(weights.tolist())  # and one of the others for both
     [1.0, 2.0]
 
-    Args, Raises: as `importance`. Returns: a `Sample` of k slots, all used.
+    Args:
+        key, scores, num_samples, uniform_mix: as for `importance`.
+
+    Returns:
+        A `Sample` of k slots, all used.
+
+    Raises:
+        ValueError: as for `importance`.
     """
     probabilities = inclusion_probabilities(scores, num_samples, uniform_mix=uniform_mix)
     n, k = probabilities.shape[0], num_samples
@@ -142,42 +263,6 @@ def systematic(key: jax.Array, scores: jax.Array, num_samples: int, *, uniform_m
     positions = jnp.minimum(lax.cummax(positions - steps) + steps, n - k + steps)
     indices = order[positions].astype(jnp.int32)
     return Sample(indices, 1 / probabilities[indices])
-
-
-def inclusion_probabilities(scores: jax.Array, num_samples: int, *, uniform_mix: float = 0.1) -> jax.Array:
-    r"""pi_i = min(1, lambda s~_i) with lambda such that they sum to `num_samples`; each is in (0, 1].
-
-    s~ = (1 - uniform_mix) s / \sum s + uniform_mix / n. The largest rows are kept for certain and the others share what
-    is left, which minimises the variance of `bernoulli` for the scores s~.
-
-    >>> import jax.numpy as jnp
-    >>> from jaxapprox import inclusion_probabilities
-    >>> print(inclusion_probabilities(jnp.array([6.0, 1.0, 1.0]), 2, uniform_mix=0))
-    [1.  0.5 0.5]
-
-    Args:
-        scores: `(n,)` non-negative.
-        num_samples: k, a Python int in [1, n].
-        uniform_mix: in [0, 1]; 1 makes all probabilities k / n.
-
-    Returns:
-        `(n,)` float32 (or wider, as the scores).
-
-    Raises:
-        ValueError: if an argument is not as above.
-    """
-    shares = _shares(checked_scores(scores, num_samples), uniform_mix)
-    n, k = shares.shape[0], num_samples
-    if k == n:
-        return jnp.ones_like(shares)
-    largest_first = lax.top_k(shares, n)[0]
-    tails = jnp.cumsum(largest_first[::-1])[::-1]  # tails[m]: what all but the m largest add up to
-    certain = jnp.arange(k)
-    scale = (k - certain) / tails[:k]
-    certain_count = jnp.argmax(scale * largest_first[:k] <= 1)  # the last candidate always fits
-    probabilities = jnp.minimum(1, scale[certain_count] * shares)
-    # Ties with the m-th largest share stay below 1 by construction; the m largest are exactly 1.
-    return jnp.where((certain_count > 0) & (shares >= largest_first[certain_count - 1]), 1, probabilities)
 
 
 def bernoulli_slots(n: int, num_samples: int) -> int:
@@ -196,32 +281,3 @@ def bernoulli_slots(n: int, num_samples: int) -> int:
             break
         slots -= 1
     return slots
-
-
-def checked_scores(scores: jax.Array, num_samples: int) -> jax.Array:
-    """`scores` as finite non-negative numbers of at least float32, without a gradient."""
-    if getattr(scores, "ndim", None) != 1 or scores.shape[0] == 0:
-        raise ValueError(f"scores must have shape (n,) with n >= 1, got shape {np.shape(scores)}")
-    n = scores.shape[0]
-    if isinstance(num_samples, bool) or not isinstance(num_samples, int | np.integer) or not 1 <= num_samples <= n:
-        raise ValueError(f"num_samples must be a Python int between 1 and n = {n}, got {num_samples!r}")
-    if not isinstance(scores, jax.core.Tracer) and not np.all(np.asarray(scores) >= 0):
-        raise ValueError("scores must be non-negative numbers, got a negative or NaN one")
-    return finite_scores(scores)
-
-
-def finite_scores(scores: jax.Array) -> jax.Array:
-    """Negative scores become 0; NaN, infinite and huger ones the largest that n of them can have without overflow."""
-    scores = lax.stop_gradient(scores).astype(jnp.promote_types(scores.dtype, jnp.float32))
-    largest = jnp.finfo(scores.dtype).max / (8 * scores.shape[0])  # 1 / sum is a normal number too
-    return jnp.where(scores <= largest, jnp.maximum(scores, 0), largest)
-
-
-def _shares(scores: jax.Array, uniform_mix: float) -> jax.Array:
-    """Positive numbers that add up to 1: the share of each row in the scores, mixed with uniform."""
-    if not 0 <= uniform_mix <= 1:
-        raise ValueError(f"uniform_mix must be in [0, 1], got {uniform_mix!r}")
-    n = scores.shape[0]
-    total = jnp.sum(scores)
-    shares = jnp.where(total > 0, scores / jnp.where(total > 0, total, 1), 1 / n)
-    return jnp.maximum((1 - uniform_mix) * shares + uniform_mix / n, _SMALLEST_SHARE)

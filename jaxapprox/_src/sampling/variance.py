@@ -1,29 +1,10 @@
-r"""How much noise a sampler adds: the mean squared error that theory predicts.
-
-The estimate of y = \sum_i t_i is \hat y = \sum_i W_i t_i with random weights W_i, so that
-
-    E |\hat y - y|^2 = \sum_{ij} <t_i, t_j> E[(W_i - 1) (W_j - 1)].
-
-Each sampler is described by that matrix of second moments; `predicted_variance` contracts it with the rows' inner
-products. It is exact for every sampler but `systematic`, whose joint inclusion probabilities follow the high-entropy
-approximation of Hajek (1964): a few per cent off for tens of rows.
-"""
-
-from collections.abc import Callable
+"""How much noise a sampler adds: the mean squared error that theory predicts."""
 
 import jax
 import jax.numpy as jnp
 
-from jaxapprox._src.sampling.samplers import (
-    Sampler,
-    bernoulli,
-    checked_scores,
-    importance,
-    inclusion_probabilities,
-    systematic,
-    topk,
-    uniform,
-)
+from jaxapprox._src.sampling.samplers import Sampler
+from jaxapprox._src.sampling.scores import checked_scores
 
 
 def predicted_variance(
@@ -40,7 +21,9 @@ def predicted_variance(
     True
 
     Args:
-        sampler: one of the five of `jaxapprox.sampling`, with its default options.
+        sampler: any that states its second moments by `with_second_moments`, as all of jaxapprox's own do for their
+            default options. The prediction is exact, but for `systematic` approximate: a few per cent off for tens of
+            rows.
         scores: `(n,)`, the non-negative scores that the sampler is given.
         num_samples: k, a Python int in [1, n].
         gram: `(n, n)` inner products of the terms; for `a @ b` that is `(a.T @ a) * (b @ b.T)`. Without it
@@ -52,48 +35,17 @@ def predicted_variance(
     Raises:
         ValueError: if an argument is not as above.
     """
-    if sampler not in _SECOND_MOMENTS:
-        raise ValueError(f"sampler must be one of the five of jaxapprox.sampling, got {sampler!r}")
+    second_moments = getattr(sampler, "second_moments", None)
+    if second_moments is None:
+        raise ValueError(
+            f"sampler must state its second moments, got {sampler!r}, which has none: decorate it with"
+            " jaxapprox.with_second_moments"
+        )
     checked_scores(scores, num_samples)
     n = scores.shape[0]
     if gram is not None and gram.shape != (n, n):
         raise ValueError(f"gram must have shape ({n}, {n}), as scores has {n} rows, got {gram.shape}")
-    moments = _SECOND_MOMENTS[sampler](scores, num_samples)
+    moments = second_moments(scores, num_samples)
+    if moments.shape != (n, n):
+        raise ValueError(f"sampler must state second moments of shape ({n}, {n}), got {moments.shape} by {sampler!r}")
     return jnp.sum(jnp.square(scores) * jnp.diag(moments)) if gram is None else jnp.sum(gram * moments)
-
-
-def _topk(scores: jax.Array, k: int) -> jax.Array:
-    dropped = jnp.ones_like(scores).at[topk(jax.random.key(0), scores, k).indices].set(0)  # the key is not used
-    return jnp.outer(dropped, dropped)
-
-
-def _uniform(scores: jax.Array, k: int) -> jax.Array:
-    n = scores.shape[0]
-    together = -(n - k) / (k * max(1, n - 1))
-    return jnp.full((n, n), together).at[jnp.diag_indices(n)].set(n / k - 1)
-
-
-def _importance(scores: jax.Array, k: int) -> jax.Array:
-    # With one draw, inclusion probabilities are draw probabilities.
-    return (jnp.diag(1 / inclusion_probabilities(scores, 1)) - 1) / k
-
-
-def _bernoulli(scores: jax.Array, k: int) -> jax.Array:
-    return jnp.diag(1 / inclusion_probabilities(scores, k) - 1)
-
-
-def _systematic(scores: jax.Array, k: int) -> jax.Array:
-    pi = inclusion_probabilities(scores, k)
-    left_out = 1 - pi
-    spread = jnp.sum(pi * left_out)
-    together = -jnp.outer(left_out, left_out) / jnp.where(spread > 0, spread, 1)
-    return together.at[jnp.diag_indices(scores.shape[0])].set(1 / pi - 1)
-
-
-_SECOND_MOMENTS: dict[Sampler, Callable[[jax.Array, int], jax.Array]] = {
-    topk: _topk,
-    uniform: _uniform,
-    importance: _importance,
-    bernoulli: _bernoulli,
-    systematic: _systematic,
-}

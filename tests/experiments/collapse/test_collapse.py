@@ -2,32 +2,35 @@
 
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from forked import assert_usage_error, assert_usage_errors
 from matplotlib.colors import to_hex
 
 from experiments.cifar.config import Config
-from experiments.collapse.ingredients import TRAININGS
 from experiments.collapse.options import Collapse
 from experiments.collapse.report import draw, markdown
 from experiments.collapse.results import Results
 from experiments.collapse.training import variant_config
-from experiments.collapse.variants import VARIANTS, Variant
+from experiments.collapse.variants import TRAININGS, VARIANTS, Variant
 from experiments.process.errors import OutputError, UsageError
 
 SMALL = ("--data", "digits", "--images", "128", "--width", "2", "--blocks", "1", "--epochs", "1", "--seeds", "2")
 
 
 def test_every_variant_can_be_trained():
-    """Its settings are those of `experiments.cifar`, its training and its reference exist."""
+    """Its settings are those of `experiments.cifar`, its layers can be made, and its reference is exact."""
     assert {variant.training for variant in VARIANTS.values()} == TRAININGS.keys()
     for name, variant in VARIANTS.items():
         config = variant_config(name, Collapse(data="digits"))
         config.check()
-        TRAININGS[variant.training](config)
+        layer = TRAININGS[variant.training].layers(config).hidden(10)
+        variables = layer.init(jax.random.key(0), jnp.ones((1, 3)), deterministic=True)
+        assert layer.apply(variables, jnp.ones((1, 3)), deterministic=True).shape == (1, 10)
         reference = VARIANTS[variant.reference]
-        assert reference.training == "exact" and reference.batch_size == variant.batch_size
+        assert TRAININGS[reference.training].layers(config).exact and reference.batch_size == variant.batch_size
 
 
 def test_variants_differ_from_the_paper_s_setting_by_their_ingredient():

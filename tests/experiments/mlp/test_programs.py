@@ -55,7 +55,6 @@ def test_bad_flags(forked, tmp_path):
         ("--batch-size", "100000"),
         ("--batch-size", "100000", "--layers", "2", "3"),
         ("--batch-size", "2", "--methods", "dropout_gathered"),
-        ("--sampler", "importance"),
         ("--images", "-1"),
         ("--out", "/proc/nowhere"),
     )

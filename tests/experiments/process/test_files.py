@@ -2,28 +2,16 @@
 
 import json
 import os
-import resource
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from full_disk import largest_file
 from matplotlib.figure import Figure
 
 from experiments.process.errors import OutputError
 from experiments.process.files import append_rows, read_rows, save_figure, write_json, write_whole
 
 ROWS = [{"seed": seed, "text": "x" * 50} for seed in range(3)]
-
-
-@contextmanager
-def largest_file(size):
-    """As on a disk that is full after so many bytes of a file."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_rows_are_added_whole_or_not_at_all(tmp_path):
@@ -41,14 +29,14 @@ def test_rows_are_added_whole_or_not_at_all(tmp_path):
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     path = tmp_path / "file"
-    write_whole(path, "before")
+    write_whole(path, b"before")
     with largest_file(10), pytest.raises(OutputError, match="file could not be written"):
         write_whole(path, "after" * 10)
     assert path.read_text() == "before"
     write_whole(path, "after")
     assert path.read_text() == "after"
-    with pytest.raises(OutputError):
-        write_whole(tmp_path / "nowhere" / "file", "")
+    with pytest.raises(OutputError, match=r"^the summary could not be written \(No such file or directory\)$"):
+        write_whole(tmp_path / "nowhere" / "file", "", "the summary")
 
 
 def test_a_figure_is_replaced_whole_or_not_at_all(tmp_path):

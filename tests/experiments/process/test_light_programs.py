@@ -17,9 +17,12 @@ finally:
 """
 _REFUSED = {
     "bench": ("--ratios", "2"),
+    "choose": ("--ratio", "2"),
+    "cifar": ("--methods", "magic"),
     "collapse": ("--variants", "magic"),
     "error_by_depth": ("--ratios", "2"),
     "hashing": ("--draws", "0"),
+    "mlp": ("--data", "magic"),
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 from jax import lax
 from oracles import assert_unbiased, vectors
 
-from jaxapprox import importance, systematic, topk, uniform
+from jaxapprox import Sample, bernoulli, importance, systematic, topk, uniform
 from jaxapprox._src.adaptive_dropout import keep_probability
 from jaxapprox.active_layers import Active, adaptively_dropped, dense, dropped, hashed, sampled
 from jaxapprox.blocks import put
@@ -97,15 +97,23 @@ def test_hashed(batch, active_inputs, size):
         np.testing.assert_array_equal(y.ids, shared_active_set(KEY, tables, full, size=size))
 
 
-@pytest.mark.parametrize("sampler", [topk, uniform, systematic])
+def twice_the_same(key, scores, num_samples):
+    """A sampler of a user: with replacement, and its first row fills every second slot."""
+    n = scores.shape[0]
+    indices = jax.random.randint(key, (num_samples,), 0, n).at[::2].set(3)
+    return Sample(indices, jnp.linspace(0.5, 1.5, num_samples))
+
+
+@pytest.mark.parametrize("sampler", [topk, uniform, bernoulli, systematic, importance, twice_the_same])
 def test_sampled(sampler):
-    """With the draw fixed: the dense layer of the inputs times the draw's weights."""
+    """With the draw fixed: the dense layer of the inputs times the draw's weights, a repeated row's added up."""
     _, params, x = operands(3)
     x = Active(None, spread(x.values, x.ids, INPUTS))
     norms = jnp.linalg.norm(params["kernel"], axis=1)
     scores = jnp.linalg.norm(x.values, axis=0) * norms
     drawn = sampler(KEY, scores, round(0.4 * INPUTS))
-    weights = jnp.zeros(INPUTS).at[drawn.indices].set(drawn.weights)
+    weights = np.zeros(INPUTS, np.float32)
+    np.add.at(weights, drawn.indices, drawn.weights)
     y, pull = sampled(KEY, params, norms, x, ratio=0.4, sampler=sampler, activation=relu)
     expected, expected_pull = jax.vjp(
         lambda params, x: relu((x * weights[None]) @ params["kernel"] + params["bias"][None]), params, x.values
@@ -118,7 +126,10 @@ def test_sampled(sampler):
     for name, block in blocks.items():
         own = put(jnp.zeros_like(params[name]), block)
         np.testing.assert_allclose(own, d_params[name], rtol=1e-5, atol=1e-6)
-    assert blocks["kernel"].values.shape == (4, UNITS)
+    kernel_rows = blocks["kernel"].where.rows
+    assert blocks["kernel"].values.shape == (len(drawn.indices), UNITS)
+    assert len(set(kernel_rows.tolist())) == len(kernel_rows)  # past the last input where a slot is not used
+    assert set(kernel_rows[kernel_rows < INPUTS].tolist()) == set(np.flatnonzero(weights).tolist())
 
 
 def test_sampled_is_unbiased_and_exact_at_ratio_1():
@@ -216,7 +227,7 @@ def test_same_under_jit_vmap_scan_and_checkpoint():
     [
         ("^ratio must", lambda p, k, x: sampled(KEY, k, jnp.ones(9), x, ratio=0, sampler=topk, activation=relu)),
         ("^x must", lambda p, k, x: sampled(KEY, k, jnp.ones(9), x, ratio=0.5, sampler=topk, activation=relu)),
-        ("^sampler must", lambda p, k, x: sampled(KEY, k, None, x, ratio=0.5, sampler=importance, activation=relu)),
+        ("^sampler must", lambda p, k, x: sampled(KEY, k, None, x, ratio=0.5, sampler="topk", activation=relu)),
         ("^rate must", lambda p, k, x: dropped(KEY, p, x, rate=1.0, activation=relu)),
         ("^x must", lambda p, k, x: dropped(KEY, p, operands(2)[2], rate=0.5, activation=relu)),
         ("^capacity must", lambda p, k, x: adaptively_dropped(KEY, p, x, keep=relu, capacity=0, activation=relu)),

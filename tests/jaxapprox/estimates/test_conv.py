@@ -10,7 +10,7 @@ import pytest
 from jax import lax
 
 from jaxapprox import conv
-from jaxapprox._src.estimates import conv_maps as bilinear
+from jaxapprox._src.estimates import conv_maps
 
 # (batch, in, out), spatial shape, window, strides, padding, dilation
 GRID = [
@@ -71,7 +71,7 @@ def test_forward_is_that_of_lax_and_numpy(case):
 def test_gradients_are_those_of_numpy(case, block_bytes, monkeypatch):
     """Both gradients, also when examples are taken in blocks that may not divide the batch."""
     if block_bytes:
-        monkeypatch.setattr(bilinear, "_KERNEL_GRAD_BLOCK_BYTES", block_bytes)
+        monkeypatch.setattr(conv_maps, "_KERNEL_GRAD_BLOCK_BYTES", block_bytes)
     x, kernel, g = operands(case)
     dx, dw = jax.jit(functools.partial(gradients, ours(case)))(x, kernel, g)
     np.testing.assert_allclose(dx, oracles.conv_input_grad(g, kernel, case[1], *case[3:]), rtol=1e-4, atol=1e-4)
@@ -82,7 +82,7 @@ def test_gradients_are_those_of_numpy(case, block_bytes, monkeypatch):
 def test_kernel_gradient_of_any_batch_in_blocks(batch, monkeypatch):
     """Blocks of two examples, with one left over in odd batches."""
     case = ((batch, 3, 4), (5, 5), (3, 3), (1, 1), "SAME", (1, 1))
-    monkeypatch.setattr(bilinear, "_KERNEL_GRAD_BLOCK_BYTES", 2 * 4 * 25 * 7)
+    monkeypatch.setattr(conv_maps, "_KERNEL_GRAD_BLOCK_BYTES", 2 * 4 * 25 * 7)
     x, kernel, g = operands(case)
     dw = gradients(ours(case), x, kernel, g)[1]
     np.testing.assert_allclose(dw, oracles.conv_kernel_grad(x, g, case[2], *case[3:]), rtol=1e-4, atol=1e-4)

@@ -14,7 +14,8 @@ from jax import lax
 from scipy import stats
 
 from jaxapprox import SAMPLERS, bernoulli, importance, inclusion_probabilities, systematic, topk, uniform
-from jaxapprox._src.sampling.samplers import bernoulli_slots, finite_scores
+from jaxapprox._src.sampling.samplers import bernoulli_slots
+from jaxapprox._src.sampling.scores import finite_scores
 
 BY_PROBABILITY = [bernoulli, systematic]
 WITHOUT_REPLACEMENT = [topk, uniform, systematic]

@@ -1,4 +1,4 @@
-"""What the layers share."""
+"""The keys that layers draw with."""
 
 import jax
 from flax import linen as nn

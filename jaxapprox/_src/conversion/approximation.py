@@ -1,0 +1,20 @@
+"""What an existing layer can be replaced by."""
+
+import dataclasses
+
+from jaxapprox._src.estimates.contraction import MC
+from jaxapprox._src.hashing.alsh import ALSH
+
+Approximation = MC | ALSH
+
+
+def described(approximation: Approximation | None) -> str:
+    """An approximation with what differs from its defaults; None is "exact"."""
+    if approximation is None:
+        return "exact"
+    shown = []
+    for field in dataclasses.fields(approximation):
+        value = getattr(approximation, field.name)
+        if value != field.default or field.name in ("ratio", "active"):
+            shown.append(f"{field.name}={getattr(value, '__name__', value)}")
+    return f"{type(approximation).__name__}({', '.join(shown)})"
