@@ -8,7 +8,7 @@ The test set is never looked at. What was recorded led to the defaults of `exper
 
 from experiments.cifar.config import Config
 from experiments.process.exits import run
-from experiments.runs.command_line import parse
+from experiments.runs.presets import parse
 
 
 def main(config: Config) -> None:

@@ -60,7 +60,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return entry
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries  # without the import that the one of Mapping would make
+        return name in self._entries  # `Mapping` would import what it looks for
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)

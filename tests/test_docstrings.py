@@ -66,6 +66,37 @@ def test_the_public_names_have_examples():
     assert without == _WITHOUT_EXAMPLE
 
 
+_REFERENCE = re.compile(r"`(jaxapprox(?:\.\w+)+)[^`]*`")
+_SOURCES = [*_PAGES, *sorted((_ROOT / "jaxapprox").rglob("*.py"))]
+
+
+@pytest.mark.parametrize("source", _SOURCES, ids=lambda path: str(path.relative_to(_ROOT)))
+def test_references_name_what_there_is(source):
+    """A name such as `jaxapprox.lsh.build` in a docstring, a comment or a page is public, and can be imported."""
+    for name in _REFERENCE.findall(source.read_text()):
+        assert "._" not in name
+        pkgutil.resolve_name(name)
+
+
+_FACES = ["jaxapprox", *(f"jaxapprox.{m.name}" for m in pkgutil.iter_modules(jaxapprox.__path__) if m.name != "_src")]
+
+
+@pytest.mark.parametrize("module", _FACES)
+def test_public_names_have_docstrings(module):
+    """Modules, their functions and classes, and the methods of these."""
+    face = importlib.import_module(module)
+    things = [getattr(face, name) for name in getattr(face, "__all__", ())]
+    things = [thing for thing in things if inspect.isroutine(thing) or inspect.isclass(thing)]
+    methods = [
+        member
+        for thing in things
+        if inspect.isclass(thing)
+        for name, member in vars(thing).items()
+        if inspect.isfunction(member) and not name.startswith("_") and member.__module__.startswith("jaxapprox.")
+    ]
+    assert [thing for thing in (face, *things, *methods) if not thing.__doc__] == []
+
+
 def test_all_blocks_are_found():
     assert len(_BLOCKS) == sum(page.read_text().count("```python") for page in _PAGES) > 0
 

@@ -63,7 +63,14 @@ def test_source_distribution(built):
     """Package, experiments and tests, README and licence."""
     with tarfile.open(built["gz"]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    needed = {"README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml", "experiments/cifar.py", "tests/conftest.py"}
+    needed = {
+        "README.md",
+        "LICENSE",
+        "CHANGELOG.md",
+        "pyproject.toml",
+        "experiments/cifar/__main__.py",
+        "tests/conftest.py",
+    }
     assert names >= needed | sources(PACKAGE) | sources(ROOT / "experiments") | sources(ROOT / "tests")
 
 

@@ -6,7 +6,7 @@ python -m experiments.cifar --data cifar10 --width 16 --epochs 3 --methods exact
 
 from experiments.cifar.config import Config
 from experiments.process.exits import run
-from experiments.runs.command_line import parse
+from experiments.runs.presets import parse
 
 
 def main(config: Config) -> int:

@@ -6,7 +6,7 @@ python -m experiments.mlp --data mnist --layers 3 7 --images 10000 --epochs 3 --
 
 from experiments.mlp.config import MLPConfig
 from experiments.process.exits import run
-from experiments.runs.command_line import parse
+from experiments.runs.presets import parse
 
 
 def main(config: MLPConfig) -> int:

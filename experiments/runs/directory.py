@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,8 @@ from experiments.training.options import RunOptions
 
 def run_path(config: RunOptions) -> Path:
     """Where a run is written."""
-    return config.resume or config.out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{config.data}"
+    data = re.sub(r"\W+", "-", config.data)  # tfds:emnist/letters is no file's name
+    return config.resume or config.out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{data}"
 
 
 def make_run(path: Path, config: RunOptions) -> None:

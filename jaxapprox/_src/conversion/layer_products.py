@@ -12,9 +12,10 @@ from jax import lax
 from jaxapprox._src.conversion.approximation import Approximation
 from jaxapprox._src.estimates.contraction import MC, norms
 from jaxapprox._src.estimates.conv import convolution
+from jaxapprox._src.estimates.conv_maps import lax_conv
 from jaxapprox._src.estimates.dense import dense
 from jaxapprox._src.estimates.edges import edge_scores
-from jaxapprox._src.estimates.geometry import Geometry, Padding, make_geometry
+from jaxapprox._src.estimates.geometry import Geometry, Padding, dimension_numbers, make_geometry
 from jaxapprox._src.hashing.active_dense import active_dense
 from jaxapprox._src.hashing.alsh import ALSH
 from jaxapprox._src.hashing.tables import Tables
@@ -69,14 +70,7 @@ def exact(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
     """The product as Flax's own layers compute it."""
     if shape.geometry is None:
         return x @ kernel
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        shape.geometry.strides,
-        shape.geometry.padding,
-        rhs_dilation=shape.geometry.dilation,
-        dimension_numbers=_axes(len(shape.geometry.window)),
-    )
+    return lax_conv(shape.geometry, x, kernel)
 
 
 def approximate(
@@ -143,7 +137,6 @@ def _edge_gram(geometry: Geometry, x: jax.Array, kernel: jax.Array) -> jax.Array
     """Inner products of the terms of single edges: `(taps, in, taps, in)`."""
     batch, channels = x.shape[0], x.shape[-1]
     taps = kernel[..., 0, 0].size
-    axes = _axes(len(geometry.window))
     at_once = max(1, _PATCH_BYTES_AT_ONCE // (4 * taps * channels * max(1, x[0, ..., 0].size)))
     total = jnp.zeros((channels * taps, channels * taps))
     for first in range(0, batch, at_once):
@@ -153,7 +146,7 @@ def _edge_gram(geometry: Geometry, x: jax.Array, kernel: jax.Array) -> jax.Array
             geometry.strides,
             geometry.padding,
             rhs_dilation=geometry.dilation,
-            dimension_numbers=axes,
+            dimension_numbers=dimension_numbers(len(geometry.window)),
         )
         patches = patches.reshape(-1, channels * taps)  # the channel is the slower index
         total = total + _inner(patches, patches)
@@ -165,8 +158,3 @@ def _edge_gram(geometry: Geometry, x: jax.Array, kernel: jax.Array) -> jax.Array
 def _inner(a: jax.Array, b: jax.Array) -> jax.Array:
     """Inner products of the columns."""
     return jnp.matmul(a.T, b, precision=lax.Precision.HIGHEST)
-
-
-def _axes(spatial: int) -> tuple[str, str, str]:
-    names = "DHW"[-spatial:]
-    return f"N{names}C", f"{names}IO", f"N{names}C"

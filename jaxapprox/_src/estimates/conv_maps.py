@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_batching import custom_vmap
 
-from jaxapprox._src.estimates.geometry import Geometry
+from jaxapprox._src.estimates.geometry import Geometry, dimension_numbers
 
 _Map = Callable[[jax.Array, jax.Array], jax.Array]
 _KERNEL_GRAD_BLOCK_BYTES = 4 << 20  # measured best on 1 MB of second-level cache per core; flat within a factor of 2
@@ -34,7 +34,7 @@ _KERNEL_GRAD_BLOCK_BYTES = 4 << 20  # measured best on 1 MB of second-level cach
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def forward(geometry: Geometry, x: jax.Array, kernel: jax.Array) -> jax.Array:
     """The convolution: x `(batch, *spatial, in)`, kernel `(*window, in, out)` -> `(batch, *out_spatial, out)`."""
-    return _in_turn_on_cpu(functools.partial(_conv, geometry), functools.partial(_conv, geometry))(x, kernel)
+    return _in_turn_on_cpu(functools.partial(lax_conv, geometry), functools.partial(lax_conv, geometry))(x, kernel)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -99,7 +99,8 @@ def _in_turn_on_cpu(cpu: _Map, accelerator: _Map) -> _Map:
     return mapped
 
 
-def _conv(geometry: Geometry, x: jax.Array, kernel: jax.Array) -> jax.Array:
+def lax_conv(geometry: Geometry, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`lax.conv_general_dilated`, with the gradients that JAX gives it."""
     return _plain_conv(x, kernel, geometry.strides, geometry.padding, geometry.dilation)
 
 
@@ -111,28 +112,26 @@ def _plain_conv(
     dilation: Sequence[int],
     preferred_element_type=None,
 ) -> jax.Array:
-    spatial = "DHW"[5 - x.ndim :]
-    numbers = (f"N{spatial}C", f"{spatial}IO", f"N{spatial}C")
     return lax.conv_general_dilated(
         x,
         kernel,
         strides,
         padding,
         rhs_dilation=dilation,
-        dimension_numbers=numbers,
+        dimension_numbers=dimension_numbers(x.ndim - 2),
         preferred_element_type=preferred_element_type,
     )
 
 
 def _input_grad_by_transpose(geometry: Geometry, g: jax.Array, kernel: jax.Array) -> jax.Array:
     x = jax.ShapeDtypeStruct((g.shape[0], *geometry.in_shape, kernel.shape[-2]), g.dtype)
-    (dx,) = jax.linear_transpose(lambda x: _conv(geometry, x, kernel), x)(g)
+    (dx,) = jax.linear_transpose(lambda x: lax_conv(geometry, x, kernel), x)(g)
     return dx
 
 
 def _kernel_grad_by_transpose(geometry: Geometry, x: jax.Array, g: jax.Array) -> jax.Array:
     kernel = jax.ShapeDtypeStruct((*geometry.window, x.shape[-1], g.shape[-1]), x.dtype)
-    (dw,) = jax.linear_transpose(lambda kernel: _conv(geometry, x, kernel), kernel)(g)
+    (dw,) = jax.linear_transpose(lambda kernel: lax_conv(geometry, x, kernel), kernel)(g)
     return dw
 
 

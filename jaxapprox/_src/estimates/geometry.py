@@ -41,6 +41,12 @@ class Geometry:
         return tuple(max(0, (n + lo + hi - e) // s + 1) for n, (lo, hi), e, s in axes)
 
 
+def dimension_numbers(spatial: int) -> tuple[str, str, str]:
+    """The axes of input, kernel and output of a convolution, as `lax.conv_general_dilated` takes them."""
+    axes = "DHW"[3 - spatial :]
+    return f"N{axes}C", f"{axes}IO", f"N{axes}C"
+
+
 def make_geometry(
     x_shape: tuple[int, ...],
     kernel_shape: tuple[int, ...],

@@ -37,7 +37,7 @@ def active_dense(
 
 def _gathered(kernel: jax.Array, bias: jax.Array | None, x: jax.Array, ids: jax.Array) -> jax.Array:
     active = x @ jnp.take(kernel, ids, axis=1, mode="clip")
-    active = active if bias is None else active + bias[ids]
+    active = active if bias is None else active + jnp.take(bias, ids, mode="clip")
     return jnp.zeros(kernel.shape[1], active.dtype).at[ids].set(active, unique_indices=True)
 
 

@@ -6,7 +6,7 @@ import jax
 
 from jaxapprox._src.checks import check_share
 from jaxapprox._src.hashing.active_sets import active_set, shared_active_set
-from jaxapprox._src.hashing.tables import Tables, build
+from jaxapprox._src.hashing.tables import Tables, build, rebuild
 from jaxapprox._src.shares import count_of
 
 
@@ -69,3 +69,11 @@ class ALSH:
         """
         choose = shared_active_set if self.shared else active_set
         return choose(key, tables, x, size=size, select=self.select)
+
+
+def rebuild_from_kernel(tables: Tables, kernel: jax.Array) -> Tables:
+    """The tables of a layer's kernel `(*stack, features, units)` by `rebuild`, mapped over the leading axes of both."""
+    function = rebuild
+    for _ in range(kernel.ndim - 2):
+        function = jax.vmap(function)
+    return function(tables, kernel.swapaxes(-1, -2))

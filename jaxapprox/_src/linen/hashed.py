@@ -11,9 +11,9 @@ from jax.nn.initializers import Initializer
 
 from jaxapprox._src.estimates.contraction import plus_bias
 from jaxapprox._src.hashing.active_dense import active_dense
-from jaxapprox._src.hashing.alsh import ALSH
+from jaxapprox._src.hashing.alsh import ALSH, rebuild_from_kernel
 from jaxapprox._src.hashing.diagnostics import diagnose
-from jaxapprox._src.hashing.tables import Tables, rebuild
+from jaxapprox._src.hashing.tables import Tables
 from jaxapprox._src.linen.rng import sample_key
 
 
@@ -159,10 +159,7 @@ def _rehashed(tables: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str,
     new: dict[str, Any] = {}
     for name, child in tables.items():
         if isinstance(child, Tables):
-            function = rebuild
-            for _ in range(params["kernel"].ndim - 2):
-                function = jax.vmap(function)
-            new[name] = function(child, params["kernel"].swapaxes(-1, -2))
+            new[name] = rebuild_from_kernel(child, params["kernel"])
         else:
             new[name] = _rehashed(child, params[name])
     return new

@@ -8,9 +8,9 @@ from jax.nn.initializers import Initializer
 
 from jaxapprox._src.estimates.contraction import plus_bias
 from jaxapprox._src.hashing.active_dense import active_dense
-from jaxapprox._src.hashing.alsh import ALSH
+from jaxapprox._src.hashing.alsh import ALSH, rebuild_from_kernel
 from jaxapprox._src.hashing.diagnostics import Diagnostics, diagnose
-from jaxapprox._src.hashing.tables import Tables, rebuild
+from jaxapprox._src.hashing.tables import Tables
 from jaxapprox._src.nnx.random_module import Keys
 from jaxapprox._src.nnx.weighted_module import WeightedModule, default_bias_init, default_kernel_init
 
@@ -143,7 +143,4 @@ def rehash(model: nnx.Module) -> None:
     """
     for _, module in nnx.iter_graph(model):
         if isinstance(module, ALSHDense):
-            function = rebuild
-            for _ in range(module.kernel[...].ndim - 2):
-                function = jax.vmap(function)
-            module.tables.store(function(module.tables.load(), module.kernel[...].swapaxes(-1, -2)))
+            module.tables.store(rebuild_from_kernel(module.tables.load(), module.kernel[...]))

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,8 +11,8 @@ from jax import lax
 from oracles import assert_unbiased, vectors
 
 from jaxapprox import Sample, bernoulli, importance, systematic, topk, uniform
-from jaxapprox._src.adaptive_dropout import keep_probability
 from jaxapprox.active_layers import Active, adaptively_dropped, dense, dropped, hashed, sampled
+from jaxapprox.adaptive_dropout import keep_probability
 from jaxapprox.blocks import put
 from jaxapprox.lsh import build, shared_active_set
 
@@ -219,7 +220,7 @@ def test_same_under_jit_vmap_scan_and_checkpoint():
 
     expected = jax.tree.map(lambda *leaves: np.stack(leaves), *[step(key) for key in keys])
     for actual in (jax.jit(jax.vmap(step))(keys), lax.scan(lambda c, key: (c, step(key)), 0, keys)[1]):
-        jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-6), actual, expected)
+        chex.assert_trees_all_close(actual, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Blocks and lazy optimizers: against NumPy, entry by entry, and against optax where a block is everything."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -100,7 +101,7 @@ def test_everything_is_the_dense_optimizer(name):
         blocks = jax.tree.map(lambda g: Block(EVERYTHING, g), gradient)
         updates, own_state = lazily.update(blocks, own_state, own)
         own = apply_updates(own, updates)
-    jax.tree.map(np.testing.assert_array_equal, (own, own_state), (params, state))
+    chex.assert_trees_all_equal((own, own_state), (params, state))
 
 
 @pytest.mark.parametrize("name", ["sgd", "momentum", "adam", "adamw"])
@@ -149,7 +150,7 @@ def test_adam_is_that_of_optax():
         updates, state = ours.update(gradient, state)
         expected, expected_state = theirs.update(gradient, expected_state)
         np.testing.assert_allclose(updates, expected, rtol=1e-5, atol=1e-9)
-    jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-6), state, expected_state[0])
+    chex.assert_trees_all_close(state, expected_state[0], rtol=1e-6)
 
 
 def one_lazy_step(optimizer, carry, rows):
@@ -180,7 +181,7 @@ def test_same_under_jit_vmap_scan_and_checkpoint():
     for i in range(2):
         expected = in_turn(both[i])
         own = jax.tree.map(lambda a, i=i: a[i], mapped)
-        jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-6), own, expected)
+        chex.assert_trees_all_close(own, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_step_is_in_place():

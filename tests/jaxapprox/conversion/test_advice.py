@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -146,7 +147,7 @@ def test_an_nnx_model_is_left_as_it_was():
     before = jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state(net, nnx.Not(nnx.RngKey))))
     result = jaxapprox.nnx.advise(net, [("dense", MC(sampler=topk))], jnp.ones((4, 8)), key=_KEY)
     after = jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state(net, nnx.Not(nnx.RngKey))))
-    jax.tree.map(np.testing.assert_array_equal, before, after)
+    chex.assert_trees_all_equal(before, after)
     assert net.dense.dot_general is jax.lax.dot_general
     assert result.layers[0].calls == 2 and np.isfinite(result.layers[0].error)
 

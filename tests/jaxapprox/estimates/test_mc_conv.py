@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,8 +66,7 @@ def test_everything_kept_is_bit_identical(sampler, unit, mode):
     for amount in (dict(ratio=1.0), dict(ratio=0.1, min_samples=1000)):
         options = dict(sampler=sampler, unit=unit, mode=mode, **amount, **OPTIONS)
         actual, mc_pull = jax.vjp(lambda x, w: mc_conv(jax.random.key(0), x, w, **options), x, kernel)  # noqa: B023
-        for a, e in zip((actual, *mc_pull(g)), (y, *pull(g)), strict=True):
-            np.testing.assert_array_equal(a, e)
+        chex.assert_trees_all_equal((actual, *mc_pull(g)), (y, *pull(g)))
 
 
 @pytest.mark.parametrize(
@@ -164,9 +164,8 @@ def test_corners_are_finite(unit, mode, shape, dtype):
     x, kernel, g = operands(shape, dtype)
     for operand in (x, jnp.zeros_like(x)):
         y, dx, dw = estimates(systematic, unit, mode, 0.5, jax.random.key(7), operand, kernel, g)
-        assert (y.shape, dx.shape, dw.shape) == (g.shape, x.shape, kernel.shape)
-        assert y.dtype == dx.dtype == dw.dtype == dtype
-        assert all(np.all(np.isfinite(np.float32(a))) for a in (y, dx, dw))
+        chex.assert_trees_all_equal_shapes_and_dtypes((y, dx, dw), (g, x, kernel))
+        chex.assert_tree_all_finite((y, dx, dw))
 
 
 @units

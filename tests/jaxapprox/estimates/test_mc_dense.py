@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -56,8 +57,7 @@ def test_everything_kept_is_bit_identical(sampler, mode):
         return y, *pull(g)
 
     actual = estimates(sampler, mode, 1.0, jax.random.key(0), x, kernel, g)
-    for a, e in zip(actual, product(x, kernel, g), strict=True):
-        np.testing.assert_array_equal(a, e)
+    chex.assert_trees_all_equal(actual, product(x, kernel, g))
 
 
 @named(UNBIASED)
@@ -135,9 +135,9 @@ def test_corners(mode):
     """bfloat16 keeps its dtype, all-zero input is finite, a NaN in x shows."""
     x, kernel, g = operands(jnp.bfloat16)
     for operand in (x, jnp.zeros_like(x)):
-        for a in estimates(systematic, mode, 0.5, jax.random.key(6), operand, kernel, g):
-            assert a.dtype == jnp.bfloat16
-            assert np.all(np.isfinite(np.float32(a)))
+        actual = estimates(systematic, mode, 0.5, jax.random.key(6), operand, kernel, g)
+        chex.assert_trees_all_equal_shapes_and_dtypes(actual, (g, x, kernel))
+        chex.assert_tree_all_finite(actual)
     y = estimates(systematic, mode, 0.5, jax.random.key(6), x.at[1, 0].set(jnp.nan), kernel, g)[0]
     assert np.any(np.isnan(np.float32(y)))
 

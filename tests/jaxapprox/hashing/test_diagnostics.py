@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from oracles import vectors
 
-from jaxapprox import diagnostics
+from jaxapprox._src.hashing import diagnostics
 from jaxapprox.diagnostics import diagnose
-from jaxapprox.linen import ALSHDense
 from jaxapprox.lsh import active_set, build, query_codes
 
 
@@ -39,23 +38,6 @@ def test_against_sets(monkeypatch, path, shared):
     third = diagnose(tables, moved, x, ids).drift
     np.testing.assert_allclose(third, np.mean((np.asarray(fresh) != codes)[:, ::3]), rtol=1e-6)
     assert actual.drift > 0 and diagnose(tables, weights, x, ids).drift == 0
-
-
-def test_layer_reports_when_asked():
-    """A hashed call with the collection mutable writes it; init and exact calls do not, and the output is the same."""
-    x = vectors(1, 4, 6)
-    layer = ALSHDense(40, active=0.1)
-    keys = {"params": jax.random.key(0), "sample": jax.random.key(1)}
-    variables = layer.init(keys, x, deterministic=False)
-    assert "diagnostics" not in variables
-    call = {"rngs": {"sample": jax.random.key(2)}}
-    y, state = layer.apply(variables, x, deterministic=False, mutable=["diagnostics"], **call)
-    np.testing.assert_array_equal(y, layer.apply(variables, x, deterministic=False, **call))
-    own = state["diagnostics"]["alsh"]
-    assert own.active_units == np.any(np.asarray(y) != 0, 0).sum()
-    assert own.drift == 0 and 0 <= own.recall <= 1
-    _, state = layer.apply(variables, x, deterministic=True, mutable=["diagnostics"])
-    assert not state.get("diagnostics")
 
 
 def test_no_gradient_flows_through_diagnostics():

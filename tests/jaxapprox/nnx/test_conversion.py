@@ -1,5 +1,6 @@
 """`jaxapprox.nnx.convert`: a copy of an existing model with approximated layers."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,9 +79,9 @@ def test_a_cnn_trains_a_step():
     moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), pure(sampled), before)
     del moved["stem"]["bias"], moved["depthwise"]["bias"]  # whether these move at all is BatchNorm's and ReLU's affair
     assert all(jax.tree.leaves(moved))
-    jax.tree.map(np.testing.assert_array_equal, pure(model), before)
+    chex.assert_trees_all_equal(pure(model), before)
     nnx.update(sampled, nnx.state(model, nnx.Param))
-    jax.tree.map(np.testing.assert_array_equal, pure(sampled), before)
+    chex.assert_trees_all_equal(pure(sampled), before)
     nnx.update(model, nnx.state(sampled, nnx.Param))
 
 
@@ -115,7 +116,7 @@ def test_hashed_layers_with_tables():
     np.testing.assert_array_equal(np.count_nonzero(hashed.hidden(x), axis=1), 16)
     tables = pure(hashed, HashTable)
     rehash(hashed)
-    jax.tree.map(np.testing.assert_array_equal, pure(hashed, HashTable), tables)
+    chex.assert_trees_all_equal(pure(hashed, HashTable), tables)
 
 
 def test_shared_layers_stay_shared():

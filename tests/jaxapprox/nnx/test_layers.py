@@ -1,5 +1,6 @@
 """The NNX layers: those of Linen for equal parameters and keys, Flax's own in all but the estimate."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -113,7 +114,7 @@ def test_parameters_are_those_of_flax(use_bias):
     for exact, ours, x in pairs:
         state, own = nnx.to_pure_dict(nnx.state(exact, nnx.Param)), nnx.to_pure_dict(nnx.state(ours, nnx.Param))
         assert state.keys() == own.keys()
-        jax.tree.map(np.testing.assert_array_equal, own, state)
+        chex.assert_trees_all_equal(own, state)
         nnx.update(exact, nnx.state(ours, nnx.Param))
         nnx.update(ours, nnx.state(exact, nnx.Param))
         ours.eval()
@@ -178,7 +179,7 @@ def test_one_result_for_a_key_under_jit_vmap_and_scan():
     tables = nets.hidden.tables.load()
     for i in range(3):
         one = Tables(*(array[i] for array in tables))
-        jax.tree.map(np.testing.assert_array_equal, rebuild(one, kernels[i].T), one)
+        chex.assert_trees_all_equal(rebuild(one, kernels[i].T), one)
 
 
 def test_trains_with_rehashing():
@@ -200,10 +201,10 @@ def test_trains_with_rehashing():
     losses = [step(net) for _ in range(40)]
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
     assert all(jax.tree.leaves(jax.tree.map(lambda a, b: np.any(a != b), arrays(nnx.Param), params)))
-    jax.tree.map(np.testing.assert_array_equal, arrays(HashTable), tables)
+    chex.assert_trees_all_equal(arrays(HashTable), tables)
     before = net.hidden.tables.load()
     nnx.jit(rehash)(net)
-    jax.tree.map(np.testing.assert_array_equal, net.hidden.tables.load(), rebuild(before, net.hidden.kernel[...].T))
+    chex.assert_trees_all_equal(net.hidden.tables.load(), rebuild(before, net.hidden.kernel[...].T))
     assert np.any(net.hidden.tables.load().codes != before.codes)
 
 

@@ -1,7 +1,8 @@
-"""The hashed dense layer: its two forms against NumPy, and `ALSHDense` with its tables."""
+"""The hashed Linen layer: what it activates, its tables, and its training."""
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,75 +11,11 @@ from flax import linen as nn
 from flax.errors import InvalidRngError
 from jax import lax
 
-from jaxapprox._src.hashing.active_dense import active_dense
 from jaxapprox.linen import ALSHDense, rehash
 from jaxapprox.lsh import Tables, active_set, rebuild, shared_active_set
 
 X = jax.random.normal(jax.random.key(0), (4, 6))
 forms = pytest.mark.parametrize("form", ["gathered", "masked"])
-
-
-def operands(dtype=jnp.float32, batch=3):
-    rng = np.random.default_rng(0)
-    x, kernel, bias, g = (rng.normal(size=s) for s in ((batch, 5), (5, 9), (9,), (batch, 9)))
-    ids = np.stack([rng.permutation(9)[:4] for _ in range(batch)])
-    return tuple(jnp.asarray(a, dtype) for a in (x, kernel, bias, g)), jnp.asarray(ids, jnp.int32)
-
-
-def oracle(x, kernel, bias, g, ids):
-    """Output and gradients in x, kernel and bias, unit by unit."""
-    x, kernel, bias, g = (np.float64(a) for a in (x, kernel, bias, g))
-    y, dx, dw, db = np.zeros((len(x), 9)), np.zeros_like(x), np.zeros_like(kernel), np.zeros_like(bias)
-    for i, units in enumerate(np.broadcast_to(ids, (len(x), np.shape(ids)[-1]))):
-        for u in units:
-            y[i, u] = x[i] @ kernel[:, u] + bias[u]
-            dx[i] += g[i, u] * kernel[:, u]
-            dw[:, u] += g[i, u] * x[i]
-            db[u] += g[i, u]
-    return y, dx, dw, db
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def output_and_gradients(form, x, kernel, bias, g, ids):
-    y, pull = jax.vjp(lambda x, w, b: active_dense(x, w, b, ids, form=form), x, kernel, bias)
-    return y, *pull(g)
-
-
-@forms
-@pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize("batch", [1, 3])
-def test_active_units_alone_are_computed(form, shared, batch):
-    """Output and gradients of both forms are the oracle's; inactive units are exactly 0."""
-    arrays, ids = operands(batch=batch)
-    ids = ids[0] if shared else ids
-    for a, e in zip(output_and_gradients(form, *arrays, ids), oracle(*arrays, ids), strict=True):
-        np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-5)
-        np.testing.assert_array_equal(np.asarray(a) == 0, e == 0)
-
-
-@forms
-@pytest.mark.parametrize("shared", [False, True])
-def test_all_active_is_the_dense_layer(form, shared):
-    """Every unit active, in any order: the product, to rounding; bfloat16 stays bfloat16, without a bias as well."""
-    (x, kernel, bias, _), _ = operands()
-    order = jnp.asarray([3, 1, 4, 0, 5, 8, 2, 6, 7], jnp.int32)
-    ids = order if shared else jnp.stack([order, order[::-1], order])
-    dense = np.float64(x) @ np.float64(kernel) + np.float64(bias)
-    np.testing.assert_allclose(active_dense(x, kernel, bias, ids, form=form), dense, rtol=1e-6, atol=1e-6)
-    low = active_dense(x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16), None, ids, form=form)
-    assert low.dtype == jnp.bfloat16
-    np.testing.assert_allclose(np.float32(low), x @ kernel, rtol=0.05, atol=0.05)
-
-
-def test_gathered_work_shrinks_with_the_active_share():
-    """XLA's own count of operations: a twentieth of the units takes a small part of the product's."""
-    x, kernel = jnp.ones((1, 1000)), jnp.ones((1000, 1000))
-
-    def flops(size, form):
-        call = jax.jit(functools.partial(active_dense, bias=None, form=form))
-        return call.lower(x, kernel, ids=jnp.arange(size)[None]).compile().cost_analysis()["flops"]
-
-    assert flops(50, "gathered") < 0.1 * flops(50, "masked")
 
 
 def keys(seed):
@@ -93,7 +30,7 @@ def test_deterministic_layer_is_dense(use_bias, dtype):
     exact, hashed = nn.Dense(40, **options), ALSHDense(40, **options)
     variables = exact.init(jax.random.key(1), X)
     ours = hashed.init(jax.random.key(1), X, deterministic=True)
-    jax.tree.map(np.testing.assert_array_equal, ours["params"], variables["params"])
+    chex.assert_trees_all_equal(ours["params"], variables["params"])
     moved = {**ours, "params": variables["params"]}
     expected = exact.apply(variables, X)
     actual = hashed.apply(moved, X, deterministic=True)
@@ -167,13 +104,13 @@ def test_rehash_hashes_the_weights_as_they_are():
     """`rehash` is `rebuild` of every layer's tables, wherever it sits; a call changes none."""
     variables = Net().init(keys(1), X)
     _, after = Net().apply(variables, X, rngs={"sample": jax.random.key(2)}, mutable=["lsh"])
-    jax.tree.map(np.testing.assert_array_equal, after["lsh"], variables["lsh"])
+    chex.assert_trees_all_equal(after["lsh"], variables["lsh"])
     changed = jax.tree.map(lambda p: jnp.flip(p, -1) + 0.1, variables["params"])
     tables = rehash({**variables, "params": changed})
     assert jax.tree.structure(tables) == jax.tree.structure(variables["lsh"])
     for path, params in ((("first",), changed["first"]), (("rest", "inner"), changed["rest"]["inner"])):
         new, old = (functools.reduce(lambda d, k: d[k], path, t)["tables"] for t in (tables, variables["lsh"]))
-        jax.tree.map(np.testing.assert_array_equal, new, rebuild(old, params["kernel"].T))
+        chex.assert_trees_all_equal(new, rebuild(old, params["kernel"].T))
         assert np.any(new.codes != old.codes)
 
 
@@ -183,8 +120,8 @@ def test_rehash_maps_over_seeds():
     stacked = jax.vmap(init)(jax.random.split(jax.random.key(0), 2))
     stacked = {**stacked, "params": jax.tree.map(lambda p: p + 0.1, stacked["params"])}
     for i in range(2):
-        one = rehash(jax.tree.map(lambda a: a[i], stacked))  # noqa: B023
-        jax.tree.map(lambda a, e: np.testing.assert_array_equal(a[i], e), rehash(stacked), one)  # noqa: B023
+        own, one = (jax.tree.map(lambda a, i=i: a[i], tree) for tree in (rehash(stacked), stacked))
+        chex.assert_trees_all_equal(own, rehash(one))
     with pytest.raises(ValueError, match="lsh"):
         rehash({"params": stacked["params"]})
 
@@ -212,8 +149,23 @@ def test_trains_in_nested_scans_and_remat():
     (params, tables), losses = jax.jit(lambda keys: lax.scan(round_of_steps, start, keys))(sample_keys)
     assert losses[-1].mean() < 0.5 * losses[0].mean()
     expected = rehash({"params": params, "lsh": variables["lsh"]})
-    jax.tree.map(np.testing.assert_array_equal, tables, expected)
+    chex.assert_trees_all_equal(tables, expected)
     assert isinstance(tables["first"]["tables"], Tables)
+
+
+def test_diagnostics_are_written_when_asked_for():
+    """A hashed call with the collection mutable writes it; init and exact calls do not, and the output is the same."""
+    layer = ALSHDense(40, active=0.1)
+    variables = layer.init(keys(0), X, deterministic=False)
+    assert "diagnostics" not in variables
+    call = {"rngs": {"sample": jax.random.key(2)}}
+    y, state = layer.apply(variables, X, deterministic=False, mutable=["diagnostics"], **call)
+    np.testing.assert_array_equal(y, layer.apply(variables, X, deterministic=False, **call))
+    own = state["diagnostics"]["alsh"]
+    assert own.active_units == np.any(np.asarray(y) != 0, 0).sum()
+    assert own.drift == 0 and 0 <= own.recall <= 1
+    _, state = layer.apply(variables, X, deterministic=True, mutable=["diagnostics"])
+    assert not state.get("diagnostics")
 
 
 @pytest.mark.parametrize(

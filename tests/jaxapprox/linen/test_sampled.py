@@ -1,5 +1,6 @@
 """The Linen layers: `nn.Conv` and `nn.Dense` in everything but the estimate."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,11 +47,6 @@ def keys(seed):
     return dict(zip(("params", "sample"), jax.random.split(jax.random.key(seed)), strict=True))
 
 
-def assert_trees_equal(actual, expected):
-    assert jax.tree.structure(actual) == jax.tree.structure(expected)
-    jax.tree.map(np.testing.assert_array_equal, actual, expected)
-
-
 @kinds
 @pytest.mark.parametrize("use_bias", [True, False])
 @pytest.mark.parametrize("dtype", [None, jnp.bfloat16])
@@ -58,7 +54,7 @@ def test_exact_layer_in_all_but_the_estimate(kind, use_bias, dtype):
     """Same parameters for the same key, and with deterministic=True the same output, also in bfloat16."""
     exact, sampled = pair(kind, use_bias=use_bias, dtype=dtype, bias_init=nn.initializers.normal())
     variables = exact.init(jax.random.key(1), X[kind])
-    assert_trees_equal(sampled.init(jax.random.key(1), X[kind], deterministic=True), variables)
+    chex.assert_trees_all_equal(sampled.init(jax.random.key(1), X[kind], deterministic=True), variables)
     expected, actual = exact.apply(variables, X[kind]), sampled.apply(variables, X[kind], deterministic=True)
     assert actual.dtype == expected.dtype
     np.testing.assert_allclose(np.float32(actual), np.float32(expected), rtol=1e-5, atol=1e-5)
@@ -145,7 +141,7 @@ def test_checkpoints_move_both_ways(how, tmp_path):
                 checkpointer.save(tmp_path / str(i), source)
                 checkpointer.wait_until_finished()
                 loaded = checkpointer.restore(tmp_path / str(i), target)
-        assert_trees_equal(loaded, source)
+        chex.assert_trees_all_equal(loaded, source)
         sampled.apply(loaded, X["conv"], rngs=keys(3))
 
 
@@ -162,11 +158,8 @@ def test_jit_vmap_over_seeds_and_remat():
     mapped = jit(jax.vmap(lambda key: gradient(MCConv, key)))(sample_keys)
     for i, key in enumerate(sample_keys[:2]):
         for other in (jit(lambda key: gradient(MCConv, key)), jit(lambda key: gradient(nn.remat(MCConv), key))):
-            jax.tree.map(
-                lambda a, e: np.testing.assert_allclose(a, e[i], rtol=1e-3, atol=1e-4),  # noqa: B023
-                other(key),
-                mapped,
-            )
+            own = jax.tree.map(lambda a, i=i: a[i], mapped)
+            chex.assert_trees_all_close(other(key), own, rtol=1e-3, atol=1e-4)
     kernels = mapped["params"]["conv1"]["kernel"]
     assert np.abs(kernels[0] - kernels[1]).max() > 0  # another key, another draw
 
