@@ -2,6 +2,8 @@
 
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from forked import assert_usage_error, assert_usage_errors
@@ -19,14 +21,16 @@ SMALL = ("--data", "digits", "--images", "128", "--width", "2", "--blocks", "1",
 
 
 def test_every_variant_can_be_trained():
-    """Its settings are those of `experiments.cifar`, its training and its reference exist."""
+    """Its settings are those of `experiments.cifar`, its layers can be made, and its reference is exact."""
     assert {variant.training for variant in VARIANTS.values()} == TRAININGS.keys()
     for name, variant in VARIANTS.items():
         config = variant_config(name, Collapse(data="digits"))
         config.check()
-        TRAININGS[variant.training](config)
+        layer = TRAININGS[variant.training].layers(config).hidden(10)
+        variables = layer.init(jax.random.key(0), jnp.ones((1, 3)), deterministic=True)
+        assert layer.apply(variables, jnp.ones((1, 3)), deterministic=True).shape == (1, 10)
         reference = VARIANTS[variant.reference]
-        assert reference.training == "exact" and reference.batch_size == variant.batch_size
+        assert TRAININGS[reference.training].layers(config).exact and reference.batch_size == variant.batch_size
 
 
 def test_variants_differ_from_the_paper_s_setting_by_their_ingredient():
