@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
-from jax.nn.initializers import Initializer
+from flax.typing import Initializer
 
 from jaxapprox._src.estimates.contraction import plus_bias
 from jaxapprox._src.hashing.active_dense import active_dense

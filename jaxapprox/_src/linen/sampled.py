@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
-from jax.nn.initializers import Initializer
+from flax.typing import Initializer
 
 from jaxapprox._src.estimates.contraction import MC
 from jaxapprox._src.estimates.conv import convolution

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 from flax import nnx
-from jax.nn.initializers import Initializer
+from flax.typing import Initializer
 
 from jaxapprox._src.estimates.contraction import MC
 from jaxapprox._src.estimates.conv import convolution

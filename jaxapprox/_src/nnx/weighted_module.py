@@ -5,7 +5,7 @@ from typing import Any
 import jax
 from flax import nnx
 from flax.linen.dtypes import promote_dtype
-from jax.nn.initializers import Initializer
+from flax.typing import Initializer
 
 from jaxapprox._src.nnx.random_module import RandomModule
 
