@@ -2,8 +2,8 @@
 
     python -m experiments.choose --width 16 --epochs 2
 
-The test set is never looked at. What was recorded led to the defaults of `experiments.cifar`: see
-`experiments.cifar.selection`.
+The test set is never looked at. The results are written to mc_selection.json in `--out`; those recorded in
+`experiments/results` led to the defaults of `experiments.cifar`, and its summaries show them.
 """
 
 from experiments.cifar.config import Config

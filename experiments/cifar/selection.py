@@ -11,6 +11,7 @@ from experiments.process.environment import environment
 from experiments.process.exits import make_output_directory
 from experiments.process.files import write_json
 from experiments.process.markdown import table
+from experiments.runs.directory import run_path
 from experiments.runs.summary import mean_and_deviation
 from experiments.seeds.segments import numbered_seeds
 from experiments.seeds.settings import families
@@ -35,7 +36,7 @@ def choose(config: Config) -> None:
         OutputError: if results can no longer be written.
     """
     configured = {**dataclasses.asdict(config), "ratio": config.ratio}
-    path = RESULTS if config.out is None else config.out / RESULTS.name
+    path = run_path(config) / RESULTS.name
     make_output_directory(path.parent)
     task = make_task(dataclasses.replace(config, validation=True, methods=("exact", "mc")))
     record: dict[str, Any] = {**environment(), "config": configured, "results": []}
