@@ -1,28 +1,23 @@
 """Training over many seeds from Python: `sweep(config, keys)`, for notebooks."""
 
-from collections.abc import Callable, Mapping
+import pkgutil
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from experiments.cifar import __main__ as cifar
-from experiments.cifar.config import Config
-from experiments.mlp import __main__ as mlp
-from experiments.mlp.config import MLPConfig
 from experiments.seeds.segments import Row
 from experiments.seeds.settings import families
-from experiments.seeds.unattended import train_family
+from experiments.seeds.train_family import train_family
 from experiments.training.options import RunOptions
 from experiments.training.task import Task
 
-_TASKS: dict[type[RunOptions], Callable[[Any], Task]] = {Config: cifar.task, MLPConfig: mlp.task}
-
 
 class SweepMetrics(NamedTuple):
-    """Of one setting: arrays `(seeds, epochs)` float64. Accuracies are from 0 to 1, times in seconds.
+    """The metrics of one setting: arrays `(seeds, epochs)` float64. Accuracies are from 0 to 1, times in seconds.
 
-    The columns are those of a run's metrics.jsonl: see `experiments.runner.Row`.
+    The columns are those of a run's metrics.jsonl: see `experiments.seeds.segments.Row`.
     """
 
     train_loss: np.ndarray
@@ -38,7 +33,8 @@ def sweep(config: RunOptions, keys: jax.Array, task: Task | None = None) -> dict
     Key i starts every setting from the same parameters and shows it the same batches: differences are paired.
 
     Args:
-        config: a `Config` or `MLPConfig`; its `seed`, `seeds` and `out` are not used.
+        config: the options of `experiments.cifar` (`Config`) or `experiments.mlp` (`MLPConfig`); `seed`, `seeds` and
+            `out` are not used.
         keys: `(seeds,)` typed PRNG keys of the default implementation.
         task: by default that of the program to which `config` belongs.
 
@@ -46,32 +42,24 @@ def sweep(config: RunOptions, keys: jax.Array, task: Task | None = None) -> dict
         The metrics by the setting's name, which is the method's where there is one value of each option.
 
     Raises:
-        UsageError: as `RunOptions.check`, or if the data can't be had.
+        UsageError: as for `RunOptions.check`, or if the data can't be had.
         ValueError: if `keys` is no array of such keys.
     """
     default = jax.random.key(0).dtype
     if keys.dtype != default or keys.ndim != 1 or not keys.size:
         raise ValueError(f"keys must be (seeds,) typed keys, {default}, as of jax.random.split; got {keys.aval}")
     config.check()
-    task = task or _TASKS[type(config)](config)
+    task = task or pkgutil.resolve_name(config.task)(config)
     seeds = dict(enumerate(np.asarray(jax.random.key_data(keys))))
-    rows: list[Row] = []
-    for family in families(config, task.methods):
-        rows += train_family(family, seeds, task.learner_of, task.data)
+    rows = [row for family in families(config, task.methods) for row in train_family(family, seeds, task)]
     return {name: _metrics(rows, name, seeds, config.epochs) for name in dict.fromkeys(row.method for row in rows)}
 
 
 def _metrics(rows: list[Row], name: str, seeds: Mapping[int, np.ndarray], epochs: int) -> SweepMetrics:
     own = {(row.seed, row.epoch): row for row in rows if row.method == name}
 
-    def table(column: str) -> np.ndarray:
-        return np.array([[getattr(own[seed, epoch + 1], column) for epoch in range(epochs)] for seed in seeds])
+    def table(column: str) -> Any:
+        values = [[getattr(own[seed, epoch + 1], column) for epoch in range(epochs)] for seed in seeds]
+        return None if values[0][0] is None else np.array(values)
 
-    hashes = next(iter(own.values())).test_accuracy_hashed is not None
-    return SweepMetrics(
-        table("train_loss"),
-        table("test_accuracy"),
-        table("test_accuracy_uncalibrated"),
-        table("test_accuracy_hashed") if hashes else None,
-        table("train_seconds"),
-    )
+    return SweepMetrics(*map(table, SweepMetrics._fields))

@@ -1,16 +1,34 @@
-"""Timings of single convolutions: inside a scan against outside, seeds vmapped against in turn, edges against exact."""
+"""Timings of single convolutions.
+
+Gradients inside a `scan` are compared with gradients outside, seeds under `vmap` with seeds in turn, and half of the
+patch's edges with the exact convolution.
+"""
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from rich.console import Console
 
+from experiments.bench.options import Bench
+from experiments.bench.pairs import Pair, measure_pairs, show_pairs
 from experiments.process.timing import paired, seconds
 from experiments.training.compilation import jit
 from jaxapprox import conv, mc_conv
+
+
+def measure(options: Bench) -> dict[str, Any]:
+    """The ratios of `PAIRS`."""
+    return measure_pairs(PAIRS, 5 * options.rounds)
+
+
+def show(options: Bench, results: dict[str, Any], console: Console) -> None:
+    """Prints a line for each pair."""
+    show_pairs(PAIRS, results, console)
 
 
 def _operands(seeds: int, batch: int, size: int, channels: int) -> tuple[jax.Array, jax.Array]:
@@ -26,7 +44,10 @@ def _gradients(
 
 
 def scan_against_outside(rounds: int) -> dict[str, float]:
-    """Four forwards and gradients, 3x3, 64 -> 64 channels, 32x32, batch 64: in one scan, and in four calls."""
+    """Compares four forwards and gradients in one scan with four calls.
+
+    The convolution is 3x3, 64 -> 64 channels, on 32x32 images at batch 64.
+    """
     x, kernels = _operands(4, 64, 32, 64)
     one = jit(_gradients)
 
@@ -42,7 +63,10 @@ def scan_against_outside(rounds: int) -> dict[str, float]:
 
 
 def vmap_against_sequence(rounds: int) -> dict[str, float]:
-    """Four seeds' forward and gradients, 3x3, 128 -> 128 channels, 16x16, batch 64: vmapped, and in four calls."""
+    """Compares the forwards and gradients of four seeds under `vmap` with four calls.
+
+    The convolution is 3x3, 128 -> 128 channels, on 16x16 images at batch 64.
+    """
     x, kernels = _operands(4, 64, 16, 128)
     xs = jnp.stack([x, x + 1, x - 1, -x])
     one, all_at_once = jit(_gradients), jit(jax.vmap(_gradients))
@@ -51,7 +75,10 @@ def vmap_against_sequence(rounds: int) -> dict[str, float]:
 
 
 def edges_against_exact(rounds: int) -> dict[str, float]:
-    """Forward and gradients, 3x3, 64 -> 64 channels, 32x32, batch 64: half of the patch's edges, and all of them."""
+    """Compares forward and gradients from half of the patch's edges with those from all of them.
+
+    The convolution is 3x3, 64 -> 64 channels, on 32x32 images at batch 64.
+    """
     x, (kernel,) = _operands(1, 64, 32, 64)
 
     def sampled(x, kernel):
@@ -62,14 +89,14 @@ def edges_against_exact(rounds: int) -> dict[str, float]:
 
 
 def matrix_product_rate(rounds: int) -> float:
-    """FLOP/s of a (2048, 2048) float32 matrix product: the best of `rounds`."""
+    """The FLOP/s of a (2048, 2048) float32 matrix product, which is the best of `rounds`."""
     a = jax.random.normal(jax.random.key(0), (2048, 2048))
     product = jit(jnp.matmul)
     seconds(lambda: product(a, a))
     return 2 * 2048**3 / min(seconds(lambda: product(a, a)) for _ in range(rounds))
 
 
-PAIRS: dict[str, Callable[[int], dict[str, float]]] = {
+PAIRS: dict[str, Pair] = {
     "scan_against_outside": scan_against_outside,
     "vmap_against_sequence": vmap_against_sequence,
     "edges_against_exact": edges_against_exact,

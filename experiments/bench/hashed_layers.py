@@ -6,12 +6,24 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import linen as nn
 from jax import lax
+from rich.console import Console
 
-from experiments.process.timing import paired, seconds
+from experiments.bench.hash_queries import (
+    BATCH,
+    FEATURES,
+    LARGE_ACTIVE,
+    LARGE_UNITS,
+    measure_queries,
+    show_queries,
+)
+from experiments.bench.in_place import in_place
+from experiments.bench.options import Bench
+from experiments.bench.pairs import Pair, measure_pairs, show_pairs
+from experiments.bench.random_data import normal, random_weights
+from experiments.process.timing import paired
 from experiments.training.compilation import jit
 from jaxapprox import active_rows
 from jaxapprox.linen import ALSHDense
@@ -19,13 +31,24 @@ from jaxapprox.lsh import active_set, build
 
 _HIDDEN, _ACTIVE = 1000, 0.05
 _RATE = 1e-3  # of SGD
-_UNITS, _FEATURES, _BATCH, _ACTIVE_OF_MANY = 670_000, 128, 128, 0.005
+
+
+def measure(options: Bench) -> dict[str, Any]:
+    """The ratios of `PAIRS`, and what hash queries cost."""
+    return {**measure_pairs(PAIRS, 5 * options.rounds), **measure_queries(options.rounds)}
+
+
+def show(options: Bench, results: dict[str, Any], console: Console) -> None:
+    """Prints a line for each pair, and a table of queries."""
+    show_pairs(PAIRS, results, console)
+    show_queries(results, console)
 
 
 def layer_by_autodiff(rounds: int) -> dict[str, float]:
-    """`nn.Dense` against `ALSHDense`, gathered, 1,000 -> 1,000 at 5 %, batch 1: output, gradients and a step of SGD.
+    """Compares `nn.Dense` with a gathered `ALSHDense`: output, gradients by autodiff and a step of SGD.
 
-    100 examples in one `scan`. Autodiff's gradient is an array as large as the weights for both.
+    The layer is 1,000 -> 1,000 with 5 % active, at batch 1; 100 examples go through one `scan`. Autodiff's gradient is
+    an array as large as the weights for both.
     """
     hashed, examples = ALSHDense(_HIDDEN, active=_ACTIVE, deterministic=False), _examples()
     variables = hashed.init({"params": jax.random.key(1), "sample": jax.random.key(2)}, examples[0][0])
@@ -37,11 +60,14 @@ def layer_by_autodiff(rounds: int) -> dict[str, float]:
 
 
 def layer_by_rows(rounds: int, *, update: bool) -> dict[str, float]:
-    """The same by `jaxapprox.active_rows`: hash query, active units, their gradients, and with `update` a step of SGD.
+    """Compares `nn.Dense` with `jaxapprox.active_rows`, on the layer and the examples of `layer_by_autodiff`.
 
-    Without it the gradients are the result: as large as the weights, and as rows.
+    Args:
+        rounds: how often each is timed.
+        update: whether a step of SGD is taken. Otherwise the gradients are the result: an array as large as the
+            weights of `nn.Dense`, and rows of the active units.
     """
-    weights = _weights(_HIDDEN, _HIDDEN)
+    weights = random_weights(_HIDDEN, _HIDDEN)
     tables = build(jax.random.key(1), weights)
     size = round(_ACTIVE * _HIDDEN)
 
@@ -61,9 +87,9 @@ _Step = Callable[[Any, jax.Array, jax.Array, jax.Array], tuple[Any, Any]]
 
 
 def _by_autodiff(apply: Callable[..., Any], *, update: bool) -> _Step:
-    """A step of `apply(params, x, key)`: output and `vjp`, and with `update` a step of SGD.
+    """A step of `apply(params, x, key)`: its output, its gradients by `vjp`, and with `update` a step of SGD.
 
-    It carries the parameters and, without `update`, their last gradient: so that it is written, over the one before.
+    It carries the parameters and, without `update`, their last gradient, so that the gradient has to be written.
     """
 
     def step(carried, x, g, key):
@@ -78,7 +104,7 @@ def _by_autodiff(apply: Callable[..., Any], *, update: bool) -> _Step:
 
 
 def _exact_against(step: _Step, carried: Any, rounds: int, *, update: bool) -> dict[str, float]:
-    """`nn.Dense` by autodiff against `step`, which begins with `carried`: 100 examples in one `scan` each."""
+    """Compares `nn.Dense` by autodiff with `step`, which first gets `carried`; 100 examples go through one `scan`."""
     exact, examples = nn.Dense(_HIDDEN), _examples()
     params = exact.init(jax.random.key(1), examples[0][0])
     exact_step = _by_autodiff(lambda params, x, key: exact.apply(params, x), update=update)
@@ -87,25 +113,25 @@ def _exact_against(step: _Step, carried: Any, rounds: int, *, update: bool) -> d
         return lambda carried, examples: lax.scan(lambda carried, one: step(carried, *one), carried, examples)
 
     begin = params, None if update else jax.tree.map(jnp.zeros_like, params)
-    ours = _in_place(over_examples(step), jax.tree.map(jnp.copy, carried), examples)
-    return paired(_in_place(over_examples(exact_step), begin, examples), ours, rounds)
+    ours = in_place(over_examples(step), jax.tree.map(jnp.copy, carried), examples)
+    return paired(in_place(over_examples(exact_step), begin, examples), ours, rounds)
 
 
 def _examples() -> tuple[jax.Array, jax.Array, jax.Array]:
     """100 inputs and output gradients of a hidden layer at batch 1, and keys."""
-    x, g = _normal((2, 100, 1, _HIDDEN), 0)
+    x, g = normal((2, 100, 1, _HIDDEN), 0)
     return x, g, jax.random.split(jax.random.key(3), 100)
 
 
 def large_output_layer(rounds: int) -> dict[str, float]:
-    """128 -> 670,000 at 0.5 %, batch 128: softmax cross-entropy and a step of SGD, exact against active rows.
+    """Compares softmax cross-entropy and a step of SGD, exact, with the same on active rows.
 
-    Active sets are found for each example by 5 tables of 6 bits; the label's unit takes the last place. The gradient
-    stays as rows.
+    The layer is 128 -> 670,000 with 0.5 % active, at batch 128. Five tables of 6 bits find each example's active set,
+    in which the label's unit takes the last place; the gradient stays as rows.
     """
-    x, weights, key = _normal((_BATCH, _FEATURES), 0), _weights(_UNITS, _FEATURES), jax.random.key(3)
-    labels = jax.random.randint(jax.random.key(4), (_BATCH,), 0, _UNITS)
-    size = round(_ACTIVE_OF_MANY * _UNITS)
+    x, weights, key = normal((BATCH, FEATURES), 0), random_weights(LARGE_UNITS, FEATURES), jax.random.key(3)
+    labels = jax.random.randint(jax.random.key(4), (BATCH,), 0, LARGE_UNITS)
+    size = round(LARGE_ACTIVE * LARGE_UNITS)
     tables = jit(lambda weights: build(jax.random.key(1), weights))(weights)
 
     def exact_step(layer, x, labels):
@@ -128,19 +154,8 @@ def large_output_layer(rounds: int) -> dict[str, float]:
         dx, gradient = active_rows.pull_back(x, weights, ids, g)
         return active_rows.add_rows(weights, bias, gradient, -_RATE), (loss, dx)
 
-    exact = _in_place(exact_step, (weights.T.copy(), jnp.zeros(_UNITS)), x, labels)
-    return paired(exact, _in_place(rows_step, (weights, jnp.zeros(_UNITS)), tables, x, labels, key), rounds)
-
-
-def _in_place(step: Callable[..., Any], layer: Any, *arguments: Any) -> Callable[[], Any]:
-    """Calls `step` on its own last result, in the same memory."""
-    kept, compiled = [layer], jit(step, donate_argnums=0)
-
-    def call():
-        kept[0], other = compiled(kept[0], *arguments)
-        return kept[0], other
-
-    return call
+    exact = in_place(exact_step, (weights.T.copy(), jnp.zeros(LARGE_UNITS)), x, labels)
+    return paired(exact, in_place(rows_step, (weights, jnp.zeros(LARGE_UNITS)), tables, x, labels, key), rounds)
 
 
 def _with_label(ids: jax.Array, labels: jax.Array) -> jax.Array:
@@ -149,62 +164,10 @@ def _with_label(ids: jax.Array, labels: jax.Array) -> jax.Array:
     return ids.at[:, -1].set(jnp.where(missing, labels, ids[:, -1]))
 
 
-def queries(rounds: int) -> list[dict[str, float]]:
-    """Seconds for each example of a query among 670,000 units x 128 features, by K and L, and of the exact product."""
-    x, weights = _normal((_BATCH, _FEATURES), 0), _weights(_UNITS, _FEATURES)
-    size, key = round(_ACTIVE_OF_MANY * _UNITS), jax.random.key(3)
-    product = jit(lambda x, weights: x @ weights.T)
-    results = []
-    for num_tables, num_bits in ((5, 6), (50, 6), (50, 10), (50, 15)):
-        construct = jit(lambda w, L=num_tables, K=num_bits: build(jax.random.key(1), w, num_tables=L, num_bits=K))
-        tables = jax.block_until_ready(construct(weights))
-        query = jit(functools.partial(active_set, size=size)).lower(key, tables, x).compile()
-        times = paired(lambda: query(key, tables, x), lambda: product(x, weights), rounds)  # noqa: B023
-        results.append(
-            {
-                "num_tables": num_tables,
-                "num_bits": num_bits,
-                "build_seconds": seconds(lambda: construct(weights)),  # noqa: B023
-                "query_seconds": times["seconds"] / _BATCH,
-                "product_seconds": times["reference_seconds"] / _BATCH,
-                "query_megabytes": _megabytes(query),
-                "build_megabytes": _megabytes(construct.lower(weights).compile()),
-            }
-        )
-    return results
-
-
-def _megabytes(compiled: Any) -> float:
-    """What a program's arguments, results and temporaries take, by XLA's account."""
-    memory = compiled.memory_analysis()
-    return (memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes) / 1e6
-
-
-def comparison_against_buckets(rounds: int) -> dict[int, float]:
-    """Time of comparing all units' codes over that of collecting buckets, one example, a twentieth active, by units."""
-    results = {}
-    for units in (2_048, 4_096, 32_768):
-        x, key = _normal((1, _FEATURES), 0), jax.random.key(3)
-        with_buckets = build(jax.random.key(1), _weights(units, _FEATURES))
-        without = with_buckets._replace(order=with_buckets.order[:, :0], offsets=with_buckets.offsets[:, :0])
-        query = jit(functools.partial(active_set, size=units // 20))
-        times = paired(lambda: query(key, without, x), lambda: query(key, with_buckets, x), 10 * rounds)  # noqa: B023
-        results[units] = times["ratio"]
-    return results
-
-
-def _normal(shape: tuple[int, ...], seed: int) -> jax.Array:
-    return jax.random.normal(jax.random.key(seed), shape)
-
-
-def _weights(units: int, features: int) -> jax.Array:
-    return _normal((units, features), 5) / np.sqrt(features)
-
-
-# Each is the exact layer's time over the hashed one's.
-PAIRS: dict[str, Callable[[int], dict[str, float]]] = {
+PAIRS: dict[str, Pair] = {
     "exact_over_hashed_layer_by_autodiff": layer_by_autodiff,
     "exact_over_hashed_layer_by_rows": functools.partial(layer_by_rows, update=True),
     "exact_over_hashed_layer_by_rows_gradients_alone": functools.partial(layer_by_rows, update=False),
     "exact_over_hashed_output_layer": large_output_layer,
 }
+"""Each is the exact layer's time over the hashed one's."""

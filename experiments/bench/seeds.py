@@ -6,50 +6,48 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from experiments.bench.mlp_step import random_digits
-from experiments.cifar import learner as cnn
+from experiments.bench.options import Bench
+from experiments.bench.random_data import random_cifar, random_digits
 from experiments.cifar.config import Config
-from experiments.data.datasets import Dataset, Split
-from experiments.mlp import methods as mlp_methods
+from experiments.cifar.learner import cnn_learner
+from experiments.data.dataset import Dataset
 from experiments.mlp.config import MLPConfig
+from experiments.mlp.learner import mlp_learner
 from experiments.process.timing import seconds
 from experiments.seeds.axis import SeedAxis, make_mesh
-from experiments.seeds.compiled import LearnerOf, Training, compile_training
-from experiments.seeds.segments import chunks, numbered_seeds, segments
+from experiments.seeds.compiled import CompiledTraining, compile_training
+from experiments.seeds.segments import chunks, numbered_seeds, train_segments
 from experiments.seeds.settings import Family, families
+from experiments.training.learner import Learner
+from experiments.training.options import RunOptions
+from experiments.training.task import Task, chosen_methods
 
 _LAYERS = 3
-_STEPS = 8  # of a ResNet's epoch
+_STEPS, _MLP_STEPS = 8, 400  # of an epoch here
 _FULL_EPOCH = {"resnet18": 50_000 // Config.batch_size, "mlp": 60_000}  # steps, on CIFAR-10 and on MNIST
 
 
-def seeds_per_hour(rounds: int, counts: tuple[int, ...]) -> dict[str, Any]:
-    """For each network, axis and number of seeds: seconds by round of all seeds' epochs, and seconds of compiling.
+def measure(options: Bench) -> dict[str, Any]:
+    """Times all seeds' epochs by round, and compiling, for each network, seed axis and number of seeds.
 
     An epoch here is short (`steps`); `full_epoch` is that of CIFAR-10 or MNIST. The networks are a ResNet-18 of width
     16 at batch 64, and an MLP of three layers of 1,000 units with Adam at batch 1, both exact.
-
-    Args:
-        rounds: how many times each is measured, in turn.
-        counts: numbers of seeds.
     """
     results: dict[str, Any] = {}
-    for name, (family, learner_of, data) in {"resnet18": _resnet18(), "mlp": _mlp()}.items():
+    for name, (family, task) in {"resnet18": _resnet18(), "mlp": _mlp()}.items():
         runs: dict[tuple[str, int], Callable[[], Any]] = {}
         compiling: dict[str, list[float]] = {}
         steps = 0
-        for kind, count, training in _trainings(family, learner_of, data, counts):
+        for kind, count, training in _trainings(family, task, options.seeds):
             compiling.setdefault(kind, []).append(training.compile_seconds)
-            runs[kind, count] = _run(training, family, data, count)
+            runs[kind, count] = _run(training, family, task, count)
             steps = training.steps
         times: dict[str, dict[str, list[float]]] = {axis: {} for axis, _ in runs}
-        for _ in range(rounds):
+        for _ in range(options.rounds):
             for (axis, count), run in runs.items():
                 times[axis].setdefault(str(count), []).append(seconds(run))
         own = {"steps": steps, "full_epoch": _FULL_EPOCH[name]}
@@ -57,8 +55,8 @@ def seeds_per_hour(rounds: int, counts: tuple[int, ...]) -> dict[str, Any]:
     return {"sweep": results}
 
 
-def print_seeds(results: dict[str, Any], console: Console) -> None:
-    """A table of medians: epochs of one seed an hour, and the cost of a seed relative to one seed in turn."""
+def show(options: Bench, results: dict[str, Any], console: Console) -> None:
+    """Prints a table of medians: epochs of one seed an hour, and the cost of a seed relative to one seed in turn."""
     for name, result in results["sweep"].items():
         columns = ("axis", "seeds", "seeds / hour", "a seed / one alone", "range", "compiled in s")
         table = Table(*columns, box=box.SIMPLE_HEAD)
@@ -77,51 +75,52 @@ def print_seeds(results: dict[str, Any], console: Console) -> None:
 
 
 def _trainings(
-    family: Family, learner_of: LearnerOf, data: Dataset, counts: tuple[int, ...]
-) -> Iterator[tuple[Literal["map", "vmap", "shard"], int, Training]]:
-    in_turn = compile_training(family, learner_of, data, SeedAxis("map", 1))
+    family: Family, task: Task, counts: tuple[int, ...]
+) -> Iterator[tuple[Literal["map", "vmap", "shard"], int, CompiledTraining]]:
+    in_turn = compile_training(family, task, SeedAxis("map", 1))
     for count in counts:
         yield "map", count, in_turn
     for count in counts:
         if count > 1:
-            yield "vmap", count, compile_training(family, learner_of, data, SeedAxis("vmap", count))
+            yield "vmap", count, compile_training(family, task, SeedAxis("vmap", count))
     devices = len(jax.devices())
     for count in counts:
         if devices > 1 and count % devices == 0:
             mesh = make_mesh((devices, 1), count, family.config.batch_size)
-            yield "shard", count, compile_training(family, learner_of, data, SeedAxis("shard", count, mesh))
+            yield "shard", count, compile_training(family, task, SeedAxis("shard", count, mesh))
 
 
-def _run(training: Training, family: Family, data: Dataset, count: int) -> Callable[[], Any]:
-    """Trains `count` seeds; it has been run once."""
+def _run(training: CompiledTraining, family: Family, task: Task, count: int) -> Callable[[], Any]:
+    """A function that trains `count` seeds, and has been called once."""
     axis = training.axis
-    train = axis.put(data.train, by_seed=False)
+    train = axis.put(task.data.train, by_seed=False)
     seeds = dict(list(numbered_seeds(family.config).items())[:count])
 
     def run() -> Any:
         state: Any = None
         for chunk in chunks(family, seeds, axis):
-            numbers = axis.put(chunk.numbers, by_seed=True)
-            state = training.init(chunk.numbers, chunk.keys)
-            for segment in segments(training, numbers, state, None, train):
-                state = segment.state
+            hyperparameters = axis.put(chunk.hyperparameters, by_seed=True)
+            state = training.init(chunk.hyperparameters, chunk.keys)
+            for progress in train_segments(training, hyperparameters, state, None, train):
+                state = progress.state
         return state
 
     seconds(run)
     return run
 
 
-def _resnet18() -> tuple[Family, LearnerOf, Dataset]:
-    config = Config(width=16, epochs=1, seeds=10_000)
-    n = _STEPS * config.batch_size
-    images = np.random.default_rng(0).integers(0, 256, (n, 32, 32, 3), np.uint8)
-    split = Split(jnp.asarray(images), jnp.arange(n, dtype=jnp.int32) % 10)
-    data = Dataset("random", split, split, 10, crop=2, flip=True)
-    (family,) = families(config, ("exact",))
-    return family, functools.partial(cnn.make_learner, data=data), data
+def _resnet18() -> tuple[Family, Task]:
+    config = Config(width=16, epochs=1, seeds=10_000, methods=("exact",))
+    return _only_family(config, cnn_learner, random_cifar(_STEPS * config.batch_size))
 
 
-def _mlp() -> tuple[Family, LearnerOf, Dataset]:
-    data = random_digits()
-    (family,) = families(MLPConfig(epochs=1, seeds=10_000), ("standard",))
-    return family, functools.partial(mlp_methods.make_learner, layers=_LAYERS, data=data), data
+def _mlp() -> tuple[Family, Task]:
+    config = MLPConfig(layers=(_LAYERS,), epochs=1, seeds=10_000, methods=("standard",))
+    return _only_family(config, mlp_learner, random_digits(_MLP_STEPS))
+
+
+def _only_family(config: RunOptions, learner: Callable[..., Learner], data: Dataset) -> tuple[Family, Task]:
+    """The settings of the only method, and what is trained on the data."""
+    task = Task("", "", data, chosen_methods(config), functools.partial(learner, data=data))
+    (family,) = families(config, task.methods)
+    return family, task

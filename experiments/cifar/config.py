@@ -1,10 +1,28 @@
-"""What a training program is asked to do: the options that all share, and those of `experiments.cifar`."""
+"""What a run of `experiments.cifar` is asked to do."""
+
+# The types of options are looked at when a command line is read: what has been registered by then is listed.
+from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+from experiments.process.checks import check_at_least, one_of
 from experiments.process.errors import UsageError
-from experiments.training.options import RunOptions, check_at_least, check_different
+from experiments.training.options import RunOptions
+from jaxapprox.registry import Registry
+
+if TYPE_CHECKING:
+    from experiments.cifar.methods import CNNLayers
+    from experiments.training.method import TrainingMethod
+
+METHODS: Registry[TrainingMethod[Config, CNNLayers]] = Registry(
+    "method",
+    exact="experiments.cifar.methods:exact",
+    mc="experiments.cifar.methods:mc",
+    alsh="experiments.cifar.methods:alsh",
+)
+"""The training methods by name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,9 +35,12 @@ class Config(RunOptions):
         "table3": {"epochs": 50, "methods": ("exact", "mc", "alsh")},
     }
 
+    known_methods: ClassVar[Mapping[str, Any]] = METHODS
+    task: ClassVar[str] = "experiments.cifar.learner:make_task"
+
     preset: Literal["quick", "cifar10", "table3"] = "cifar10"
     """quick: digits, no download, 2 minutes on 2 cores. cifar10: the standard network. table3: the paper's setting."""
-    methods: tuple[Literal["exact", "mc", "alsh"], ...] = ("exact", "mc")
+    methods: tuple[Annotated[str, one_of(METHODS)], ...] = ("exact", "mc")
     """What to compare; the first is the one others are relative to."""
     unit: Literal["channel", "edge"] = "channel"
     mode: Literal["forward", "backward", "straight_through"] = "forward"
@@ -43,7 +64,6 @@ class Config(RunOptions):
     def check(self) -> None:
         super().check()
         check_at_least(1, self, "width", "recalibration_batches")
-        check_different("methods", self.methods)
         if not self.blocks or min(self.blocks) < 1:
             raise UsageError(f"--blocks must be one or more numbers from 1, got {' '.join(map(str, self.blocks))}")
         if not 0 <= self.momentum < 1:

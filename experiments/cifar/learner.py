@@ -9,32 +9,41 @@ import optax
 from jax import lax
 
 from experiments.cifar.config import Config
-from experiments.cifar.methods import METHODS, Method
+from experiments.cifar.methods import CNNLayers
 from experiments.cifar.network import ResNet
 from experiments.data.augment import augment, to_float
-from experiments.data.datasets import Dataset, Split
-from experiments.training.loop import Learner, Metrics, State, Stream, shuffled_batches, steps_per_epoch, stream
+from experiments.data.dataset import Dataset, Split
+from experiments.training.learner import Learner, Logits, Metrics, State, Stream, stream
+from experiments.training.loop import shuffled_batches, steps_per_epoch
+from experiments.training.task import Task, chosen_methods, load_data, notes_of
 
 
-def make_learner(name: str, config: Config, data: Dataset) -> Learner:
-    """`cnn_learner` by the method `name`."""
-    return cnn_learner(config, METHODS[name](config), data)
+def make_task(config: Config) -> Task:
+    """ResNet-18, or what `--blocks` makes of it, on the data.
+
+    Raises:
+        UsageError: if the data can't be had.
+    """
+    data = load_data(config)
+    notes = notes_of(config, f"{len(data.train.labels)} training images.")
+    make_learner = functools.partial(cnn_learner, data=data)
+    return Task(f"{config.network}, on {data.name}", notes, data, chosen_methods(config), make_learner)
 
 
-def make_model(config: Config, method: Method, data: Dataset) -> ResNet:
-    """The network that `method` trains."""
-    return ResNet(config.width, config.blocks, data.num_classes, method.conv, method.hidden, method.output)
+def make_model(config: Config, layers: CNNLayers, data: Dataset) -> ResNet:
+    """The network, made of `layers`."""
+    return ResNet(config.width, config.blocks, data.num_classes, layers.conv, layers.hidden, layers.output)
 
 
-def cnn_learner(config: Config, method: Method, data: Dataset) -> Learner:
-    """The training of one network by `method`, on data shaped like `data`.
+def cnn_learner(config: Config, layers: CNNLayers, data: Dataset) -> Learner:
+    """The training of one network made of `layers`, on data shaped like `data`.
 
     Args:
-        config: resolved.
-        method: from `experiments.methods`.
+        config: the options, with one value of each.
+        layers: from a method of `experiments.cifar.methods`.
         data: for its shapes, sizes and augmentation; its arrays are not captured.
     """
-    model = make_model(config, method, data)
+    model = make_model(config, layers, data)
     optimizer = _optimizer(config, steps_per_epoch(config, data) * config.epochs)
     crop_and_flip = functools.partial(augment, crop=data.crop, flip=data.flip)
     image_shape = data.train.images.shape[1:]
@@ -51,9 +60,9 @@ def cnn_learner(config: Config, method: Method, data: Dataset) -> Learner:
 
         def loss_of(params):
             variables = {"params": params, "batch_stats": state.batch_stats, "lsh": state.tables}
-            rngs = {} if method.exact else {"sample": sample_key}
+            rngs = {} if layers.exact else {"sample": sample_key}
             logits, updated = model.apply(
-                variables, images, train=True, exact=method.exact, rngs=rngs, mutable=["batch_stats", "diagnostics"]
+                variables, images, train=True, exact=layers.exact, rngs=rngs, mutable=["batch_stats", "diagnostics"]
             )
             loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
             return loss, updated
@@ -61,7 +70,7 @@ def cnn_learner(config: Config, method: Method, data: Dataset) -> Learner:
         (loss, updated), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        diagnostics = {layer: sown["alsh"] for layer, sown in updated.get("diagnostics", {}).items()}
+        diagnostics = {name: sown["alsh"] for name, sown in updated.get("diagnostics", {}).items()}
         state = State(params, updated["batch_stats"], state.tables, opt_state, state.key, state.step + 1)
         return state, Metrics(loss, diagnostics)
 
@@ -87,14 +96,11 @@ def cnn_learner(config: Config, method: Method, data: Dataset) -> Learner:
         rngs = {} if exact else {"sample": key}
         return jnp.asarray(model.apply(variables, to_float(images), train=False, exact=exact, rngs=rngs))
 
-    return Learner(
-        init,
-        step,
-        logits=functools.partial(logits, True),
-        hashed_logits=functools.partial(logits, False) if method.hashes else None,
-        rehash=method.rehash,
-        recalibrate=recalibrate if config.recalibrate and not method.exact_statistics else None,
-    )
+    evaluations: dict[str, Logits] = {"test_accuracy": functools.partial(logits, True)}
+    if layers.hashes:
+        evaluations["test_accuracy_hashed"] = functools.partial(logits, False)
+    recalibrates = config.recalibrate and not layers.exact_statistics
+    return Learner(init, step, evaluations, layers.rehash, recalibrate if recalibrates else None)
 
 
 def _optimizer(config: Config, steps: int) -> optax.GradientTransformation:

@@ -1,23 +1,32 @@
-"""The training methods that are compared, by the name that `--methods` gives them."""
+"""The training methods of `experiments.cifar`: which layers its network is made of."""
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from flax import linen as nn
 
 from experiments.cifar.config import Config
+from experiments.process.checks import listed
+from experiments.training.learner import Rehash
+from experiments.training.method import training_method
 from jaxapprox import SAMPLERS
 from jaxapprox.linen import ALSHDense, MCConv, MCDense, rehash
 
-_exact_conv = functools.partial(MCConv, ratio=1.0)
-_exact_dense = functools.partial(MCDense, ratio=1.0)
+
+class MakeLayer(Protocol):
+    """Makes a layer, called as `nn.Conv` or `nn.Dense`; a call of the layer takes a switch `deterministic`."""
+
+    def __call__(self, features: int, *arguments: Any, **options: Any) -> nn.Module: ...
+
+
+_exact_conv: MakeLayer = functools.partial(MCConv, ratio=1.0)
+_exact_dense: MakeLayer = functools.partial(MCDense, ratio=1.0)
 
 
 @dataclasses.dataclass(frozen=True)
-class Method:
-    """How a network is trained.
+class CNNLayers:
+    """What the network is made of.
 
     Attributes:
         exact: whether training does without sampling altogether.
@@ -27,47 +36,51 @@ class Method:
         hidden: makes the classifier's hidden layer.
         output: makes its output layer.
         hashes: whether a layer is hashed.
-        rehash: (params, lsh) -> (params, lsh), with new hash tables; None for never.
+        rehash: makes new hash tables; None for never.
     """
 
     exact: bool
     exact_statistics: bool
-    conv: Callable[..., nn.Module] = _exact_conv
-    hidden: Callable[..., nn.Module] = _exact_dense
-    output: Callable[..., nn.Module] = _exact_dense
+    conv: MakeLayer = _exact_conv
+    hidden: MakeLayer = _exact_dense
+    output: MakeLayer = _exact_dense
     hashes: bool = False
-    rehash: Callable[[Any, Any], tuple[Any, Any]] | None = None
+    rehash: Rehash | None = None
 
 
-def _exact(config: Config) -> Method:
-    return Method(exact=True, exact_statistics=True)
+@training_method()
+def exact(config: Config) -> CNNLayers:
+    """Plain training."""
+    return CNNLayers(exact=True, exact_statistics=True)
 
 
-def _mc(config: Config) -> Method:
+def _mc_note(config: Config) -> str:
+    return f"mc: ratio {listed(config.ratios)}, {listed(config.samplers)}, {config.unit}, {config.mode}."
+
+
+@training_method(sweeps=("ratios", "samplers"), note=_mc_note)
+def mc(config: Config) -> CNNLayers:
+    """MC-approx: sampled convolutions, exact stem and classifier (the paper's Appendix B)."""
     sampler = SAMPLERS[config.sampler]
     conv = functools.partial(MCConv, ratio=config.ratio, sampler=sampler, unit=config.unit, mode=config.mode)
-    return Method(exact=False, exact_statistics=config.mode == "backward", conv=conv)
+    return CNNLayers(exact=False, exact_statistics=config.mode == "backward", conv=conv)
 
 
-def alsh(
-    config: Config,
-    *,
-    layer: type[ALSHDense] = ALSHDense,
-    hash_output: bool = False,
-    rehash: Callable[[Any, Any], tuple[Any, Any]] | None = None,
-) -> Method:
-    """The paper's method for CNNs: the classifier's hidden layer hashed, convolutions and output layer exact.
+def hashed_layers(
+    config: Config, *, layer: type[ALSHDense] = ALSHDense, hash_output: bool = False, rehash: Rehash | None = None
+) -> CNNLayers:
+    """The layers of `alsh`, or of a variant of it.
 
     Args:
-        config: resolved.
+        config: the options.
         layer: what the hidden layer is; its `choose` finds the active sets.
         hash_output: whether the output layer is hashed as well.
-        rehash: as `Method.rehash`; by default the weights are hashed as they are.
+        rehash: makes new hash tables; by default the weights are hashed as they are.
     """
     names = ("active", "num_tables", "num_bits", "transform", "select")
     # Masked: at a batch's size the product of so small a layer is faster than its gather.
     hashed = functools.partial(layer, form="masked", **{name: getattr(config, name) for name in names})
-    return Method(
+    return CNNLayers(
         exact=False,
         exact_statistics=True,
         hidden=hashed,
@@ -78,8 +91,18 @@ def alsh(
 
 
 def hash_as_they_are(params: Any, tables: Any) -> tuple[Any, Any]:
-    """`Method.rehash` that leaves the parameters alone."""
+    """Makes new hash tables and leaves the parameters alone: a `Rehash`."""
     return params, rehash({"params": params, "lsh": tables})
 
 
-METHODS: dict[str, Callable[[Config], Method]] = {"exact": _exact, "mc": _mc, "alsh": alsh}
+def _alsh_note(config: Config) -> str:
+    return (
+        f"alsh: {config.active:.1%} active by {config.select}, K {config.num_bits}, L {config.num_tables},"
+        f" {config.transform}, computed in masked form with diagnostics: it saves no FLOPs here."
+    )
+
+
+@training_method(note=_alsh_note)
+def alsh(config: Config) -> CNNLayers:
+    """ALSH-approx for CNNs (the paper): the classifier's hidden layer hashed, convolutions and output layer exact."""
+    return hashed_layers(config)

@@ -6,11 +6,43 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax import lax
 
-from experiments.cifar.norm import BatchNorm
 from jaxapprox.linen import MCConv
 
-he_normal = nn.initializers.he_normal()
+_he_normal = nn.initializers.he_normal()
+_EPSILON = 1e-5
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation in one multiply-add: `nn.BatchNorm`'s parameters and statistics, in half its time on a CPU.
+
+    It normalises over all axes but the last. The variance is the mean of squares minus the square of the mean, in
+    float32.
+    """
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, use_running: bool, momentum: jax.Array | float) -> jax.Array:
+        """x `(..., channels)`; with `use_running` by the running statistics, else by its own, which are then folded in:
+        running = momentum * running + (1 - momentum) * batch."""
+        channels = x.shape[-1]
+        scale = self.param("scale", nn.initializers.ones_init(), (channels,))
+        bias = self.param("bias", nn.initializers.zeros_init(), (channels,))
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
+        running_var = self.variable("batch_stats", "var", jnp.ones, (channels,))
+        if use_running:
+            mean, var = running_mean.value, running_var.value
+        else:
+            wide = x.astype(jnp.float32)
+            axes = tuple(range(x.ndim - 1))
+            mean = jnp.mean(wide, axes)
+            var = jnp.maximum(jnp.mean(jnp.square(wide), axes) - jnp.square(mean), 0)
+            if not self.is_initializing():
+                for running, batch in ((running_mean, mean), (running_var, var)):
+                    running.value = momentum * running.value + (1 - momentum) * lax.stop_gradient(batch)
+        gain = lax.rsqrt(var + _EPSILON) * scale
+        shape = (1,) * (x.ndim - 1) + (channels,)
+        return x * gain.reshape(shape) + (bias - mean * gain).reshape(shape)
 
 
 class ResidualBlock(nn.Module):
@@ -23,7 +55,7 @@ class ResidualBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, exact: bool, norm: dict[str, Any]) -> jax.Array:
         def conv(features, window, strides, x):
-            kernel = self.conv(features, (window, window), strides=strides, use_bias=False, kernel_init=he_normal)
+            kernel = self.conv(features, (window, window), strides=strides, use_bias=False, kernel_init=_he_normal)
             return BatchNorm()(kernel(x, deterministic=exact), **norm)
 
         y = nn.relu(conv(self.features, 3, self.strides, x))
@@ -63,13 +95,13 @@ class ResNet(nn.Module):
             momentum: of the running statistics.
         """
         norm: dict[str, Any] = {"use_running": not train, "momentum": momentum}
-        stem = MCConv(self.width, (3, 3), use_bias=False, kernel_init=he_normal, deterministic=True, name="stem")
+        stem = MCConv(self.width, (3, 3), use_bias=False, kernel_init=_he_normal, deterministic=True, name="stem")
         x = nn.relu(BatchNorm(name="stem_norm")(stem(images), **norm))
         for stage, blocks in enumerate(self.blocks):
             for block in range(blocks):
                 strides = 2 if stage > 0 and block == 0 else 1
                 x = ResidualBlock(self.width * 2**stage, strides, self.conv)(x, exact=exact, norm=norm)
         x = jnp.mean(x, (1, 2))
-        hidden = self.hidden(self.hidden_units, kernel_init=he_normal, name="hidden")
+        hidden = self.hidden(self.hidden_units, kernel_init=_he_normal, name="hidden")
         x = nn.relu(hidden(x, deterministic=exact))
         return self.output(self.num_classes, name="classifier")(x, deterministic=exact)

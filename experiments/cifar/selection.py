@@ -1,26 +1,20 @@
-"""Which sampler and mode should `mc` use? Trains each on part of the training set and tests on the rest of it.
-
-    python -m experiments.choose --width 16 --epochs 2
-
-The test set is never looked at. The result is what `experiments.cifar` defaults to, and shows in its summary.
-"""
+"""Which sampler and mode `mc` should use: what `experiments.choose` measures, and what it recorded."""
 
 import dataclasses
-import functools
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from experiments.cifar.config import Config
-from experiments.cifar.learner import make_learner
+from experiments.cifar.learner import make_task
+from experiments.process.environment import environment
+from experiments.process.exits import make_output_directory
+from experiments.process.files import write_json
+from experiments.process.markdown import table
 from experiments.runs.summary import mean_and_deviation
 from experiments.seeds.segments import numbered_seeds
 from experiments.seeds.settings import families
-from experiments.seeds.unattended import train_family
-from experiments.training.task import load_data
+from experiments.seeds.train_family import train_family
 
 RESULTS = Path(__file__).parents[1] / "results" / "mc_selection.json"
 _CANDIDATES: tuple[dict[str, Any], ...] = (
@@ -33,24 +27,23 @@ _CANDIDATES: tuple[dict[str, Any], ...] = (
 )
 
 
-def main(config: Config) -> None:
-    """Prints and records the held-out accuracy of `exact` and of each sampler and mode at `--ratio`."""
-    data = load_data(dataclasses.replace(config, validation=True))
-    record: dict[str, Any] = {
-        "command": "python -m experiments.choose " + " ".join(sys.argv[1:]),
-        "config": {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(config).items()}
-        | {"ratio": config.ratio},
-        "jax": jax.__version__,
-        "device": jax.devices()[0].device_kind,
-        "results": [],
-    }
-    learner_of = functools.partial(make_learner, data=data)
+def choose(config: Config) -> None:
+    """Prints and records the held-out accuracy of `exact` and of each sampler and mode at `--ratio`.
+
+    Raises:
+        UsageError: if `--ratio` has several values, the data can't be had, or `--out` can't be written.
+        OutputError: if results can no longer be written.
+    """
+    configured = {**dataclasses.asdict(config), "ratio": config.ratio}
     path = RESULTS if config.out is None else config.out / RESULTS.name
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_output_directory(path.parent)
+    task = make_task(dataclasses.replace(config, validation=True, methods=("exact", "mc")))
+    record: dict[str, Any] = {**environment(), "config": configured, "results": []}
     for candidate in ({}, *_CANDIDATES):
         name = "mc" if candidate else "exact"
         chosen = dataclasses.replace(config, **candidate)
-        rows = train_family(families(chosen, (name,))[0], numbered_seeds(chosen), learner_of, data)
+        (family,) = families(chosen, {name: task.methods[name]})
+        rows = train_family(family, numbered_seeds(chosen), task)
         rows = [row for row in rows if row.epoch == config.epochs]
         result = {
             "method": name,
@@ -60,14 +53,16 @@ def main(config: Config) -> None:
             "accuracy_uncalibrated": [row.test_accuracy_uncalibrated for row in rows],
         }
         record["results"].append(result)
-        path.write_text(json.dumps(record, indent=1) + "\n")
+        write_json(path, record)
         print(json.dumps(result), flush=True)
 
 
-def selection_lines() -> list[str]:
-    """What was recorded, in Markdown: the comparison behind the default sampler and mode of `mc`."""
+def selection_lines(options: Config) -> list[str]:
+    """What was recorded on the data of the options, in Markdown: it led to the default sampler and mode of `mc`."""
     record = json.loads(RESULTS.read_text())
     config = record["config"]
+    if config["data"] != options.data or "mc" not in options.methods:
+        return []
     lines = [
         "## Samplers and modes at equal ratio",
         "",
@@ -75,10 +70,9 @@ def selection_lines() -> list[str]:
         f" {config['epochs']} epoch(s), ratio {config['ratio']}, {config['seeds']} seed(s), recorded by",
         f"`{record['command']}`.",
         "",
-        "| mode | sampler | accuracy | with training's BatchNorm statistics |",
-        "|---|---|---|---|",
     ]
+    rows = []
     for result in record["results"]:
         accuracies = (mean_and_deviation([100 * a for a in result[k]]) for k in ("accuracy", "accuracy_uncalibrated"))
-        lines.append(f"| {result['mode'] or 'exact'} | {result['sampler'] or ''} | {' | '.join(accuracies)} |")
-    return lines
+        rows.append((result["mode"] or "exact", result["sampler"] or "", *accuracies))
+    return [*lines, *table(("mode", "sampler", "accuracy", "with training's BatchNorm statistics"), rows)]

@@ -6,7 +6,7 @@ from jax import lax
 
 
 def to_float(images: jax.Array) -> jax.Array:
-    """uint8 images as float32 in about [-2, 2]."""
+    """Returns uint8 images as float32 in about [-2, 2]."""
     return (images.astype(jnp.float32) - 127.5) / 64
 
 
@@ -15,6 +15,15 @@ def augment(key: jax.Array, images: jax.Array, *, crop: int, flip: bool) -> jax.
 
     What comes in at the edges is the image's reflection: a black frame would pull BatchNorm's statistics away from
     those of the frameless images that the network is tested on.
+
+    Args:
+        key: of this batch's random numbers.
+        images: `(batch, height, width, channels)`, of any dtype.
+        crop: less than the images' height and width.
+        flip: whether a mirrored image keeps its class.
+
+    Returns:
+        Images of the same shape and dtype.
     """
     crop_key, flip_key = jax.random.split(key)
     padded = jnp.pad(images, ((0, 0), (crop, crop), (crop, crop), (0, 0)), mode="reflect")

@@ -23,8 +23,7 @@ References:
 """
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,22 +40,26 @@ _HASH_S = np.linspace(-8, 8, 33)  # coarse: the chance to be found is smooth in 
 
 
 class Weight(NamedTuple):
-    """The first two moments of the random weight of an activation: two arrays `(points,)`, of which 1 is kept as is."""
+    """The first two moments of the random weight of an activation, `(points,)` each; a weight of 1 changes nothing."""
 
     mean: NDArray[np.float64]
     square: NDArray[np.float64]
 
 
 class Prediction(NamedTuple):
-    """After each layer: the relative error, the cosine of h and h^, and |h^| / |h|."""
+    """The relative error, the cosine of h and h^, and the ratio |h^| / |h|, after each layer."""
 
     error: list[float]
     cosine: list[float]
     size: list[float]
 
 
-# From scores (points,) on the grid to the weights of those that have them.
-Rule = Callable[[NDArray[np.float64]], Weight]
+class Rule(Protocol):
+    """Which inputs or units are kept, and at which weight."""
+
+    def __call__(self, scores: NDArray[np.float64], /) -> Weight:
+        """The weights of those that have the scores `(points,)`, at the points of the grid."""
+        ...
 
 
 def predict(rule: Rule, layers: int, *, of_outputs: bool) -> Prediction:
@@ -109,8 +112,8 @@ def _certain(mean: NDArray[np.float64]) -> Weight:
     return Weight(mean, mean)
 
 
-def largest(share: float) -> Rule:
-    """The `share` with the largest scores, at weight 1; of those at the threshold a part."""
+def keep_largest(share: float) -> Rule:
+    """Keeps the `share` with the largest scores at weight 1, and of those at the threshold as many as are missing."""
 
     def rule(scores):
         order = np.argsort(-scores, kind="stable")
@@ -122,13 +125,13 @@ def largest(share: float) -> Rule:
     return rule
 
 
-def random(share: float) -> Rule:
-    """A random `share`, whatever the scores."""
+def keep_random(share: float) -> Rule:
+    """Keeps a random `share`, whatever the scores."""
     return lambda scores: _certain(np.full_like(scores, share))
 
 
-def unbiased(share: float) -> Rule:
-    """Weights 1 / pi with pi = min(1, lambda s~) as in `jaxapprox.sampling`, of mean `share`."""
+def keep_unbiased(share: float) -> Rule:
+    """Samples a `share` with pi = min(1, lambda s~), as the unbiased samplers do, at weights 1 / pi."""
 
     def rule(scores):
         if share == 1:
@@ -143,8 +146,8 @@ def unbiased(share: float) -> Rule:
     return rule
 
 
-def hashed(share: float, width: int) -> Rule:
-    r"""The `share` that ALSH's "union" finds: the tables' buckets in order, as far as needed, then random units.
+def keep_hashed(share: float, width: int) -> Rule:
+    r"""Keeps the `share` that ALSH's "union" finds: the tables' buckets in order, as far as needed, then random units.
 
     In a layer of finite width n: the cosine of x and w is s / sqrt(n), which is all that hashing can tell units by.
     For a projection r, ±1 in each entry, u = x . r / |x| is standard normal, and so is w . r / |w|, with mean
@@ -173,9 +176,9 @@ def hashed(share: float, width: int) -> Rule:
         unfound *= 1 - meets
     found += _part(share - found @ mass, unfound @ mass) * unfound
     chance = np.mean(found, 0)
-    return lambda s: _certain(np.interp(s, _HASH_S, chance))
+    return lambda s: _certain(np.asarray(np.interp(s, _HASH_S, chance)))
 
 
 def _part(wanted: NDArray[np.float64], there: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Which part of what is `there` gives what is `wanted`, at most all: `(draws,)` each, to `(draws, 1)`."""
+    """The part, at most all, of what is `there` that makes what is `wanted`: `(draws,)` each, to `(draws, 1)`."""
     return np.clip(wanted / np.maximum(there, 1e-300), 0, 1)[:, None]

@@ -1,0 +1,1 @@
+"""Appendix B in numbers: `python -m experiments.hashing`."""

@@ -1,4 +1,9 @@
-"""The measurements of `experiments.hashing`: what hashing finds of a convolution's active nodes, and what it costs."""
+"""The measurements of `experiments.hashing`: what hashing finds of a convolution's active nodes, and what it costs.
+
+There are four parts. (a) is the share of a node's weights that are not masked. (b) hashes the masked weight vectors of
+the first convolution's nodes, and queries with whole images. (c) builds a hash family for each node. (d) does what
+weight sharing allows: it hashes every filter once, and queries with the patches.
+"""
 
 import dataclasses
 import functools
@@ -9,13 +14,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 from jax import lax
 
+from experiments.cifar.config import Config
+from experiments.data import load
+from experiments.data.augment import to_float
+from experiments.hashing.filters import ConvLayer, networks
+from experiments.hashing.options import Hashing
+from experiments.process.environment import environment
 from experiments.process.timing import paired, seconds
 from experiments.training.compilation import jit
+from experiments.training.shares import count_of
 from jaxapprox import active_rows, conv
-from jaxapprox.linen import MCConv
 from jaxapprox.lsh import Tables, active_set, build, collision_probability, collisions, cosines
 
 _BITS, _ACTIVE = 6, 0.05  # the paper's
@@ -28,45 +38,41 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=("inputs", "kernel"), meta_fields=("name", "strides"))
-@dataclasses.dataclass(frozen=True)
-class ConvLayer:
-    """A convolution within a network: its inputs `(batch, height, width, in)` and kernel `(v, v, in, out)`."""
+def measure(options: Hashing) -> dict[str, Any]:
+    """Runs all four parts, on filters as initialised and trained, and returns the record.
 
-    name: str
-    inputs: jax.Array
-    kernel: jax.Array
-    strides: int
-
-
-def conv_layers(model: nn.Module, variables: Any, images: jax.Array) -> list[ConvLayer]:
-    """All convolutions of a network, with the inputs that `images` give them, in order."""
-    layers = []
-
-    def note(call, args, kwargs, context):
-        if isinstance(context.module, MCConv) and context.method_name == "__call__":
-            path = context.module.path
-            kernel = functools.reduce(lambda params, name: params[name], path, variables["params"])["kernel"]
-            layers.append(ConvLayer("/".join(path), args[0], kernel, context.module.strides))  # type: ignore[arg-type]
-        return call(*args, **kwargs)
-
-    with nn.intercept_methods(note):
-        model.apply(variables, images, train=False, exact=True)
-    return layers
+    Raises:
+        UsageError: if the data can't be had.
+    """
+    config, data = Config(**options.shared), load(options.data, options.data_dir)
+    images = to_float(data.test.images[: options.images])
+    keys = jax.random.split(jax.random.key(options.seed), options.draws)
+    settings = {**dataclasses.asdict(options), "network": config.network, "data_dir": "", "out": ""}
+    record: dict[str, Any] = {**environment(), "settings": settings}
+    record["unmasked"] = unmasked_fraction(3, images.shape[1])
+    for filters, layers in networks(config, data, images):
+        chosen = (layers[0], layers[1], layers[-1])
+        record[filters] = {
+            "masked": masked_nodes(keys, layers[0]),
+            "shared": [row for layer in chosen for row in shared_filters(keys, layer, options.active)],
+        }
+    record["family_per_node"] = family_per_node(keys[0], layers)
+    return record
 
 
 def unmasked_fraction(window: int, size: int) -> float:
-    """(a): of the weights that connect a node to all inputs, the share within its patch: v^2 / mu^2."""
+    """Part (a): of the weights that connect a node to all inputs, the share within its patch, which is v^2 / mu^2."""
     return window**2 / size**2
 
 
 def masked_nodes(keys: jax.Array, layer: ConvLayer) -> dict[str, Any]:
-    """(b): every node of the layer a vector of all its inputs' size, zero outside its patch; queries are whole images.
+    """Part (b): hashes every node of a layer as a vector that is zero outside its patch, and queries with whole images.
 
     Returns:
-        By draw, shares of the truly active nodes (the 5 % with the largest inner products) that the active set of as
-        many holds, and that share a bucket with the image at all, that share of all nodes, and theory's for both; and
-        the cosines of the truly active nodes, as a histogram.
+        For each set of hash functions: of the truly active nodes (the 5 % with the largest inner products) the share
+        that the active set of as many holds, as `recall`, and the share that have a bucket in common with the image, as
+        `active_collide`; the latter of all nodes, as `all_collide`; and what theory expects of both. The cosines of the
+        truly active nodes with the image are a histogram.
     """
     weights, x = _masked(layer), layer.inputs.reshape(len(layer.inputs), -1)
     size = round(_ACTIVE * len(weights))
@@ -74,7 +80,7 @@ def masked_nodes(keys: jax.Array, layer: ConvLayer) -> dict[str, Any]:
 
 
 def _masked(layer: ConvLayer) -> jax.Array:
-    """`(nodes, inputs)`: the convolution's response to each single input."""
+    """The convolution's response to each single input, `(nodes, inputs)`."""
     shape = layer.inputs.shape[1:]
     units = jnp.eye(math.prod(shape), dtype=layer.kernel.dtype).reshape(-1, *shape)
     return _apply(dataclasses.replace(layer, inputs=units)).reshape(len(units), -1).T
@@ -115,7 +121,7 @@ def _found(
 
 
 def family_per_node(key: jax.Array, layers: list[ConvLayer]) -> dict[str, float]:
-    """(c): hash functions and a table for every node, from its unmasked weights.
+    """Part (c): builds hash functions and a table for every node, from its unmasked weights.
 
     512 nodes of each layer are built and queried with their patches of 8 images; a layer of more nodes counts in
     proportion.
@@ -169,7 +175,7 @@ def _nodes(layer: ConvLayer) -> int:
 
 
 def shared_filters(keys: jax.Array, layer: ConvLayer, share: float) -> list[dict[str, Any]]:
-    """(d): the layer's distinct filters hashed once, queried with patches; `share` of them active at each position.
+    """Part (d): hashes each filter once, and queries with patches; `share` of the filters are active at each position.
 
     Returns:
         For the paper's setting and for a better one: shares as of `masked_nodes`, FLOPs and time over the exact
@@ -177,7 +183,7 @@ def shared_filters(keys: jax.Array, layer: ConvLayer, share: float) -> list[dict
     """
     filters = _filters(layer)
     units, features = filters.shape
-    size = max(1, round(share * units))
+    size = count_of(share, units)
     patches = _patches(layer)
     patches = patches[jnp.any(patches != 0, 1)]
     choice_key, time_key = jax.random.split(jax.random.fold_in(keys[0], 1))
@@ -207,19 +213,19 @@ def shared_filters(keys: jax.Array, layer: ConvLayer, share: float) -> list[dict
 def hashed_conv(
     key: jax.Array, tables: Tables, layer: ConvLayer, *, size: int, select: str
 ) -> tuple[jax.Array, jax.Array]:
-    """The outputs of `size` filters at every position of all images, and which: both `(positions, size)`."""
+    """The outputs of `size` filters at every position of all images, and the filters' ids, `(positions, size)` each."""
     patches = _patches(layer)
     ids = active_set(key, tables, patches, size=size, select=select)
     return active_rows.forward(patches, _filters(layer), None, ids), ids
 
 
 def _filters(layer: ConvLayer) -> jax.Array:
-    """`(out, in * v * v)`, ordered as `_patches`."""
+    """The kernel as `(out, in * v * v)`, in the order of `_patches`."""
     return layer.kernel.transpose(2, 0, 1, 3).reshape(-1, layer.kernel.shape[-1]).T
 
 
 def _patches(layer: ConvLayer) -> jax.Array:
-    """`(positions of all images, in * v * v)`."""
+    """The inputs' patches, `(positions of all images, in * v * v)`."""
     window, strides = layer.kernel.shape[:2], (layer.strides,) * 2
     dims = ("NHWC", "HWIO", "NHWC")
     patches = lax.conv_general_dilated_patches(layer.inputs, window, strides, "SAME", dimension_numbers=dims)

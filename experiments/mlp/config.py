@@ -1,13 +1,36 @@
 """What a run of `experiments.mlp` is asked to do."""
 
+# The types of options are looked at when a command line is read: what has been registered by then is listed.
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Mapping
 from math import isfinite
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
+from experiments.process.checks import check_at_least, check_different, check_share, one_of
 from experiments.process.errors import UsageError
-from experiments.training.options import RunOptions, check_at_least, check_different, check_share
+from experiments.training.options import RunOptions
+from jaxapprox.registry import Registry
+
+if TYPE_CHECKING:
+    from experiments.mlp.hidden_layers import HiddenLayer
+    from experiments.training.method import TrainingMethod
+
+METHODS: Registry[TrainingMethod[MLPConfig, HiddenLayer]] = Registry(
+    "method",
+    standard="experiments.mlp.methods:standard",
+    dropout="experiments.mlp.methods:dropout",
+    dropout_gathered="experiments.mlp.methods:dropout_gathered",
+    adaptive_dropout="experiments.mlp.methods:adaptive_dropout",
+    adaptive_dropout_gathered="experiments.mlp.methods:adaptive_dropout_gathered",
+    alsh="experiments.mlp.methods:alsh",
+    mc="experiments.mlp.methods:mc",
+    mc_backward="experiments.mlp.methods:mc_backward",
+)
+"""The training methods by name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,21 +42,12 @@ class MLPConfig(RunOptions):
         "figures": {"data": "mnist", "layers": (3, 7), "epochs": 50},
     }
 
+    known_methods: ClassVar[Mapping[str, Any]] = METHODS
+    task: ClassVar[str] = "experiments.mlp.learner:make_task"
+
     preset: Literal["quick", "figures"] = "quick"
     """quick: digits, no download, 2 minutes on 2 cores. figures: MNIST, 3 and 7 layers, 50 epochs, as in the paper."""
-    methods: tuple[
-        Literal[
-            "standard",
-            "dropout",
-            "dropout_gathered",
-            "adaptive_dropout",
-            "adaptive_dropout_gathered",
-            "alsh",
-            "mc",
-            "mc_backward",
-        ],
-        ...,
-    ] = ("standard", "dropout", "adaptive_dropout", "alsh", "mc")
+    methods: tuple[Annotated[str, one_of(METHODS)], ...] = ("standard", "dropout", "adaptive_dropout", "alsh", "mc")
     """What to compare; the first is the one others are relative to. The gathered forms skip the dropped units' work, at
     batch size 1. mc samples the forward pass and with it the gradients, mc_backward the input gradient alone."""
     layers: tuple[int, ...] = (3,)
@@ -60,7 +74,6 @@ class MLPConfig(RunOptions):
     def check(self) -> None:
         super().check()
         check_at_least(1, self, "width")
-        check_different("methods", self.methods)
         check_different("layers", self.layers)
         if min(self.layers) < 1:
             raise UsageError(f"--layers must be at least 1, got {min(self.layers)}")
@@ -69,8 +82,3 @@ class MLPConfig(RunOptions):
         check_share(self, "keep_capacity")
         if not (isfinite(self.keep_alpha) and isfinite(self.keep_beta)):
             raise UsageError(f"--keep-alpha and --keep-beta must be finite, got {self.keep_alpha}, {self.keep_beta}")
-        if "importance" in self.samplers and "mc" in self.methods:
-            raise UsageError("--sampler must draw each row once at most for mc, got importance")
-        gathered = [name for name in self.methods if name.endswith("_gathered")]
-        if gathered and self.batch_size > 1:
-            raise UsageError(f"--batch-size must be 1 for {', '.join(gathered)}, got {self.batch_size}")

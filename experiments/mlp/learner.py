@@ -1,6 +1,5 @@
-"""The learner of a fully connected network that is trained block by block: on active sets of its units or inputs."""
+"""The learner of a fully connected network that is trained block by block."""
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -8,136 +7,72 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
 from jax import lax
 
+from experiments.data.dataset import Dataset
+from experiments.mlp.config import MLPConfig
+from experiments.mlp.hidden_layers import ChooseUnits, HiddenLayer, RefreshTables
 from experiments.mlp.network import MLP, to_features
-from experiments.training.loop import Learner, Metrics, State, Stream, stream
-from jaxapprox import Sampler, active_layers, mc_dense
-from jaxapprox.active_layers import Active, PullBack
-from jaxapprox.blocks import EVERYTHING, vjp
+from experiments.process.checks import listed
+from experiments.training.learner import Learner, Logits, Metrics, State, Stream, stream
+from experiments.training.task import Task, chosen_methods, load_data, notes_of
+from jaxapprox import active_layers
+from jaxapprox.active_layers import Active
+from jaxapprox.adam import adam
 from jaxapprox.lazy import apply_updates, lazy
-from jaxapprox.lsh import active_dense, active_set, build, rebuild
+from jaxapprox.lsh import active_dense
 
+_MOMENTUM, _EPS = 0.9, 1e-4
 _TABLES = 1 << 20  # apart from the layers' numbers, by which the initialisers' keys go
 
 
-@dataclasses.dataclass(frozen=True)
-class Method:
-    """How the hidden layers are trained.
+def make_task(config: MLPConfig, data: Dataset | None = None) -> Task:
+    """The network of the only number of layers in `config`, on the data or on what was loaded of it.
 
-    Attributes:
-        by_units: whether they keep `weights (units, in)` instead of a `kernel`: see `jaxapprox.active_layers`.
-        layer: (key, params, tables, Active) -> (Active, pull-back), in training.
-        tables: (key, params) -> what else a layer carries, made from its parameters; None for nothing.
-        refresh: (tables, params) -> them, anew, at the beginning of a round; None for never.
-        activation: (z) -> activations, in evaluation.
-        choose: (key, tables, x) -> (batch, size), each example's active units, for evaluation through the hash.
+    Raises:
+        UsageError: if the data can't be had.
     """
-
-    by_units: bool
-    layer: Callable[[jax.Array, Any, Any, Active], tuple[Active, PullBack]]
-    tables: Callable[[jax.Array, Any], Any] | None = None
-    refresh: Callable[[Any, Any], Any] | None = None
-    activation: Callable[[jax.Array], jax.Array] = nn.relu
-    choose: Callable[[jax.Array, Any, jax.Array], jax.Array] | None = None
-
-
-def dense(
-    activation: Callable[[jax.Array, jax.Array], jax.Array], evaluation: Callable[[jax.Array], jax.Array] = nn.relu
-) -> Method:
-    """The exact layer, and what follows it in training, (key, z) -> activations, and in evaluation."""
-
-    def layer(key, params, _, x):
-        y, pull = active_layers.dense(params, x, activation=functools.partial(activation, key))
-        return Active(None, y), pull
-
-    return Method(by_units=False, layer=layer, activation=evaluation)
-
-
-def hashed(*, size: int, select: str, rehashes: bool, **hashing: Any) -> Method:
-    """ALSH-approx; `hashing` as `jaxapprox.lsh.build`."""
-
-    def layer(key, params, tables, x):
-        return active_layers.hashed(key, params, tables, x, size=size, activation=nn.relu, select=select)
-
-    return Method(
-        by_units=True,
-        layer=layer,
-        tables=lambda key, params: build(key, params["weights"], **hashing),
-        refresh=(lambda tables, params: rebuild(tables, params["weights"])) if rehashes else None,
-        choose=functools.partial(active_set, size=size, select=select),
+    (layers,) = config.layers
+    data = data or load_data(config, colour=False)
+    notes = notes_of(
+        config,
+        f"Batch size {config.batch_size}, {config.optimizer}, learning rate {listed(config.lrs)},"
+        f" {len(data.train.labels)} training images.",
     )
+    title = f"MLP of {layers} x {config.width} on {data.name}"
+    return Task(title, notes, data, chosen_methods(config), functools.partial(mlp_learner, data=data))
 
 
-def sampled(*, ratio: float, sampler: Sampler) -> Method:
-    """MC-approx, forward; the kernel's norms, which only say what matters, are those of the last refresh."""
-
-    def layer(key, params, norms, x):
-        return active_layers.sampled(key, params, norms, x, ratio=ratio, sampler=sampler, activation=nn.relu)
-
-    def norms(params):
-        return jnp.linalg.norm(params["kernel"], axis=1)
-
-    return Method(
-        by_units=False,
-        layer=layer,
-        tables=lambda key, params: norms(params),
-        refresh=lambda tables, params: norms(params),
-    )
+def make_optimizer(config: MLPConfig) -> optax.GradientTransformation:
+    """The optimizer of `--optimizer`, in its dense form."""
+    return {
+        "sgd": lambda: optax.sgd(config.lr),
+        "momentum": lambda: optax.sgd(config.lr, momentum=_MOMENTUM),
+        "adam": lambda: adam(config.lr, eps=_EPS),
+    }[config.optimizer]()
 
 
-def sampled_backward(*, ratio: float, sampler: Sampler) -> Method:
-    """MC-approx, backward (Adelman et al.): exact but for the gradient in a layer's input."""
-
-    def layer(key, params, _, x):
-        def function(params, values):
-            product = mc_dense(key, values, params["kernel"], ratio=ratio, sampler=sampler, mode="backward")
-            return nn.relu(product + params["bias"][None])
-
-        y, pull = vjp(function, params, jax.tree.map(lambda _: EVERYTHING, params), x.values)
-        return Active(None, y), pull
-
-    return Method(by_units=False, layer=layer)
-
-
-def dropped(*, rate: float) -> Method:
-    """Dropout."""
-    return Method(
-        by_units=True,
-        layer=lambda key, params, _, x: active_layers.dropped(key, params, x, rate=rate, activation=nn.relu),
-    )
-
-
-def adaptively_dropped(*, keep: Callable[[jax.Array], jax.Array], rescales: bool, capacity: float) -> Method:
-    """Adaptive dropout."""
-
-    def layer(key, params, _, x):
-        return active_layers.adaptively_dropped(key, params, x, keep=keep, capacity=capacity, activation=nn.relu)
-
-    return Method(by_units=True, layer=layer, activation=lambda z: keep(z) * nn.relu(z) if rescales else nn.relu(z))
-
-
-def learner(model: MLP, method: Method, optimizer: optax.GradientTransformation, example: jax.Array) -> Learner:
-    """The training of `model` by `method`.
+def mlp_learner(config: MLPConfig, layer: HiddenLayer, data: Dataset) -> Learner:
+    """The training of the network of the only number of layers in `config`, on data shaped like `data`.
 
     Args:
-        model: for its sizes and initialisers.
-        method: from this module.
-        optimizer: in its dense form; its lazy form is used.
-        example: `(1, features)`.
+        config: the options, with one value of each.
+        layer: how the hidden layers are trained.
+        data: for its shapes and classes; its arrays are not captured.
     """
-    hidden = [f"hidden_{i}" for i in range(model.layers)]
-    optimizer = lazy(optimizer)
+    (layers,) = config.layers
+    model, example = MLP(layers, config.width, data.num_classes), to_features(data.train.images[:1])
+    hidden = [f"hidden_{i}" for i in range(layers)]
+    optimizer = lazy(make_optimizer(config))
 
     def init(init_key: jax.Array, stream_key: jax.Array) -> State:
         params = dict(model.init(init_key, example)["params"])
         tables = {}
         for i, name in enumerate(hidden):
-            if method.by_units:
+            if layer.by_units:
                 params[name] = {"weights": params[name]["kernel"].T, "bias": params[name]["bias"]}
-            if method.tables is not None:
-                tables[name] = method.tables(jax.random.fold_in(init_key, _TABLES + i), params[name])
+            if layer.tables is not None:
+                tables[name] = layer.tables(jax.random.fold_in(init_key, _TABLES + i), params[name])
         return State(params, {}, tables, optimizer.init(params), stream_key, jnp.int32(0))
 
     def step(state: State, images: jax.Array, labels: jax.Array) -> tuple[State, Metrics]:
@@ -145,7 +80,7 @@ def learner(model: MLP, method: Method, optimizer: optax.GradientTransformation,
         x, pulls = Active(None, to_features(images)), {}
         for i, name in enumerate(hidden):
             own_key, tables = jax.random.fold_in(key, i), state.tables.get(name)
-            x, pulls[name] = method.layer(own_key, state.params[name], tables, x)
+            x, pulls[name] = layer.train(own_key, state.params[name], tables, x)
         logits, pulls["output"] = active_layers.dense(state.params["output"], x, activation=lambda z: z)
         loss, gradient = jax.value_and_grad(_loss)(logits, labels)
         gradients = {}
@@ -160,33 +95,31 @@ def learner(model: MLP, method: Method, optimizer: optax.GradientTransformation,
         params = apply_updates(params, updates)
         return state._replace(params=params, opt_state=opt_state, step=state.step + 1), Metrics(loss, {})
 
-    def evaluated(layer: Callable[..., jax.Array], state: State, images: jax.Array, key: jax.Array) -> jax.Array:
+    def evaluated(product: Callable[..., jax.Array], state: State, images: jax.Array, key: jax.Array) -> jax.Array:
         x = to_features(images)
         for i, name in enumerate(hidden):
             params, tables = state.params[name], state.tables.get(name)
-            kernel = params["weights"].T if method.by_units else params["kernel"]
-            x = method.activation(layer(jax.random.fold_in(key, i), tables, x, kernel, params["bias"]))
+            kernel = params["weights"].T if layer.by_units else params["kernel"]
+            x = layer.activation(product(jax.random.fold_in(key, i), tables, x, kernel, params["bias"]))
         return x @ state.params["output"]["kernel"] + state.params["output"]["bias"][None]
 
     def logits(state: State, batch_stats: Any, images: jax.Array, key: jax.Array) -> jax.Array:
         return evaluated(lambda key, tables, x, kernel, bias: x @ kernel + bias[None], state, images, key)
 
-    def hashed_logits(choose: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-        def layer(key, tables, x, kernel, bias):
+    def hashed_logits(choose: ChooseUnits, state: State, batch_stats: Any, images: Any, key: jax.Array) -> jax.Array:
+        def product(key, tables, x, kernel, bias):
             return active_dense(x, kernel, bias, choose(key, tables, x), form="masked")
 
-        return lambda state, batch_stats, images, key: evaluated(layer, state, images, key)
+        return evaluated(product, state, images, key)
 
-    def rehash(refresh: Callable[[Any, Any], Any], params: Any, tables: Any) -> tuple[Any, Any]:
+    def rehash(refresh: RefreshTables, params: Any, tables: Any) -> tuple[Any, Any]:
         return params, {name: refresh(own, params[name]) for name, own in tables.items()}
 
-    return Learner(
-        init,
-        step,
-        logits,
-        hashed_logits=None if method.choose is None else hashed_logits(method.choose),
-        rehash=None if method.refresh is None else functools.partial(rehash, method.refresh),
-    )
+    evaluations: dict[str, Logits] = {"test_accuracy": logits}
+    if layer.choose is not None:
+        evaluations["test_accuracy_hashed"] = functools.partial(hashed_logits, layer.choose)
+    rehashes = None if layer.refresh is None else functools.partial(rehash, layer.refresh)
+    return Learner(init, step, evaluations, rehashes)
 
 
 def _loss(logits: jax.Array, labels: jax.Array) -> jax.Array:

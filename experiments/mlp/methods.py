@@ -1,77 +1,87 @@
-"""The training methods of `experiments.mlp`, by the name that `--methods` gives them."""
+"""The training methods of `experiments.mlp`: how the hidden layers are trained."""
 
 import functools
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import linen as nn
 
-from experiments.data.datasets import Dataset
-from experiments.mlp import learner as active_mlp
+from experiments.mlp import hidden_layers
 from experiments.mlp.config import MLPConfig
-from experiments.mlp.learner import Method
-from experiments.mlp.network import MLP, to_features
-from experiments.training.loop import Learner
+from experiments.mlp.hidden_layers import HiddenLayer
+from experiments.process.checks import listed
+from experiments.process.errors import UsageError
+from experiments.training.method import training_method
+from experiments.training.shares import count_of
 from jaxapprox import SAMPLERS
-from jaxapprox.adam import adam
 from jaxapprox.adaptive_dropout import RULES, keep_probability
 from jaxapprox.linen import AdaptiveDropout
 
-_MOMENTUM, _EPS = 0.9, 1e-4
+
+@training_method()
+def standard(config: MLPConfig) -> HiddenLayer:
+    """Plain training."""
+    return hidden_layers.dense(lambda key, z: nn.relu(z))
 
 
-def make_learner(name: str, config: MLPConfig, layers: int, data: Dataset) -> Learner:
-    """The training of a network of `layers` hidden layers by the method `name`, on data shaped like `data`."""
-    model = MLP(layers, config.width, data.num_classes)
-    return active_mlp.learner(model, METHODS[name](config), make_optimizer(config), to_features(data.train.images[:1]))
+def _dropout_note(config: MLPConfig) -> str:
+    return f"dropout: rate {config.dropout_rate}."
 
 
-def make_optimizer(config: MLPConfig) -> optax.GradientTransformation:
-    """That of `--optimizer`, in its dense form."""
-    return {
-        "sgd": lambda: optax.sgd(config.lr),
-        "momentum": lambda: optax.sgd(config.lr, momentum=_MOMENTUM),
-        "adam": lambda: adam(config.lr, eps=_EPS),
-    }[config.optimizer]()
-
-
-def _standard(config: MLPConfig) -> Method:
-    return active_mlp.dense(lambda key, z: nn.relu(z))
-
-
-def _dropout(config: MLPConfig) -> Method:
-    dropout = nn.Dropout(config.dropout_rate, deterministic=False)
+@training_method(note=_dropout_note)
+def dropout(config: MLPConfig) -> HiddenLayer:
+    """Dropout as Flax has it."""
+    layer = nn.Dropout(config.dropout_rate, deterministic=False)
 
     def activation(key: jax.Array, z: jax.Array) -> jax.Array:
-        return jnp.asarray(dropout.apply({}, nn.relu(z), rngs={"dropout": key}))
+        return jnp.asarray(layer.apply({}, nn.relu(z), rngs={"dropout": key}))
 
-    return active_mlp.dense(activation)
-
-
-def _dropout_gathered(config: MLPConfig) -> Method:
-    return active_mlp.dropped(rate=config.dropout_rate)
+    return hidden_layers.dense(activation)
 
 
-def _adaptive_dropout(config: MLPConfig) -> Method:
-    dropout = AdaptiveDropout(config.keep_alpha, config.keep_beta, config.keep_rule)
+@training_method(note=_dropout_note)
+def dropout_gathered(config: MLPConfig) -> HiddenLayer:
+    """Dropout without the work of the dropped units, at batch size 1."""
+    _check_one_example("dropout_gathered", config)
+    return hidden_layers.dropped(rate=config.dropout_rate)
+
+
+def _adaptive_dropout_note(config: MLPConfig) -> str:
+    return f"adaptive_dropout: {config.keep_rule}, alpha {config.keep_alpha}, beta {config.keep_beta}."
+
+
+@training_method(note=_adaptive_dropout_note)
+def adaptive_dropout(config: MLPConfig) -> HiddenLayer:
+    """Adaptive dropout (Standout)."""
+    layer = AdaptiveDropout(config.keep_alpha, config.keep_beta, config.keep_rule)
 
     def training(key: jax.Array, z: jax.Array) -> jax.Array:
-        return jnp.asarray(dropout.apply({}, z, deterministic=False, rngs={"sample": key}))
+        return jnp.asarray(layer.apply({}, z, deterministic=False, rngs={"sample": key}))
 
-    return active_mlp.dense(training, evaluation=lambda z: jnp.asarray(dropout.apply({}, z, deterministic=True)))
+    return hidden_layers.dense(training, evaluation=lambda z: jnp.asarray(layer.apply({}, z, deterministic=True)))
 
 
-def _adaptive_dropout_gathered(config: MLPConfig) -> Method:
+@training_method(note=_adaptive_dropout_note)
+def adaptive_dropout_gathered(config: MLPConfig) -> HiddenLayer:
+    """Adaptive dropout without the backward work of the dropped units, at batch size 1."""
+    _check_one_example("adaptive_dropout_gathered", config)
     keep = functools.partial(keep_probability, alpha=config.keep_alpha, beta=config.keep_beta, rule=config.keep_rule)
     rescales = RULES[config.keep_rule].rescales
-    return active_mlp.adaptively_dropped(keep=keep, rescales=rescales, capacity=config.keep_capacity)
+    return hidden_layers.adaptively_dropped(keep=keep, rescales=rescales, capacity=config.keep_capacity)
 
 
-def _alsh(config: MLPConfig) -> Method:
-    return active_mlp.hashed(
-        size=max(1, round(config.active * config.width)),
+def _alsh_note(config: MLPConfig) -> str:
+    return (
+        f"alsh: {config.active:.1%} active by {config.select}, K {config.num_bits}, L {config.num_tables},"
+        f" {config.transform}."
+    )
+
+
+@training_method(note=_alsh_note)
+def alsh(config: MLPConfig) -> HiddenLayer:
+    """ALSH-approx."""
+    return hidden_layers.hashed(
+        size=count_of(config.active, config.width),
         select=config.select,
         rehashes=config.rehash_every > 0,
         num_tables=config.num_tables,
@@ -80,21 +90,23 @@ def _alsh(config: MLPConfig) -> Method:
     )
 
 
-def _mc(config: MLPConfig) -> Method:
-    return active_mlp.sampled(ratio=config.ratio, sampler=SAMPLERS[config.sampler])
+def _mc_note(config: MLPConfig) -> str:
+    return f"mc: ratio {listed(config.ratios)}, {listed(config.samplers)}."
 
 
-def _mc_backward(config: MLPConfig) -> Method:
-    return active_mlp.sampled_backward(ratio=config.ratio, sampler=SAMPLERS[config.sampler])
+@training_method(sweeps=("ratios", "samplers"), note=_mc_note)
+def mc(config: MLPConfig) -> HiddenLayer:
+    """MC-approx of the forward pass, and with it of the gradients."""
+    return hidden_layers.sampled(ratio=config.ratio, sampler=SAMPLERS[config.sampler])
 
 
-METHODS: dict[str, Callable[[MLPConfig], Method]] = {
-    "standard": _standard,
-    "dropout": _dropout,
-    "dropout_gathered": _dropout_gathered,
-    "adaptive_dropout": _adaptive_dropout,
-    "adaptive_dropout_gathered": _adaptive_dropout_gathered,
-    "alsh": _alsh,
-    "mc": _mc,
-    "mc_backward": _mc_backward,
-}
+@training_method(sweeps=("ratios", "samplers"), note=_mc_note)
+def mc_backward(config: MLPConfig) -> HiddenLayer:
+    """MC-approx of the input gradients alone (Adelman et al.)."""
+    return hidden_layers.sampled_backward(ratio=config.ratio, sampler=SAMPLERS[config.sampler])
+
+
+def _check_one_example(method: str, config: MLPConfig) -> None:
+    """Raises a UsageError unless each example is a batch, and so can drop units of its own."""
+    if config.batch_size > 1:
+        raise UsageError(f"--batch-size must be 1 for {method}, got {config.batch_size}")

@@ -1,4 +1,4 @@
-"""Versions, device and revision: what else a result depends on."""
+"""Where a result comes from: the command, versions, device and revision."""
 
 import importlib.metadata
 import os
@@ -15,7 +15,7 @@ _PACKAGES = ("jaxapprox", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
 def environment() -> dict[str, Any]:
-    """Versions, device and revision: what else a result depends on."""
+    """The command, versions, device and revision that a result comes from, for its record."""
     git = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
     )
@@ -28,14 +28,14 @@ def environment() -> dict[str, Any]:
 
 
 def command() -> str:
-    """What this process was started by, as a user would type it."""
+    """The command that started this process, as a user would type it."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     program = ["-m", spec.name.removesuffix(".__main__")] if spec is not None else sys.argv[:1]
     return shlex.join(["python", *program, *sys.argv[1:]])
 
 
 def device_line() -> str:
-    """What runs where, in a line."""
+    """The devices, their backend and the host's cores, in a line."""
     devices = jax.devices()
     host = f"{os.cpu_count()} {platform.machine()} cores"
     return f"{len(devices)} x {devices[0].device_kind} ({jax.default_backend()}), {host}"

@@ -1,8 +1,8 @@
 """How every program ends, and where it writes."""
 
-import contextlib
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,20 +21,20 @@ def run(main: Callable[[], int | None]) -> NoReturn:
 
 
 def explain(error: UsageError | OutputError) -> int:
-    """Prints the line; returns the exit code."""
+    """Prints the error's line on stderr and returns the exit code."""
     print(f"error: {error}", file=sys.stderr, flush=True)
     return 2 if isinstance(error, UsageError) else 1
 
 
-@contextlib.contextmanager
-def output_directory(path: Path) -> Iterator[None]:
-    """Makes the directory that `--out` names; the block then opens what it needs there.
+def make_output_directory(path: Path) -> None:
+    """Makes the directory that `--out` names, unless it exists, and checks that files can be made in it.
 
     Raises:
         UsageError: if either fails.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        yield
+        with tempfile.TemporaryFile(dir=path):
+            pass
     except OSError as error:
         raise UsageError(f"--out must be a writable directory, got {path} ({error.strerror})") from error

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the run ends where it can be saved."""
+"""Ctrl-C and SIGTERM end a run at the next point where it can be saved."""
 
 import contextlib
 import os
@@ -8,7 +8,11 @@ from types import FrameType
 
 
 class Stopped(Exception):
-    """A signal ended the run; what is done is saved."""
+    """Raised when a signal has ended the run and what was done by then is saved.
+
+    Attributes:
+        exit_code: 128 and the signal's number, as shells have it.
+    """
 
     def __init__(self, number: int):
         super().__init__(signal.Signals(number).name)
@@ -16,16 +20,23 @@ class Stopped(Exception):
 
 
 class Signals:
-    """`number` is that of the first Ctrl-C or SIGTERM, 0 before."""
+    """What has been signalled.
+
+    Attributes:
+        number: that of the first SIGINT (Ctrl-C) or SIGTERM; 0 before it.
+    """
 
     number = 0
 
 
 @contextlib.contextmanager
 def watched_signals() -> Iterator[Signals]:
-    """Notes the first signal, for the block to end when it can; a second one ends the process as usual.
+    """Records the first SIGINT or SIGTERM within the block, which is to look at it; a second one ends the process.
 
-    A process that ignores a signal goes on ignoring it.
+    A process that ignores a signal goes on ignoring it. After the block, signals are handled as before it.
+
+    Yields:
+        What has been signalled, updated as a signal arrives.
     """
     signals = Signals()
     watched = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]

@@ -1,116 +1,103 @@
-"""Checkpoints of a run, by orbax: written whole or not at all, the last few kept, damage noticed."""
+"""Checkpoints of a run as `.npz` files: written whole or not at all, the last few kept, damage noticed."""
 
 import dataclasses
-import math
-import zlib
+import io
+import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
-from absl import logging
-from orbax.checkpoint import args as ocp_args
 
-from experiments.process.errors import OutputError
+from experiments.process.files import write_whole
+from experiments.seeds.segments import Position
 
 _KEEP = 3
 
 
-@dataclasses.dataclass(frozen=True)
-class Position:
-    """How far a chunk of seeds has been trained.
+class Checkpoints:
+    """The checkpoints in a directory, `<number>.npz` each. Every array comes back to the bit.
 
-    Attributes:
-        members: which: a setting's name and a seed for each.
-        epoch: epochs finished.
-        step: steps done of the next one.
-        train_seconds, recalibrate_seconds: so far, for all members together.
-        epoch_seconds: of the unfinished epoch.
+    A file holds the leaves of a tree in order, and a position with the leaves' types as JSON. As in every zip file,
+    each of these has a checksum.
     """
 
-    members: tuple[tuple[str, int], ...]
-    epoch: int = 0
-    step: int = 0
-    train_seconds: float = 0.0
-    recalibrate_seconds: float = 0.0
-    epoch_seconds: float = 0.0
-
-
-class Checkpoints:
-    """Those in a directory, of one process. Every array comes back to the bit."""
-
     def __init__(self, path: Path):
-        logging.set_verbosity(logging.FATAL)  # orbax logs with a traceback what it also raises
+        """Makes the directory at `path` unless it is there."""
         self._path = path.resolve()
         self._path.mkdir(parents=True, exist_ok=True)
-        # The other processes of a run write nothing, and are not waited for.
-        alone = ocp.options.MultiprocessingOptions(
-            primary_host=jax.process_index(),
-            active_processes={jax.process_index()},
-            barrier_sync_key_prefix="checkpoints",
-        )
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=_KEEP, enable_async_checkpointing=False, create=False, multiprocessing_options=alone
-        )
-        self._manager = ocp.CheckpointManager(self._path, options=options)
 
     def save(self, position: Position, tree: Any) -> None:
-        """Writes host arrays and where they are from.
+        """Writes a checkpoint and removes the oldest beyond the last three.
+
+        Args:
+            position: how far its chunk has been trained.
+            tree: host arrays.
 
         Raises:
-            OutputError: if it can't be written; the ones before it stay.
+            OutputError: if it can't be written; those before it stay.
         """
-        # As one array: of several, those still being read when one proves damaged would print tracebacks of their own.
-        data = np.frombuffer(b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tree)), np.uint8)
-        facts = {"position": dataclasses.asdict(position), "checksum": zlib.crc32(data.data)}
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+        facts = {**dataclasses.asdict(position), "dtypes": [str(leaf.dtype) for leaf in leaves]}
+        content = io.BytesIO()
+        np.savez(content, *leaves, position=np.frombuffer(json.dumps(facts).encode(), np.uint8))
         number = 1 + max(self._numbers(), default=0)
-        items = ocp_args.Composite(state=ocp_args.StandardSave({"bytes": data}), position=ocp_args.JsonSave(facts))
-        try:
-            self._manager.save(number, args=items, force=True)
-        except Exception as error:  # whatever file system, tensorstore and orbax raise
-            cause = " ".join(str(error).split())[:200]
-            raise OutputError(f"checkpoint {number} in {self._path} could not be written ({cause})") from error
+        write_whole(self._file(number), content.getvalue(), f"checkpoint {number} in {self._path}")
+        for old in self._numbers()[:-_KEEP]:
+            self._file(old).unlink()
 
     def restore(
         self, members: tuple[tuple[str, int], ...], template: Any, warn: Callable[[str], None]
     ) -> tuple[Position, Any] | None:
-        """The latest sound checkpoint of a chunk, or None.
+        """The latest sound checkpoint of a chunk.
 
         Args:
-            members: as `Position.members`.
-            template: a tree of shapes, of what was saved.
-            warn: told of every checkpoint that is damaged.
+            members: of the chunk, as in `Position`.
+            template: a tree with the shapes and dtypes of what was saved.
+            warn: told of every checkpoint that is damaged, and of those that an earlier version wrote.
+
+        Returns:
+            The position and the tree of host arrays; None where there is no checkpoint of the chunk.
         """
-        leaves = jax.tree.leaves(template)
-        sizes = [math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves]
-        state = ocp_args.StandardRestore({"bytes": np.empty(sum(sizes), np.uint8)})
-        for number in sorted(self._numbers(), reverse=True):
+        numbers = self._numbers()
+        if not numbers and any(path.is_dir() for path in self._path.iterdir()):
+            earlier = f"warning: the checkpoints in {self._path} are of an earlier version and not used"
+            warn(f"{earlier}: an unfinished run begins again, and its epochs in metrics.jsonl stay as they are")
+        for number in reversed(numbers):
             try:
-                facts = self._restore(number, position=ocp_args.JsonRestore())["position"]
-                position = _position(facts["position"])
-                if position.members != members:
-                    continue
-                data = np.asarray(self._restore(number, state=state)["state"]["bytes"])
-                if zlib.crc32(data.data) != facts["checksum"]:
-                    raise ValueError("its checksum is another")
-            except Exception as error:  # a damaged file makes orbax and tensorstore raise whatever they do
-                cause = " ".join(str(error).split())[:200]
+                with zipfile.ZipFile(self._file(number)) as archive:
+                    facts = json.loads(_read(archive, "position").tobytes())
+                    dtypes = facts.pop("dtypes")
+                    position = Position(**{**facts, "members": tuple((name, seed) for name, seed in facts["members"])})
+                    if position.members == members:
+                        return position, _read_tree(archive, dtypes, template)
+            except Exception as error:  # a damaged file makes zipfile and NumPy raise whatever they do
+                cause = " ".join(str(error).split())[:200] or type(error).__name__
                 warn(f"warning: checkpoint {number} in {self._path} is damaged, the one before it is used ({cause})")
-                continue
-            parts = np.split(data, np.cumsum(sizes)[:-1])
-            arrays = [part.view(a.dtype).reshape(a.shape) for part, a in zip(parts, leaves, strict=True)]
-            return position, jax.tree.unflatten(jax.tree.structure(template), arrays)
         return None
 
-    def _restore(self, number: int, **items: Any) -> Any:
-        return self._manager.restore(number, args=ocp_args.Composite(**items))
+    def _file(self, number: int) -> Path:
+        return self._path / f"{number}.npz"
 
     def _numbers(self) -> list[int]:
-        """On disk, sound or not."""
-        return [int(path.name) for path in self._path.iterdir() if path.name.isdigit()]
+        """The numbers of the checkpoints on disk, sound or not, in order."""
+        return sorted(int(path.stem) for path in self._path.glob("*.npz") if path.stem.isdigit())
 
 
-def _position(facts: dict[str, Any]) -> Position:
-    return Position(**{**facts, "members": tuple((name, seed) for name, seed in facts["members"])})
+def _read_tree(archive: zipfile.ZipFile, dtypes: list[str], template: Any) -> Any:
+    """The saved leaves as a tree like `template`; raises ValueError where they are others."""
+    leaves, structure = jax.tree.flatten(template)
+    arrays = []
+    for i, (leaf, dtype) in enumerate(zip(leaves, dtypes, strict=True)):
+        array = _read(archive, f"arr_{i}")
+        if (array.shape, dtype, array.dtype.itemsize) != (leaf.shape, str(leaf.dtype), leaf.dtype.itemsize):
+            raise ValueError(f"array {i} must be {leaf.dtype} of shape {leaf.shape}, got {dtype} of {array.shape}")
+        arrays.append(array.view(leaf.dtype))  # NumPy's files know bfloat16 as two bytes
+    return jax.tree.unflatten(structure, arrays)
+
+
+def _read(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """One array; read in one go, so that its checksum is compared."""
+    return np.load(io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False)

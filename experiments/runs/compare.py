@@ -9,26 +9,26 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.runs.checkpoint import Checkpoints, Position
-from experiments.training.options import RunOptions
-from experiments.runs.display import Display
 from experiments.process.distributed import from_first, is_first, largest, to_host, tree_from_first
-from experiments.process.interrupt import Signals, Stopped, watched_signals
-from experiments.seeds.planning import Plan, check_mesh, make_plan, must_shard
-from experiments.seeds.compiled import compile_evaluation, step_flops
 from experiments.process.environment import device_line
+from experiments.process.interrupt import Signals, Stopped, watched_signals
+from experiments.runs.checkpoint import Checkpoints
 from experiments.runs.directory import RunDirectory
-from experiments.seeds.segments import Chunk, Moment, chunks, numbered_seeds, run_chunk
-from experiments.seeds.settings import Family, families, with_numbers
-from experiments.training.task import Task
+from experiments.runs.display import Display
+from experiments.seeds.compiled import compile_evaluation, compile_training, step_flops
+from experiments.seeds.planning import Plan, check_mesh, choose_axis, must_shard
+from experiments.seeds.segments import Chunk, Moment, Position, chunks, numbered_seeds, run_chunk
+from experiments.seeds.settings import Family, families
 from experiments.training.loop import steps_per_epoch
+from experiments.training.options import RunOptions
+from experiments.training.task import Task
 
 
 def compare(config: RunOptions, task: Task, sections: Sequence[str] = ()) -> tuple[int, RunDirectory | None]:
     """Trains by each of the task's methods and settings, shows the progress and writes the run directory.
 
     Args:
-        config: resolved.
+        config: the options.
         task: what is trained on what.
         sections: lines to end the summary with.
 
@@ -37,8 +37,8 @@ def compare(config: RunOptions, task: Task, sections: Sequence[str] = ()) -> tup
         None for it in all processes but the first, which alone writes.
 
     Raises:
-        UsageError: if a batch is larger than the data, `--mesh` does not divide the work, or `--out` can't be written,
-            before anything is trained.
+        UsageError: if the options do not fit the data, the devices or the methods, or `--out` can't be written, before
+            anything is trained.
         OutputError: if results can no longer be written.
     """
     check_fits(config, task)
@@ -72,10 +72,13 @@ def compare(config: RunOptions, task: Task, sections: Sequence[str] = ()) -> tup
 
 
 def check_fits(config: RunOptions, task: Task) -> None:
-    """Raises a UsageError if a batch is larger than the data, or `--mesh` does not divide the work."""
+    """Raises a UsageError unless the options fit the data, the devices and the methods."""
     steps_per_epoch(config, task.data)
+    chosen = families(config, task.methods)
     if must_shard(config):
-        check_mesh(families(config, task.methods)[0])  # the others have as many settings
+        check_mesh(chosen[0])  # the others have as many settings
+    for family in chosen:
+        family.method.layers(family.example)
 
 
 class Recorder:
@@ -86,17 +89,16 @@ class Recorder:
         self._checkpoints = Checkpoints(self.directory.path / "checkpoints")
         self.display = Display()
         self.display.header(f"{title} -> {self.directory.path}")
-        members = [[(s.name, seed)] for f in chosen for s in f.settings for seed in numbered_seeds(config)]
-        done = sum(self.directory.has(one, config.epochs) for one in members)
+        members = [member for family in chosen for member in family.members]
+        done = sum(self.directory.has([member], config.epochs) for member in members)
         self.display.start(len(members), done)
         if config.resume is not None:
             self.display.line(f"resumed: {done} of {len(members)} runs are done")
 
-    def begin(self, family: Family, plan: Plan, task: Task) -> None:
-        """Keeps and shows how a family is going to be trained."""
+    def begin(self, family: Family, plan: Plan, flops: float) -> None:
+        """Keeps and shows how a family is going to be trained, and the FLOPs of its step."""
         names = [setting.name for setting in family.settings]
-        config = with_numbers(family.config, family.settings[0].numbers)
-        self.directory.keep_plan(names, plan, step_flops(config, task.learner_of(family.method, config), task.data))
+        self.directory.keep_plan(names, plan, flops)
         self.display.line(f"{names[0]}: seed axis {plan.kind}, {plan.members} at once ({plan.why})")
 
     def restore(self, chunk: Chunk, template: Any) -> tuple[Position, Any] | None:
@@ -121,18 +123,20 @@ def _described(position: Position) -> str:
 
 
 def _train_family(family: Family, task: Task, recorder: Recorder | None, signals: Signals) -> None:
-    """All that is missing of a family."""
+    """Trains all that is missing of a family."""
     config, name = family.config, family.settings[0].name
-    everything = [(setting.name, seed) for setting in family.settings for seed in numbered_seeds(config)]
-    if from_first(bool(recorder and recorder.directory.has(everything, config.epochs))):
+    if from_first(bool(recorder and recorder.directory.has(family.members, config.epochs))):
         return
     kept = recorder.directory.plan(name) if recorder else None
     if recorder:
         recorder.display.line(f"{name}: compiling ...")
-    plan, training = make_plan(_as_before(family, kept), task.learner_of, task.data)
-    evaluation = compile_evaluation(family, task.learner_of, task.data, training)
+    family = _with_axis_of(kept, family)
+    axis, why = choose_axis(family, task)
+    training = compile_training(family, task, axis)
+    evaluation = compile_evaluation(family, task, training)
     if recorder:
-        recorder.begin(family, kept or plan, task)
+        flops = step_flops(training.one, task.data, config.batch_size)
+        recorder.begin(family, kept or Plan.of(training.axis, why), flops)
     train, test = training.axis.put((task.data.train, task.data.test), by_seed=False)
     for chunk in chunks(family, numbered_seeds(config), training.axis):
         if from_first(bool(recorder and recorder.directory.has(chunk.members, config.epochs))):
@@ -159,8 +163,8 @@ def _epochs(position: Position, steps: int) -> float:
     return position.epoch + position.step / steps
 
 
-def _as_before(family: Family, plan: Plan | None) -> Family:
-    """The family with the options that make the plan it had when the run was begun."""
+def _with_axis_of(plan: Plan | None, family: Family) -> Family:
+    """The family with options that choose the seed axis of process 0's plan, if it has one, once more."""
     if not from_first(plan is not None):
         return family
     members = from_first(plan.members if plan else 0)

@@ -2,25 +2,26 @@
 
 import dataclasses
 import json
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.training.options import RunOptions
-from experiments.process.errors import UsageError
-from experiments.process.errors import OutputError
-from experiments.process.files import append_rows, read_rows, write_whole
-from experiments.seeds.planning import Plan
-from experiments.runs.plots import plot_accuracy, plot_time
-from experiments.process.exits import output_directory
-from experiments.runs.summary import MethodSummary, markdown, summarise
 from experiments.process.environment import environment
+from experiments.process.errors import OutputError, UsageError
+from experiments.process.exits import make_output_directory
+from experiments.process.files import append_rows, read_rows, write_json, write_whole
+from experiments.runs.plots import plot_accuracy, plot_time
+from experiments.runs.summary import MethodSummary, markdown, summarise
+from experiments.seeds.planning import Plan
 from experiments.seeds.segments import Row
+from experiments.training.options import RunOptions
 
 
 def run_path(config: RunOptions) -> Path:
     """Where a run is written."""
-    return config.resume or config.out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{config.data}"
+    data = re.sub(r"\W+", "-", config.data)  # tfds:emnist/letters is no file's name
+    return config.resume or config.out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{data}"
 
 
 def make_run(path: Path, config: RunOptions) -> None:
@@ -30,10 +31,10 @@ def make_run(path: Path, config: RunOptions) -> None:
         UsageError: if it holds a run already, or can't be written.
         OutputError: if config.json can't be.
     """
-    with output_directory(path):
-        if (path / "config.json").exists():
-            raise UsageError(f"--out must be a new directory, got {path}, which holds a run (--resume continues it)")
-    write_whole(path / "config.json", _json({"config": dataclasses.asdict(config), **environment()}))
+    make_output_directory(path)
+    if (path / "config.json").exists():
+        raise UsageError(f"--out must be a new directory, got {path}, which holds a run (--resume continues it)")
+    write_json(path / "config.json", {"config": dataclasses.asdict(config), **environment()})
 
 
 class RunDirectory:
@@ -83,7 +84,7 @@ class RunDirectory:
         """
         self._plans |= {name: (plan, flops) for name in settings}
         plans = {name: (dataclasses.asdict(plan), flops) for name, (plan, flops) in self._plans.items()}
-        write_whole(self.path / "plans.json", _json(plans))
+        write_json(self.path / "plans.json", plans)
 
     def add(self, rows: Sequence[Row]) -> None:
         """Adds rows; those that are there already stay as they are.
@@ -112,14 +113,7 @@ class RunDirectory:
         """
         summaries = summarise(self.rows, {name: flops for name, (_, flops) in self._plans.items()})
         write_whole(self.path / "summary.md", markdown(heading, self.rows, summaries, sections))
-        try:
-            if self.rows:
-                plot_accuracy(self.rows, self.path / "accuracy.png")
-                plot_time(self.rows, self.path / "time.png")
-        except OSError as error:
-            raise OutputError(f"the plots in {self.path} could not be written ({error.strerror})") from error
+        if self.rows:
+            plot_accuracy(self.rows, self.path / "accuracy.png")
+            plot_time(self.rows, self.path / "time.png")
         return summaries
-
-
-def _json(facts: object) -> str:
-    return json.dumps(facts, indent=1, default=str) + "\n"

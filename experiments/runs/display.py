@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from experiments.runs.summary import MethodSummary
 from experiments.process.environment import device_line, environment
+from experiments.runs.summary import MethodSummary
 from experiments.seeds.segments import Row
 
 _WIDTH_OF_FILES = 140

@@ -1,24 +1,48 @@
-"""A mean with its 95 % interval."""
+"""Means over seeds, and paired differences, with their 95 % intervals (Student)."""
 
+import dataclasses
+import math
 import statistics
 from collections.abc import Sequence
 
 
+@dataclasses.dataclass(frozen=True)
+class PairedDifference:
+    """A mean difference of pairs.
+
+    Attributes:
+        mean: of the differences.
+        half_interval: half the mean's 95 % interval.
+        p_value: of the two-sided t-test that the mean is 0; None where all differences are the same but for rounding.
+    """
+
+    mean: float
+    half_interval: float
+    p_value: float | None
+
+
 def half_interval(values: Sequence[float]) -> float | None:
-    """Half the 95 % interval of the mean (Student), or None for a single value."""
-    n = len(values)
-    if n < 2:
+    """Half the 95 % interval of the mean, or None for a single value."""
+    if len(values) < 2:
         return None
     from scipy import stats  # takes half a second, which a program of one seed need not spend
 
-    return float(stats.t.ppf(0.975, n - 1)) * statistics.stdev(values) / n**0.5
+    return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
 
 
-def paired_p_value(pairs: Sequence[tuple[float, float]]) -> float:
-    """Of a t-test of the pairs, two-sided."""
+def paired_difference(own: Sequence[float], reference: Sequence[float]) -> PairedDifference | None:
+    """`own - reference`, pair by pair; None for a single pair."""
+    differences = [a - b for a, b in zip(own, reference, strict=True)]
+    if len(differences) < 2:
+        return None
+    mean = statistics.mean(differences)
+    if math.isclose(min(differences), max(differences), rel_tol=1e-9, abs_tol=1e-12):  # a t-test has nothing to go by
+        return PairedDifference(mean, 0.0, None)
     from scipy import stats
 
-    return float(stats.ttest_rel(*zip(*pairs, strict=True)).pvalue)
+    test = stats.ttest_rel(own, reference)
+    low, high = test.confidence_interval()
+    return PairedDifference(mean, float(high - low) / 2, float(test.pvalue))
 
 
 def interval(values: Sequence[float]) -> str:

@@ -1,23 +1,12 @@
-"""What a run's results come to: a summary of each setting, and on which machine they were got."""
+"""What a run's results come to: a summary of each setting, and summary.md."""
 
 import dataclasses
-import importlib.metadata
-import os
-import platform
-import shlex
 import statistics
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
-import jax
-
-from experiments.runs.statistics import half_interval, paired_p_value
+from experiments.process.markdown import table
+from experiments.runs.statistics import half_interval, paired_difference
 from experiments.seeds.segments import Row
-
-
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,15 +71,13 @@ def _limits(values: Sequence[float]) -> str:
 
 def _paired(own: Mapping[int, Row], base: Mapping[int, Row]) -> tuple[str, str]:
     """The mean difference with half its interval, and the p-value, over the seeds of both."""
-    pairs = [(100 * own[seed].test_accuracy, 100 * base[seed].test_accuracy) for seed in own if seed in base]
-    differences = [a - b for a, b in pairs]
-    half = half_interval(differences)
-    if half is None:
+    both = [seed for seed in own if seed in base]
+    accuracies = ([100 * rows[seed].test_accuracy for seed in both] for rows in (own, base))
+    found = paired_difference(*accuracies)
+    if found is None:
         return "", ""
-    difference = f"{statistics.mean(differences):+.2f} ± {half:.2f}"
-    if not any(difference != differences[0] for difference in differences):  # no spread, no test
-        return difference, ""
-    return difference, f"{paired_p_value(pairs):.2g}"
+    p_value = "" if found.p_value is None else f"{found.p_value:.2g}"
+    return f"{found.mean:+.2f} ± {found.half_interval:.2f}", p_value
 
 
 def markdown(
@@ -114,9 +101,8 @@ def markdown(
     if all(s.accuracy_uncalibrated == s.accuracy for s in summaries):
         del columns["with training's BatchNorm statistics"]
     columns = {name: cells for name, cells in columns.items() if any(cells)}
-    lines = [*heading, "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    lines += [f"| {' | '.join(cells)} |" for cells in zip(*columns.values(), strict=True)]
-    return "\n".join([*lines, "", *_diagnostics_lines(rows), *sections, ""])
+    lines = table(list(columns), zip(*columns.values(), strict=True))
+    return "\n".join([*heading, "", *lines, "", *_diagnostics_lines(rows), *sections, ""])
 
 
 def _diagnostics_lines(rows: Sequence[Row]) -> list[str]:
@@ -125,18 +111,18 @@ def _diagnostics_lines(rows: Sequence[Row]) -> list[str]:
     if not hashed:
         return []
     names = list(next(iter(hashed[0].diagnostics.values())))
-    lines = [
-        "## Hashed layers",
-        "",
-        "Mean over an epoch's steps and over seeds; `jaxapprox.diagnostics.Diagnostics` says what each is.",
-        "",
-        f"| method | layer | epoch | {' | '.join(name.replace('_', ' ') for name in names)} |",
-        "|---" * (3 + len(names)) + "|",
-    ]
+    cells = []
     for method, layer in dict.fromkeys((row.method, layer) for row in hashed for layer in row.diagnostics):
         mine = [row for row in hashed if row.method == method]
         for epoch in sorted({min(row.epoch for row in mine), max(row.epoch for row in mine)}):
             values = [row.diagnostics[layer] for row in mine if row.epoch == epoch]
             means = (f"{statistics.mean(v[name] for v in values):.4g}" for name in names)
-            lines.append(f"| {method} | {layer} | {epoch} | {' | '.join(means)} |")
-    return [*lines, ""]
+            cells.append((method, layer, str(epoch), *means))
+    return [
+        "## Hashed layers",
+        "",
+        "Mean over an epoch's steps and over seeds; `jaxapprox.diagnostics.Diagnostics` says what each is.",
+        "",
+        *table(("method", "layer", "epoch", *(name.replace("_", " ") for name in names)), cells),
+        "",
+    ]

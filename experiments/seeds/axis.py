@@ -30,6 +30,11 @@ class SeedAxis:
     members: int
     mesh: Mesh | None = None
 
+    @property
+    def shards(self) -> int:
+        """Over how many devices, or groups of them, the members are split."""
+        return 1 if self.mesh is None else self.mesh.shape[_SEED]
+
     def lift(self, function: Callable[..., Any], by_seed: Sequence[bool]) -> Callable[..., Any]:
         """A function of one seed, to one of all members.
 
@@ -38,9 +43,8 @@ class SeedAxis:
             by_seed: of each of its arguments, whether it differs from seed to seed.
         """
         in_axes = tuple(0 if own else None for own in by_seed)
-        shards = 1 if self.mesh is None else self.mesh.shape[_SEED]
         # With one seed on a device the program is that of one seed, to the bit.
-        local = jax.vmap(function, in_axes) if self.members > shards else _with_axis_of_one(function, by_seed)
+        local = jax.vmap(function, in_axes) if self.members > self.shards else _with_axis_of_one(function, by_seed)
         if self.mesh is None:
             return local
         specs = tuple(PartitionSpec(_SEED) if own else PartitionSpec() for own in by_seed)

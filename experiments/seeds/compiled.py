@@ -1,38 +1,45 @@
-"""The compiled pieces of training: what one family of settings needs, along a seed axis."""
+"""The compiled programs of training: what one family of settings needs, along a seed axis."""
 
 import dataclasses
+import math
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.data.datasets import Dataset
+from experiments.data.dataset import Dataset
+from experiments.process.distributed import largest
 from experiments.seeds.axis import SeedAxis
-from experiments.seeds.settings import Family, with_numbers
+from experiments.seeds.settings import Family
 from experiments.training.compilation import jit
-from experiments.training.loop import Learner, State, Train, make_train, steps_per_epoch
-from experiments.training.options import RunOptions
+from experiments.training.learner import State
+from experiments.training.loop import Train, make_train, steps_per_epoch
+from experiments.training.task import Task
 
-LearnerOf = Callable[[str, Any], Learner]
-"""(method, config) -> the learner."""
+_SHARE_OF_MEMORY = 0.9
+_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 @dataclasses.dataclass(frozen=True)
-class Training:
-    """Every array that differs from seed to seed has a leading axis of members; a state's key is its raw data.
+class CompiledTraining:
+    """Initialisation and training of all members of a seed axis.
+
+    Every array that differs from seed to seed has a leading axis of members; a state's key is its raw data.
 
     Attributes:
-        axis: that was lifted along.
-        init: (numbers, key data (members, ...)), on the host -> State, where the axis puts it.
-        segment: (numbers, State, total, train, first, rounds, span) -> (State, total), as `Train.segment`; it takes
-            over the memory of state and total.
+        axis: along which the seeds are trained.
+        init: (hyperparameters, key data `(members, ...)`), on the host, to the State, where the axis puts it.
+        segment: (hyperparameters, State, total, train, first, rounds, span) to (State, total), as `Train.segment`;
+            state and total are donated.
         state, total: their shapes.
-        one: the training of one seed, for what is no program.
+        one: the training of one seed, for what runs on the host.
         steps: of an epoch.
-        compile_seconds: of the two.
+        compile_seconds: of both programs.
         bytes: that a device needs for a segment, by the compiled program's own analysis.
     """
 
@@ -48,116 +55,152 @@ class Training:
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """As in `Train`, each with the numbers as its first argument; None where there is nothing to do."""
+class CompiledEvaluation:
+    """Evaluation of all members of a seed axis: as in `Train`, with the hyperparameters as the first argument.
+
+    Attributes:
+        recalibrate: None where there is nothing to re-estimate.
+        accuracies: by name.
+        compile_seconds: of all programs.
+    """
 
     recalibrate: Callable[..., Any] | None
-    accuracy: Callable[..., Any]
-    hashed_accuracy: Callable[..., Any] | None
+    accuracies: Mapping[str, Callable[..., Any]]
     compile_seconds: float
 
 
-def compile_training(family: Family, learner_of: LearnerOf, data: Dataset, axis: SeedAxis) -> Training:
-    """Compiles initialisation and training."""
-    train_of = _train_of(family, learner_of, data, axis)
-    one = train_of(family.settings[0].numbers)
+def compile_training(family: Family, task: Task, axis: SeedAxis) -> CompiledTraining:
+    """Compiles initialisation and training for the members of `axis`, or for as many of them as memory holds.
 
-    def init_one(numbers, key):
-        return _raw(train_of(numbers).init(jax.random.wrap_key_data(key)))
+    Where there are to be fewer, the chunks of the seeds are as even as can be.
+    """
+    limit = -largest(-int(_memory()))  # all processes must choose the same
+    least, most = axis.shards, axis.members
+    while True:
+        training = _compile(family, task, axis)
+        if training.bytes <= limit or axis.members <= least:
+            return training
+        fewer = max(least, int(axis.members * limit / training.bytes) // least * least)
+        even = math.ceil(most / math.ceil(most / fewer) / least) * least
+        axis = dataclasses.replace(axis, members=min(even, axis.members - least))
 
-    def init(numbers, keys):
+
+def _compile(family: Family, task: Task, axis: SeedAxis) -> CompiledTraining:
+    def train_of(hyperparameters: Any) -> Train:
+        return _train(family, task, axis, hyperparameters)
+
+    def init_one(hyperparameters, key):
+        return _with_key_data(train_of(hyperparameters).init(jax.random.wrap_key_data(key)))
+
+    def init(hyperparameters, keys):
         # One program for every axis: others may fold its constants in another order, and begin an ulp away.
-        members = [compiled_init({name: a[i] for name, a in numbers.items()}, key) for i, key in enumerate(keys)]
-        return axis.put(jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(members)), by_seed=True)
+        each = [compiled_init({name: a[i] for name, a in hyperparameters.items()}, key) for i, key in enumerate(keys)]
+        return axis.put(jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(each)), by_seed=True)
 
     def of_members(tree):
-        return axis.shapes(
-            jax.tree.map(lambda a: jax.ShapeDtypeStruct((axis.members, *a.shape), a.dtype), tree), by_seed=True
-        )
+        stacked = jax.tree.map(lambda a: jax.ShapeDtypeStruct((axis.members, *a.shape), a.dtype), tree)
+        return axis.shapes(stacked, by_seed=True)
 
-    def segment(numbers, state, *rest):
-        state, total = train_of(numbers).segment(_cooked(state), *rest)
-        return _raw(state), total
+    def segment(hyperparameters, state, *rest):
+        state, total = train_of(hyperparameters).segment(_with_key(state), *rest)
+        return _with_key_data(state), total
 
     start = time.perf_counter()
-    numbers = axis.shapes(_numbers(family, axis), by_seed=True)
-    first = jax.tree.map(lambda a: a[0], (_numbers(family, axis), raw_keys(jnp.arange(1))))
+    one = train_of(family.settings[0].hyperparameters)
+    examples = _hyperparameters(family, axis)
+    first = jax.tree.map(lambda a: a[0], (examples, seed_key_data(jnp.arange(1))))
     lowered_init = jit(init_one).lower(*first)
     compiled_init, state = lowered_init.compile(), of_members(lowered_init.out_info)
-    total = of_members(jax.eval_shape(one.nothing))
+    total = of_members(jax.eval_shape(one.zero_metrics))
     lifted = axis.lift(segment, (True, True, True, False, False, False, False))
-    shared = axis.shapes((data.train, jnp.int32(0), jnp.asarray(one.rounds[0]), jnp.zeros(2, jnp.int32)), by_seed=False)
-    compiled_segment = jit(lifted, donate_argnums=(1, 2)).lower(numbers, state, total, *shared).compile()
+    rounds = jnp.int32(0), jnp.asarray(one.rounds[0]), jnp.zeros(2, jnp.int32)
+    shared = axis.shapes((task.data.train, *rounds), by_seed=False)
+    own = axis.shapes(examples, by_seed=True), state, total
+    compiled_segment = jit(lifted, donate_argnums=(1, 2)).lower(*own, *shared).compile()
     memory = compiled_segment.memory_analysis()
     size = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
-    return Training(
+    return CompiledTraining(
         axis,
         init,
         compiled_segment,
         state,
         total,
         one,
-        steps_per_epoch(family.config, data),
+        steps_per_epoch(family.config, task.data),
         time.perf_counter() - start,
         size - memory.alias_size_in_bytes,
     )
 
 
-def compile_evaluation(family: Family, learner_of: LearnerOf, data: Dataset, training: Training) -> Evaluation:
+def compile_evaluation(family: Family, task: Task, training: CompiledTraining) -> CompiledEvaluation:
     """Compiles what tells how well a state does."""
     axis, one = training.axis, training.one
-    train_of = _train_of(family, learner_of, data, axis)
-    numbers = axis.shapes(_numbers(family, axis), by_seed=True)
+    hyperparameters = axis.shapes(_hyperparameters(family, axis), by_seed=True)
     start = time.perf_counter()
 
-    def compiled(name, by_seed, *arguments):
-        if getattr(one, name) is None:
-            return None
+    def compiled(function_of, by_seed, *arguments):
+        def function(hyperparameters, state, *rest):
+            return function_of(_train(family, task, axis, hyperparameters))(_with_key(state), *rest)
 
-        def function(numbers, state, *rest):
-            return getattr(train_of(numbers), name)(_cooked(state), *rest)
+        lifted = axis.lift(function, (True, True, *by_seed))
+        return jit(lifted).lower(hyperparameters, training.state, *arguments).compile()
 
-        return jit(axis.lift(function, (True, True, *by_seed))).lower(numbers, training.state, *arguments).compile()
+    stats, test = training.state.batch_stats, axis.shapes(task.data.test, by_seed=False)
+    accuracies = {
+        name: compiled(lambda train, name=name: train.accuracies[name], (True, False), stats, test)
+        for name in one.accuracies
+    }
+    recalibrate = None
+    if one.learner.recalibrate is not None:
+        train_split = axis.shapes(task.data.train, by_seed=False)
+        recalibrate = compiled(lambda train: train.learner.recalibrate, (False,), train_split)
+    return CompiledEvaluation(recalibrate, accuracies, time.perf_counter() - start)
 
-    stats, test = training.state.batch_stats, axis.shapes(data.test, by_seed=False)
-    accuracy, hashed = (compiled(name, (True, False), stats, test) for name in ("accuracy", "hashed_accuracy"))
-    recalibrate = compiled("recalibrate", (False,), axis.shapes(data.train, by_seed=False))
-    return Evaluation(recalibrate, accuracy, hashed, time.perf_counter() - start)
 
-
-def raw_keys(seeds: Any) -> jax.Array:
-    """The data of each seed's key."""
+def seed_key_data(seeds: Any) -> jax.Array:
+    """The data of each seed's key: `(seeds, ...)` uint32."""
     return jax.vmap(lambda seed: jax.random.key_data(jax.random.key(seed)))(seeds)
 
 
-def step_flops(config: RunOptions, learner: Learner, data: Dataset) -> float:
+def step_flops(train: Train, data: Dataset, batch_size: int) -> float:
     """FLOPs of a training step, as XLA counts them for the plain form of every convolution.
 
     That is the form for accelerators, lowered but not compiled: the CPU's runs kernel gradients block by block in a
     loop, of which the analysis would count one turn.
     """
-    train = make_train(config, learner, data)
     state = jax.eval_shape(train.init, jax.random.key(0))
-    images, labels = (jax.ShapeDtypeStruct((config.batch_size, *a.shape[1:]), a.dtype) for a in data.train)
-    lowered = jax.jit(train.step).trace(state, images, labels).lower(lowering_platforms=("cuda",))
+    images, labels = (jax.ShapeDtypeStruct((batch_size, *a.shape[1:]), a.dtype) for a in data.train)
+    lowered = jax.jit(train.learner.step).trace(state, images, labels).lower(lowering_platforms=("cuda",))
     return float(lowered.cost_analysis()["flops"])
 
 
-def _train_of(family: Family, learner_of: LearnerOf, data: Dataset, axis: SeedAxis) -> Callable[[Any], Train]:
-    def train_of(numbers: Any) -> Train:
-        config = with_numbers(family.config, numbers)
-        return make_train(config, learner_of(family.method, config), data, axis.constrain)
-
-    return train_of
-
-
-def _numbers(family: Family, axis: SeedAxis) -> dict[str, jax.Array]:
-    return {name: jnp.full(axis.members, value) for name, value in family.settings[0].numbers.items()}
+def _train(family: Family, task: Task, axis: SeedAxis, hyperparameters: Any) -> Train:
+    """The training of one seed with these hyperparameters, which may be traced."""
+    config = family.config_with(hyperparameters)
+    learner = task.make_learner(config, family.method.layers(config))
+    return make_train(config, learner, task.data, axis.constrain)
 
 
-def _raw(state: State) -> State:
+def _hyperparameters(family: Family, axis: SeedAxis) -> dict[str, jax.Array]:
+    """Values of the shapes that a program for the members of `axis` takes."""
+    return {name: jnp.full(axis.members, value) for name, value in family.settings[0].hyperparameters.items()}
+
+
+def _with_key_data(state: State) -> State:
+    """The state with the raw data of its key, which can be saved and split over devices."""
     return state._replace(key=jax.random.key_data(state.key))
 
 
-def _cooked(state: State) -> State:
+def _with_key(state: State) -> State:
+    """The state with a typed key again."""
     return state._replace(key=jax.random.wrap_key_data(state.key))
+
+
+def _memory() -> float:
+    """Bytes that a device has for a program: nine tenths of what is left; on a CPU half of the machine's."""
+    statistics = jax.local_devices()[0].memory_stats()
+    if statistics is not None:
+        return _SHARE_OF_MEMORY * (statistics["bytes_limit"] - statistics["bytes_in_use"])
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = _CGROUP_LIMIT.read_text().strip() if _CGROUP_LIMIT.exists() else "max"
+    return 0.5 * min(total, total if limit == "max" else int(limit)) / len(jax.local_devices())

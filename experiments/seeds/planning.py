@@ -1,77 +1,60 @@
-"""Which seed axis a family of settings is trained along, and how many seeds at once: as asked, or by measurement."""
+"""Along which axis the seeds of a family are trained, and how many at once: by a fixed rule, or as asked."""
 
 import dataclasses
-import math
-import os
-from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 
-from experiments.data.datasets import Dataset
-from experiments.process.distributed import largest
 from experiments.process.errors import UsageError
 from experiments.seeds.axis import SeedAxis, make_mesh
-from experiments.seeds.compiled import LearnerOf, Training, compile_training
-from experiments.seeds.segments import chunks, numbered_seeds, segments
+from experiments.seeds.compiled import CompiledTraining, compile_training
+from experiments.seeds.segments import chunks, numbered_seeds, train_segments
 from experiments.seeds.settings import Family
 from experiments.training.options import RunOptions
+from experiments.training.task import Task
 
 _TRIAL_SECONDS = 20.0
-_SHARE_OF_MEMORY = 0.9
-_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What was chosen, which as options makes the same choice again, and why."""
+    """How a family was trained, which as options makes the same choice again, and why."""
 
     kind: Literal["map", "vmap", "shard"]
     members: int
     mesh: tuple[int, int] | None
     why: str
 
+    @classmethod
+    def of(cls, axis: SeedAxis, why: str) -> "Plan":
+        """The plan of training along `axis`."""
+        mesh = None if axis.mesh is None else (axis.mesh.shape["seed"], axis.mesh.shape["data"])
+        return cls(axis.kind, axis.members, mesh, why)
 
-def make_plan(family: Family, learner_of: LearnerOf, data: Dataset) -> tuple[Plan, Training]:
-    """The plan by `--seed-axis`, `--seeds-at-once` and `--mesh`, and the program.
+
+def choose_axis(family: Family, task: Task) -> tuple[SeedAxis, str]:
+    """The seed axis by `--seed-axis`, `--seeds-at-once` and `--mesh`, and why it was chosen.
+
+    Its members are the most that are to be trained at once, whatever memory holds.
 
     Raises:
         UsageError: if the mesh does not fit.
     """
-    config, total = family.config, _total(family)
-    several_devices = len(jax.devices()) > 1
-
-    def turn() -> Training:
-        return compile_training(family, learner_of, data, SeedAxis("map", 1))
-
-    def at_once() -> Training:
-        most = min(config.seeds_at_once or total, total)
-        return _fitting(lambda members: compile_training(family, learner_of, data, SeedAxis("vmap", members)), most, 1)
-
-    def split() -> Training:
-        mesh = check_mesh(family)
-        over = mesh.shape["seed"]
-        # On a CPU more than one seed on a device does not pay.
-        most = config.seeds_at_once or (over if jax.default_backend() == "cpu" else total)
-
-        def over_mesh(members: int) -> Training:
-            return compile_training(family, learner_of, data, SeedAxis("shard", members, mesh))
-
-        return _fitting(over_mesh, most, over)
-
+    config = family.config
     if must_shard(config):
-        return _plan(split(), "as asked" if config.seed_axis == "shard" else "for several processes or --mesh")
-    if config.seed_axis != "auto":
-        return _plan({"map": turn, "vmap": at_once}[config.seed_axis](), "as asked")
-    if total == 1 and not several_devices:
-        return _plan(turn(), "there is one seed")
-    candidates: list[Callable[[], Training]] = [turn, *([at_once] if total > 1 else [])]
-    if several_devices and _divides(family):
-        candidates.append(split)
-    return _fastest([candidate() for candidate in candidates], family, data)
+        return _split(family), "as asked" if config.seed_axis == "shard" else "for several processes or --mesh"
+    if config.seed_axis == "map":
+        return _in_turn(family), "as asked"
+    if config.seed_axis == "vmap":
+        return _at_once(family), "as asked"
+    if config.seed_axis == "fastest":
+        return _fastest(family, task)
+    if len(jax.devices()) > 1 and _divides(family):
+        return _split(family), "the rule for several devices"
+    if jax.default_backend() == "cpu":
+        return _in_turn(family), "the rule for a CPU"
+    return _at_once(family), "the rule for one accelerator"
 
 
 def must_shard(config: RunOptions) -> bool:
@@ -86,73 +69,63 @@ def check_mesh(family: Family) -> Mesh:
         UsageError: if it does not divide the work.
     """
     config = family.config
-    mesh = make_mesh(config.mesh, _total(family), config.batch_size)
+    mesh = make_mesh(config.mesh, len(family.members), config.batch_size)
     over = mesh.shape["seed"]
     if config.seeds_at_once % over:
         raise UsageError(f"--seeds-at-once must be a multiple of the mesh's {over}, got {config.seeds_at_once}")
     return mesh
 
 
-def _total(family: Family) -> int:
-    return len(family.settings) * family.config.seeds
+def _in_turn(family: Family) -> SeedAxis:
+    return SeedAxis("map", 1)
+
+
+def _at_once(family: Family) -> SeedAxis:
+    total = len(family.members)
+    return SeedAxis("vmap", min(family.config.seeds_at_once or total, total))
+
+
+def _split(family: Family) -> SeedAxis:
+    mesh = check_mesh(family)
+    # On a CPU more than one seed on a device does not pay.
+    most = mesh.shape["seed"] if jax.default_backend() == "cpu" else len(family.members)
+    return SeedAxis("shard", family.config.seeds_at_once or most, mesh)
 
 
 def _divides(family: Family) -> bool:
+    """Whether all devices can be used."""
     try:
-        make_mesh(None, _total(family), family.config.batch_size)
+        check_mesh(family)
     except UsageError:
         return False
     return True
 
 
-def _plan(training: Training, why: str) -> tuple[Plan, Training]:
-    axis = training.axis
-    mesh = None if axis.mesh is None else (axis.mesh.shape["seed"], axis.mesh.shape["data"])
-    return Plan(axis.kind, axis.members, mesh, why), training
+def _fastest(family: Family, task: Task) -> tuple[SeedAxis, str]:
+    """By the time of a step of a seed, in a trial of each axis."""
+    axes = [_in_turn(family), *([_at_once(family)] if len(family.members) > 1 else [])]
+    if len(jax.devices()) > 1 and _divides(family):
+        axes.append(_split(family))
+    trials = [compile_training(family, task, axis) for axis in axes]
+    seconds = [_step_seconds(training, family, task) for training in trials]
+    times = ", ".join(f"{t.axis.kind} {1000 * s:.3g} ms" for t, s in zip(trials, seconds, strict=True))
+    best = min(zip(seconds, trials, strict=True), key=lambda trial: trial[0])[1]
+    return best.axis, f"a step of one seed takes: {times}"
 
 
-def _fitting(make: Callable[[int], Training], most: int, multiple: int) -> Training:
-    """For as many members, up to `most`, as memory holds, in chunks as even as can be."""
-    limit, members = -largest(-int(_memory())), most  # all processes must choose the same
-    while True:
-        training = make(members)
-        if training.bytes <= limit or members == multiple:
-            return training
-        fewer = max(multiple, int(members * limit / training.bytes) // multiple * multiple)
-        even = math.ceil(most / math.ceil(most / fewer) / multiple) * multiple
-        members = min(even, members - multiple)
-
-
-def _memory() -> float:
-    """Bytes that a device has for a program: nine tenths of what is left; on a CPU half of the machine's."""
-    statistics = jax.local_devices()[0].memory_stats()
-    if statistics is not None:
-        return _SHARE_OF_MEMORY * (statistics["bytes_limit"] - statistics["bytes_in_use"])
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = _CGROUP_LIMIT.read_text().strip() if _CGROUP_LIMIT.exists() else "max"
-    return 0.5 * min(total, total if limit == "max" else int(limit)) / len(jax.local_devices())
-
-
-def _fastest(candidates: list[Training], family: Family, data: Dataset) -> tuple[Plan, Training]:
-    """By the time of an epoch's step of a seed, after one step that is not timed."""
-    seconds = [_step_seconds(training, family, data) for training in candidates]
-    best = int(np.argmin(seconds))
-    times = ", ".join(f"{t.axis.kind} {1000 * s:.3g} ms" for t, s in zip(candidates, seconds, strict=True))
-    return _plan(candidates[best], f"a step of one seed takes: {times}")
-
-
-def _step_seconds(training: Training, family: Family, data: Dataset) -> float:
+def _step_seconds(training: CompiledTraining, family: Family, task: Task) -> float:
+    """Of an epoch, or of as many steps as take 20 seconds, after one step that is not timed."""
     axis = training.axis
     chunk = chunks(family, numbered_seeds(family.config), axis)[0]
-    numbers = axis.put(chunk.numbers, by_seed=True)
-    state = training.init(chunk.numbers, chunk.keys)
-    train = axis.put(data.train, by_seed=False)
+    hyperparameters = axis.put(chunk.hyperparameters, by_seed=True)
+    state = training.init(chunk.hyperparameters, chunk.keys)
+    train = axis.put(task.data.train, by_seed=False)
     seconds, before = 0.0, 0
-    for segment in segments(training, numbers, state, None, train):
+    for progress in train_segments(training, hyperparameters, state, None, train):
         if before:
-            seconds += segment.seconds
-        before = before or segment.done
-        if segment.done == training.steps or seconds > _TRIAL_SECONDS:
+            seconds += progress.seconds
+        before = before or progress.done
+        if progress.done == training.steps or seconds > _TRIAL_SECONDS:
             break
     # An epoch of a single step has no other to be timed by.
-    return (seconds / (segment.done - before) if segment.done > before else segment.seconds) / axis.members
+    return (seconds / (progress.done - before) if progress.done > before else progress.seconds) / axis.members

@@ -1,23 +1,26 @@
-"""The settings that a sweep compares: each method with each value of the options that it heeds."""
+"""The settings that a sweep compares: each method with each value of the options that it reads."""
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from experiments.process.checks import flag
+from experiments.training.method import TrainingMethod
 from experiments.training.options import RunOptions
 
-_NUMBERS = {"lrs": "lr"}  # they change no shape: one program serves all of their values
-_SHAPES = {"ratios": "ratio", "samplers": "sampler"}
-_SAMPLED = ("mc", "mc_backward")
+_HYPERPARAMETERS = ("lrs",)  # options that change no shape: one program serves all of their values
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """A method with its numbers: `{"lrs": 0.1}`, or none where there is one value of each and it is a constant."""
+    """A method with its values of the swept hyperparameters, by the option's name.
+
+    Where an option has a single value, that is a constant of the program, and no hyperparameter.
+    """
 
     name: str
-    numbers: dict[str, float]
+    hyperparameters: dict[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,38 +28,59 @@ class Family:
     """Settings that one compiled program serves.
 
     Attributes:
-        method: by name.
-        config: with one value of each option, but for the settings' numbers.
-        settings: one or more, with the same names of numbers.
+        method: how they train.
+        config: the options; of those that the method sweeps, with a single value.
+        settings: one or more, of the same hyperparameters.
     """
 
-    method: str
+    method: TrainingMethod
     config: RunOptions
     settings: tuple[Setting, ...]
 
+    def config_with(self, hyperparameters: Mapping[str, Any]) -> RunOptions:
+        """The options with these values of the hyperparameters, which may be traced."""
+        return _single(self.config, hyperparameters)
 
-def families(config: RunOptions, methods: Sequence[str]) -> list[Family]:
-    """All settings, in the order of `methods` and of the options' values; names tell apart what several values do."""
-    swept = {field: getattr(config, field) for field in _NUMBERS if len(getattr(config, field)) > 1}
+    @property
+    def example(self) -> RunOptions:
+        """The options of the first setting."""
+        return self.config_with(self.settings[0].hyperparameters)
+
+    @property
+    def members(self) -> list[tuple[str, int]]:
+        """The name of a setting and a seed, for each run."""
+        seeds = range(self.config.seed, self.config.seed + self.config.seeds)
+        return [(setting.name, seed) for setting in self.settings for seed in seeds]
+
+
+def families(config: RunOptions, methods: Mapping[str, TrainingMethod]) -> list[Family]:
+    """All settings, in the order of `methods` and of the options' values.
+
+    A setting is named by its method, and by its value of each option that has several.
+    """
+    swept = [name for name in _HYPERPARAMETERS if len(getattr(config, name)) > 1]
     result = []
-    for method in methods:
-        shapes = _SHAPES if method in _SAMPLED else {}
-        for values in itertools.product(*(getattr(config, field) for field in shapes)):
-            chosen = {field: (value,) for field, value in zip(shapes, values, strict=True)}
-            varied = [f"{_SHAPES[f]} {v[0]}" for f, v in chosen.items() if len(getattr(config, f)) > 1]
+    for name, method in methods.items():
+        for values in _products(config, method.sweeps):
             settings = tuple(
-                Setting(
-                    " ".join([method, *varied, *(f"{_NUMBERS[f]} {v}" for f, v in zip(swept, numbers, strict=True))]),
-                    dict(zip(swept, numbers, strict=True)),
-                )
-                for numbers in itertools.product(*swept.values())
+                Setting(" ".join([name, *_labels(config, values | hyperparameters)]), hyperparameters)
+                for hyperparameters in _products(config, swept)
             )
-            one_each = {field: getattr(config, field)[:1] for field in _SHAPES} | chosen
-            result.append(Family(method, dataclasses.replace(config, **one_each), settings))
+            result.append(Family(method, _single(config, values), settings))
     return result
 
 
-def with_numbers(config: RunOptions, numbers: Mapping[str, Any]) -> RunOptions:
-    """`config` with these numbers, which may be traced."""
-    chosen: dict[str, Any] = {name: (value,) for name, value in numbers.items()}
+def _products(config: RunOptions, names: Any) -> list[dict[str, Any]]:
+    """All combinations of the values of these options."""
+    return [dict(zip(names, values, strict=True)) for values in itertools.product(*(getattr(config, n) for n in names))]
+
+
+def _labels(config: RunOptions, values: Mapping[str, Any]) -> list[str]:
+    """What tells the values apart from others of the same options."""
+    return [f"{flag(name)[2:]} {value}" for name, value in values.items() if len(getattr(config, name)) > 1]
+
+
+def _single(config: RunOptions, values: Mapping[str, Any]) -> RunOptions:
+    """The options with a single value of some of them."""
+    chosen: dict[str, Any] = {name: (value,) for name, value in values.items()}
     return dataclasses.replace(config, **chosen)

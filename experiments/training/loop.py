@@ -1,102 +1,86 @@
 """Training as pure functions of a key: `jit` and `vmap` take them whole."""
 
-import enum
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from experiments.data.datasets import Dataset, Split
+from experiments.data.dataset import Dataset, Split
 from experiments.process.errors import UsageError
+from experiments.training.learner import Learner, Logits, Metrics, State, Stream, stream
 from experiments.training.options import RunOptions
 from experiments.training.rehashing import rounds_by_epoch
-from jaxapprox.diagnostics import Diagnostics
 
 _EVALUATION_BATCH = 500
 
 
-class Stream(enum.IntEnum):
-    """The named streams drawn from a seed's key, by `fold_in`."""
+class Constrain(Protocol):
+    """Says how a batch is split over devices, as `jax.lax.with_sharding_constraint` does."""
 
-    ORDER = 0
-    AUGMENT = 1
-    SAMPLE = 2
-    RECALIBRATE = 3
-    EVALUATE = 4
+    def __call__(self, batch: Any) -> Any: ...
 
 
-class State(NamedTuple):
-    """What training carries from step to step. `batch_stats` and hash `tables` go with the parameters."""
+class RunSegment(Protocol):
+    """Trains a segment of an epoch: of its `rounds` (rounds, 2) int32 those from span[0] to before span[1].
 
-    params: Any
-    batch_stats: Any
-    tables: Any
-    opt_state: Any
-    key: jax.Array
-    step: jax.Array
-
-
-class Metrics(NamedTuple):
-    """Of a step, or their means over an epoch: the loss, and each hashed layer's `Diagnostics` by its name."""
-
-    loss: jax.Array
-    diagnostics: dict[str, Diagnostics]
-
-
-class Learner(NamedTuple):
-    """What differs from one network and method to another.
-
-    Attributes:
-        init: (init_key, stream_key) -> State, at step 0; the second key is the state's.
-        step: (State, images uint8, labels) -> (State, Metrics).
-        logits: (State, batch_stats, images uint8, key) -> (batch, classes), of the exact network; the key is not used.
-        hashed_logits: likewise through the hash; None if nothing is hashed.
-        rehash: (params, tables) -> (params, tables), what is due at the beginning of a round; None for nothing.
-        recalibrate: (State, train) -> batch_stats, re-estimated by exact forwards; None where that is not needed.
+    `first` is the epoch's first step in the run. The metrics of the steps are added to `total`. However an epoch is cut
+    into segments, the result is the same to the bit.
     """
 
-    init: Callable
-    step: Callable
-    logits: Callable
-    hashed_logits: Callable | None = None
-    rehash: Callable | None = None
-    recalibrate: Callable | None = None
+    def __call__(
+        self, state: State, total: Metrics, train: Split, first: jax.Array, rounds: jax.Array, span: jax.Array
+    ) -> tuple[State, Metrics]: ...
+
+
+class RunEpoch(Protocol):
+    """Trains a whole epoch of these `rounds`; returns the mean of its steps' metrics."""
+
+    def __call__(self, state: State, train: Split, rounds: jax.Array) -> tuple[State, Metrics]: ...
+
+
+class Accuracy(Protocol):
+    """The share of a split's images that the network gets right, with these BatchNorm statistics."""
+
+    def __call__(self, state: State, batch_stats: Any, split: Split) -> jax.Array: ...
+
+
+class InitSeed(Protocol):
+    """Makes the first state from a seed's key."""
+
+    def __call__(self, key: jax.Array) -> State: ...
+
+
+class ZeroMetrics(Protocol):
+    """Makes the total of no steps."""
+
+    def __call__(self) -> Metrics: ...
 
 
 class Train(NamedTuple):
-    """A run in pieces, and whole. All are pure; `Split`s are arguments, so that one copy serves all seeds.
+    """The training of one network in pieces. All are pure; a `Split` is an argument, so that one copy serves all seeds.
 
     Attributes:
-        init: key -> State.
-        rounds: (epochs, rounds, 2) int32, the rounds of each epoch: each rehashes and then runs from its first to
-            before its last step.
-        rehashes: whether it does; rounds that do not may be split.
-        segment: (State, total Metrics, train, first, rounds (rounds, 2), span (2,)) -> (State, total Metrics). Part of
-            an epoch: of its `rounds` those from span[0] to before span[1]. `first` is the epoch's first step in the
-            run; the steps' metrics are added to `total`. However an epoch is cut, the result is the same to the bit.
-        nothing: () -> the total of no steps.
-        epoch: (State, train, rounds (rounds, 2)) -> (State, mean Metrics), a whole one.
-        recalibrate: as of the learner.
-        accuracy: (State, batch_stats, split) -> accuracy of the exact network.
-        hashed_accuracy: likewise through the hash; None if nothing is hashed.
-        step: as of the learner.
-        run: (key, train, test) -> (State, Metrics (epochs,), accuracies (epochs,)).
+        learner: of the network and method.
+        init: makes the first state.
+        rounds: `(epochs, rounds, 2)` int32, the rounds of each epoch: each rehashes, if the learner does, and then runs
+            from its first to before its last step. Rounds that do not rehash may be cut anywhere.
+        segment: trains a part of an epoch.
+        zero_metrics: makes the total with which an epoch begins.
+        epoch: trains a whole epoch.
+        accuracies: by name, as `Learner.evaluations`.
     """
 
-    init: Callable
+    learner: Learner
+    init: InitSeed
     rounds: np.ndarray
-    rehashes: bool
-    segment: Callable
-    nothing: Callable
-    epoch: Callable
-    recalibrate: Callable | None
-    accuracy: Callable
-    hashed_accuracy: Callable | None
-    step: Callable
-    run: Callable
+    segment: RunSegment
+    zero_metrics: ZeroMetrics
+    epoch: RunEpoch
+    accuracies: Mapping[str, Accuracy]
 
 
 def steps_per_epoch(config: RunOptions, data: Dataset) -> int:
@@ -119,16 +103,18 @@ def shuffled_batches(key: jax.Array, config: RunOptions, data: Dataset) -> jax.A
 
 
 def make_train(
-    config: RunOptions, learner: Learner, data: Dataset, constrain: Callable[[Any], Any] = lambda batch: batch
+    config: RunOptions, learner: Learner, data: Dataset, constrain: Constrain = lambda batch: batch
 ) -> Train:
     """The training of one network on data shaped like `data`.
 
     Args:
-        config: resolved.
+        config: the options.
         learner: of the network and method.
         data: for its shapes and sizes; its arrays are not captured.
-        constrain: applied to each batch; `jax.lax.with_sharding_constraint` splits it over devices.
+        constrain: applied to each batch.
     """
+    chex.assert_rank((data.train.images, data.train.labels), (4, 1))
+    chex.assert_type((data.train.images, data.train.labels), (jnp.uint8, jnp.int32))
     steps, size = steps_per_epoch(config, data), config.batch_size
     rounds = rounds_by_epoch(config, steps, rehash=learner.rehash is not None)
 
@@ -141,7 +127,7 @@ def make_train(
         params, tables = learner.rehash(state.params, state.tables)
         return state._replace(params=params, tables=tables)
 
-    def nothing() -> Metrics:
+    def zero_metrics() -> Metrics:
         state = jax.eval_shape(init, jax.random.key(0))
         images, labels = (jax.ShapeDtypeStruct((size, *a.shape[1:]), a.dtype) for a in data.train)
         _, metrics = jax.eval_shape(learner.step, state, images, labels)
@@ -152,58 +138,44 @@ def make_train(
     ) -> tuple[State, Metrics]:
         batches = shuffled_batches(stream(state, Stream.ORDER, first), config, data)
 
-        def one(i, carry):
+        def one_step(i, carry):
             state, total = carry
             images, labels = constrain((train.images[batches[i]], train.labels[batches[i]]))
-            state, metrics = learner.step(state, images, labels)
-            return state, jax.tree.map(jnp.add, total, metrics)
+            new, metrics = learner.step(state, images, labels)
+            chex.assert_trees_all_equal_shapes_and_dtypes(new, state)
+            return new, jax.tree.map(jnp.add, total, metrics)
 
         def one_round(r, carry):
             state, total = carry
-            return lax.fori_loop(rounds[r, 0], rounds[r, 1], one, (rehashed(state), total))
+            return lax.fori_loop(rounds[r, 0], rounds[r, 1], one_step, (rehashed(state), total))
 
         return lax.fori_loop(span[0], span[1], one_round, (state, total))
 
     def epoch(state: State, train: Split, rounds: jax.Array) -> tuple[State, Metrics]:
         rounds = jnp.asarray(rounds)
-        state, total = segment(state, nothing(), train, state.step, rounds, jnp.array([0, len(rounds)]))
+        state, total = segment(state, zero_metrics(), train, state.step, rounds, jnp.array([0, len(rounds)]))
         return state, jax.tree.map(lambda a: a / steps, total)
 
-    def accuracy_by(logits_of: Callable) -> Callable:
-        def accuracy(state: State, batch_stats: Any, split: Split) -> jax.Array:
-            n = len(split.labels)
-            size = min(_EVALUATION_BATCH, n)
-            chunks = -(-n // size)
-            index = jnp.arange(chunks * size).reshape(chunks, size)
-            key = stream(state, Stream.EVALUATE, state.step)
-
-            def correct(chunk):
-                own_key = jax.random.fold_in(key, chunk[0])
-                logits = logits_of(state, batch_stats, split.images[chunk % n], own_key)
-                return jnp.sum((jnp.argmax(logits, -1) == split.labels[chunk % n]) & (chunk < n))
-
-            return jnp.sum(lax.map(correct, index)) / n
-
-        return accuracy
-
-    accuracy = accuracy_by(learner.logits)
-
-    def run(key: jax.Array, train: Split, test: Split) -> tuple[State, Metrics, jax.Array]:
-        def one(state, rounds):
-            state, metrics = epoch(state, train, rounds)
-            stats = state.batch_stats if learner.recalibrate is None else learner.recalibrate(state, train)
-            return state, (metrics, accuracy(state, stats, test))
-
-        state, (metrics, accuracies) = lax.scan(one, init(key), jnp.asarray(rounds))
-        return state, metrics, accuracies
-
-    hashed = None if learner.hashed_logits is None else accuracy_by(learner.hashed_logits)
-    rehashes = learner.rehash is not None
-    return Train(
-        init, rounds, rehashes, segment, nothing, epoch, learner.recalibrate, accuracy, hashed, learner.step, run
-    )
+    accuracies = {name: _accuracy_of(logits) for name, logits in learner.evaluations.items()}
+    return Train(learner, init, rounds, segment, zero_metrics, epoch, accuracies)
 
 
-def stream(state: State, name: Stream, index: jax.Array) -> jax.Array:
-    """Key number `index` of the stream `name`; the same for every method of a seed."""
-    return jax.random.fold_in(jax.random.fold_in(state.key, name), index)
+def _accuracy_of(logits_of: Logits) -> Accuracy:
+    """Evaluates 500 images at once, of which the last ones of a split may be less."""
+
+    def accuracy(state: State, batch_stats: Any, split: Split) -> jax.Array:
+        n = len(split.labels)
+        size = min(_EVALUATION_BATCH, n)
+        chunks = -(-n // size)
+        index = jnp.arange(chunks * size).reshape(chunks, size)
+        key = stream(state, Stream.EVALUATE, state.step)
+
+        def correct(chunk):
+            own_key = jax.random.fold_in(key, chunk[0])
+            logits = logits_of(state, batch_stats, split.images[chunk % n], own_key)
+            chex.assert_shape(logits, (size, None))
+            return jnp.sum((jnp.argmax(logits, -1) == split.labels[chunk % n]) & (chunk < n))
+
+        return jnp.sum(lax.map(correct, index)) / n
+
+    return accuracy

@@ -1,31 +1,46 @@
 """The options that every training program has."""
 
+# The types of options are looked at when a command line is read: what has been registered by then is listed.
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
+from experiments.data import DATASETS, check_data
+from experiments.process.checks import check_at_least, check_different, check_names, check_share, flag, listed, one_of
 from experiments.process.errors import UsageError
-from jaxapprox.lsh import MOST_BITS
+from jaxapprox.registry import SAMPLERS
 
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """The options that every training program has."""
+    """The options that every training program has.
+
+    Attributes:
+        presets: values of options by the preset's name; the first preset is the default.
+        known_methods: what `methods` may name: `experiments.training.method.TrainingMethod`s.
+        task: "module:function" of what makes the `experiments.training.task.Task` of such options.
+    """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
+    known_methods: ClassVar[Mapping[str, Any]] = {}
+    task: ClassVar[str]
 
-    data: Literal["digits", "mnist", "cifar10"] = "cifar10"
+    methods: tuple[str, ...] = ()
+    """What to compare; the first is the one others are relative to."""
+    data: Annotated[str, one_of([*DATASETS, "tfds:NAME"])] = "cifar10"
+    """tfds:NAME is any image classification set of TensorFlow Datasets, such as tfds:fashion_mnist."""
     data_dir: Path | None = None
     """Where TFDS keeps prepared data (default: TFDS_DATA_DIR, else TFDS's own)."""
     images: int = 0
     """Train on the first so many images only; 0 for all."""
     ratios: Annotated[tuple[float, ...], tyro.conf.arg(name="ratio")] = (0.5,)
     """Share of the rows that mc keeps, in (0, 1]; several for a run of each."""
-    samplers: Annotated[
-        tuple[Literal["topk", "uniform", "importance", "bernoulli", "systematic"], ...], tyro.conf.arg(name="sampler")
-    ] = ("topk",)
+    samplers: Annotated[tuple[Annotated[str, one_of(SAMPLERS)], ...], tyro.conf.arg(name="sampler")] = ("topk",)
     """How mc chooses them; several for a run of each."""
     active: float = 0.05
     """Share of a hashed layer's units that alsh activates for an example, in (0, 1]."""
@@ -48,9 +63,10 @@ class RunOptions:
     """The first of them."""
     validation: bool = False
     """Evaluate on a tenth of the training set, held out, and never look at the test set: for choosing settings."""
-    seed_axis: Literal["auto", "vmap", "map", "shard"] = "auto"
-    """vmap: many seeds at once on a device. map: in turn. shard: over all devices. auto: whichever an epoch of each (or
-    as many steps as take 20 s) shows to be fastest."""
+    seed_axis: Literal["auto", "vmap", "map", "shard", "fastest"] = "auto"
+    """map: seeds in turn. vmap: many at once on a device. shard: over all devices. auto: map on a CPU, vmap on one
+    accelerator, shard on several devices. fastest: whichever an epoch of each (or as many steps as take 20 s) shows to
+    be fastest; these differ in the last bits of their results."""
     seeds_at_once: int = 0
     """How many seeds vmap and shard run at once; 0 for as many as memory holds."""
     mesh: tuple[int, int] | None = None
@@ -73,17 +89,17 @@ class RunOptions:
 
     @property
     def ratio(self) -> float:
-        """The only one of `ratios`. This and the next two raise a UsageError if there are several."""
+        """The only value of `ratios`. This property and the next two raise a UsageError if there are several."""
         return self._only("ratios")
 
     @property
     def sampler(self) -> str:
-        """The only one of `samplers`."""
+        """The only value of `samplers`."""
         return self._only("samplers")
 
     @property
     def lr(self) -> float:
-        """The only one of `lrs`."""
+        """The only value of `lrs`."""
         return self._only("lrs")
 
     def _only(self, name: str) -> Any:
@@ -94,17 +110,18 @@ class RunOptions:
 
     def check(self) -> None:
         """Raises a UsageError naming a flag, its value and what it must be, unless all is well."""
+        check_data(self.data)
         check_at_least(0, self, "images", "seed", "rehash_every", "rehash_decay_after", "seeds_at_once")
         check_at_least(1, self, "epochs", "batch_size", "seeds", "num_tables", "num_bits", "rehash_every_late")
         check_at_least(1, self, "connect_seconds")
         check_share(self, "active")
-        for name in ("ratios", "samplers", "lrs"):
+        for name in ("methods", "ratios", "samplers", "lrs"):
             check_different(name, getattr(self, name))
+        check_names("methods", self.methods, self.known_methods)
+        check_names("samplers", self.samplers, SAMPLERS)
         for ratio in self.ratios:
             if not 0 < ratio <= 1:
                 raise UsageError(f"--ratio must be in (0, 1], got {ratio}")
-        if self.num_bits > MOST_BITS:
-            raise UsageError(f"--num-bits must be at most {MOST_BITS}, got {self.num_bits}")
         for lr in self.lrs:
             if not 0 < lr < float("inf"):
                 raise UsageError(f"--lr must be a positive number, got {lr}")
@@ -112,6 +129,13 @@ class RunOptions:
             raise UsageError(f"--checkpoint-minutes must be a positive number, got {self.checkpoint_minutes}")
         if self.mesh is not None and min(self.mesh) < 1:
             raise UsageError(f"--mesh must be two numbers from 1, got {self.mesh[0]} {self.mesh[1]}")
+        self._check_processes()
+        from jaxapprox.lsh import MOST_BITS  # imports JAX: last, so that other slips are said at once
+
+        if self.num_bits > MOST_BITS:
+            raise UsageError(f"--num-bits must be at most {MOST_BITS}, got {self.num_bits}")
+
+    def _check_processes(self) -> None:
         together = (self.coordinator, self.num_processes, self.process_id)
         if any(option is not None for option in together) and None in together:
             raise UsageError("--coordinator, --num-processes and --process-id must be given together")
@@ -119,34 +143,3 @@ class RunOptions:
             check_at_least(1, self, "num_processes")
             if not 0 <= self.process_id < self.num_processes:
                 raise UsageError(f"--process-id must be from 0 to {self.num_processes - 1}, got {self.process_id}")
-
-
-def listed(values: tuple[Any, ...]) -> str:
-    """An option's values, for the reader."""
-    return " ".join(map(str, values))
-
-
-def flag(name: str) -> str:
-    """The command line's name of an option."""
-    return "--" + {"ratios": "ratio", "samplers": "sampler", "lrs": "lr"}.get(name, name).replace("_", "-")
-
-
-def check_different(name: str, values: tuple[Any, ...]) -> None:
-    """Raises a UsageError unless an option of several values has one or more, all different."""
-    if not values or len(set(values)) < len(values):
-        got = " ".join(map(str, values)) or "none"
-        raise UsageError(f"{flag(name)} must be one or more different ones, got {got}")
-
-
-def check_at_least(least: int, options: Any, *names: str) -> None:
-    """Raises a UsageError for the first of these attributes of `options` that is less than `least`."""
-    for name in names:
-        if getattr(options, name) < least:
-            raise UsageError(f"{flag(name)} must be at least {least}, got {getattr(options, name)}")
-
-
-def check_share(options: Any, *names: str) -> None:
-    """Raises a UsageError for the first of these attributes of `options` that is not in (0, 1]."""
-    for name in names:
-        if not 0 < getattr(options, name) <= 1:
-            raise UsageError(f"{flag(name)} must be in (0, 1], got {getattr(options, name)}")

@@ -1,35 +1,55 @@
 """What is trained on what: all that a comparison needs besides its options."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
 
-from experiments.data.datasets import Dataset, first_images, grey, hold_out, load
-from experiments.seeds.compiled import LearnerOf
+from experiments.data import load
+from experiments.data.dataset import Dataset, first_images, grey, hold_out
+from experiments.training.learner import Learner
+from experiments.training.method import TrainingMethod
 from experiments.training.options import RunOptions
+
+
+class MakeLearner(Protocol):
+    """Makes the learner of a network by the layers of a method (`TrainingMethod.layers`)."""
+
+    def __call__(self, config: Any, layers: Any) -> Learner: ...
 
 
 class Task(NamedTuple):
     """A network on data.
 
     Attributes:
-        title: what is trained on which data.
+        title: says what is trained on which data.
         notes: what else a summary must say of the settings.
         data: loaded.
-        methods: by name; the first is the one others are relative to.
-        learner_of: makes a method's learner.
+        methods: those that are compared, by name; the first is the one others are relative to.
+        make_learner: makes the learner of the network by one of them.
     """
 
     title: str
     notes: str
     data: Dataset
-    methods: tuple[str, ...]
-    learner_of: LearnerOf
+    methods: Mapping[str, TrainingMethod]
+    make_learner: MakeLearner
+
+
+def chosen_methods(config: RunOptions) -> dict[str, TrainingMethod]:
+    """The methods that the options ask for, by name."""
+    return {name: config.known_methods[name] for name in config.methods}
+
+
+def notes_of(config: RunOptions, *notes: str) -> str:
+    """`notes`, and once what the methods that the options ask for must say of themselves."""
+    own = dict.fromkeys(method.note(config) for method in chosen_methods(config).values())
+    return " ".join(filter(None, [*notes, *own]))
 
 
 def load_data(config: RunOptions, *, colour: bool = True) -> Dataset:
-    """The data that the options ask for.
+    """Loads the data that the options ask for, colour images as grey ones unless `colour`.
 
     Raises:
-        UsageError: as `experiments.data.load`.
+        UsageError: as for `experiments.data.load`.
     """
     data = load(config.data, config.data_dir)
     if not colour:

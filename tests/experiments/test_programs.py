@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import quick_compilation
 from forked import ROOT, assert_usage_error, assert_usage_errors
@@ -136,62 +135,5 @@ def test_missing_and_damaged_data(forked, tmp_path):
     assert_usage_error(forked.run("experiments.cifar", *mnist, **offline), "mnist", "--preset quick")
 
 
-def test_bench_refuses_bad_flags(forked):
-    assert_usage_error(forked.run("experiments.bench", "--ratios", "2"), "--ratios")
-    assert_usage_error(forked.run("experiments.bench", "--torch-python", "/nowhere", "--rounds", "0"), "--rounds")
-
-
-COLLAPSE = ("--data", "digits", "--images", "128", "--width", "2", "--blocks", "1", "--epochs", "1", "--seeds", "2")
-
-
-def test_collapse_compares_variants(forked, tmp_path):
-    """Table, figure and record hold what was asked for, and a later call adds to them; other settings are refused."""
-    out = ("--out", str(tmp_path / "collapse"))
-    for variant in ("oracle", "exact"):
-        process = forked.run("experiments.collapse", *COLLAPSE, *out, "--variants", variant)
-        assert process.returncode == 0, process.stderr
-    record = json.loads((tmp_path / "collapse" / "collapse.json").read_text())
-    assert list(record["runs"]) == ["exact", "oracle"]
-    assert [row["seed"] for row in record["runs"]["oracle"]["rows"]] == [0, 1]
-    assert all(row["diagnostics"]["hidden"]["recall"] > 0.99 for row in record["runs"]["oracle"]["rows"])
-    table = (tmp_path / "collapse" / "collapse.md").read_text()
-    lines = [line.split(" | ") for line in table.splitlines() if line.startswith("| active set | oracle")]
-    accuracy, difference = (float(cell.split(" ±")[0]) for cell in lines[0][2:4])
-    means = {name: np.mean([row["test_accuracy"] for row in run["rows"]]) for name, run in record["runs"].items()}
-    assert accuracy == pytest.approx(100 * means["oracle"], abs=0.06)
-    assert difference == pytest.approx(100 * (means["oracle"] - means["exact"]), abs=0.06)
-    assert (tmp_path / "collapse" / "collapse.png").read_bytes().startswith(b"\x89PNG")
-    process = forked.run("experiments.collapse", *COLLAPSE[:-2], "--seeds", "3", *out, "--variants", "exact")
-    assert_usage_error(process, "--out")
-    assert json.loads((tmp_path / "collapse" / "collapse.json").read_text()) == record
-
-
-def test_hashing_measures_appendix_b(forked, tmp_path):
-    """Recall, theory and costs of every part, on a small network."""
-    small = ("--data", "digits", "--width", "2", "--blocks", "1", "--epochs", "1", "--images", "4", "--draws", "2")
-    process = forked.run("experiments.hashing", *small, "--out", str(tmp_path / "hashing"))
-    assert process.returncode == 0, process.stderr
-    record = json.loads((tmp_path / "hashing" / "hashing.json").read_text())
-    assert record["unmasked"] == 9 / 64
-    for filters in ("untrained", "trained"):
-        rows = [record[filters]["masked"], *record[filters]["shared"]]
-        assert len(rows) == 7
-        for row in rows:
-            shares = [value for name in ("recall", "active_collide", "all_expected") for value in row[name]]
-            assert len(row["recall"]) == 2 and all(0 <= value <= 1 for value in shares)
-    assert record["family_per_node"]["all_bytes"] >= record["family_per_node"]["bytes"] > 0
-    assert "| (d) | trained |" in (tmp_path / "hashing" / "hashing.md").read_text()
-    assert (tmp_path / "hashing" / "hashing.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_bad_flags_of_other_programs(forked, tmp_path):
-    bad = (
-        ("experiments.collapse", "--variants", "magic"),
-        ("experiments.collapse", "--images", "0"),
-        ("experiments.collapse", "--seeds", "0"),
-        ("experiments.hashing", "--draws", "0"),
-        ("experiments.hashing", "--active", "2"),
-        ("experiments.hashing", "--out", "/proc/nowhere"),
-        ("experiments.choose", "--ratio", "0.1", "0.5"),
-    )
-    assert_usage_errors(forked, tmp_path, *((*command, "--data", "digits") for command in bad))
+def test_choose_takes_one_ratio(forked, tmp_path):
+    assert_usage_errors(forked, tmp_path, ("experiments.choose", "--ratio", "0.1", "0.5", "--data", "digits"))

@@ -10,13 +10,16 @@ from pathlib import Path
 import quick_compilation
 
 ROOT = Path(__file__).parents[2]
-MODULES = ("cifar", "mlp", "bench", "collapse", "hashing", "error_by_depth")
+MODULES = (
+    *("cifar.selection", "mlp.depths", "bench.parts", "collapse.training", "hashing.report", "hashing.measurements"),
+    *("error_by_depth.measure", "error_by_depth.report", "runs.compare", "runs.presets"),
+)
 # JAX has no threads yet when it forks: no backend has been made.
 _PARENT = f"""
 import gc, importlib, json, os, resource, runpy, signal, sys, time, warnings
 import sklearn.datasets
 for module in {MODULES}:
-    importlib.import_module(f"experiments.{{module}}.__main__")
+    importlib.import_module("experiments." + module)
 warnings.simplefilter("ignore")
 gc.freeze()  # or every child would go through all of it at its end
 for line in sys.stdin:

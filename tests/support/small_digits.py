@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from experiments.data.datasets import Dataset, Split, first_images, load
+from experiments.data import load
+from experiments.data.dataset import Dataset, Split, first_images
 
 
 def small_digits(images: int = 40) -> Dataset:

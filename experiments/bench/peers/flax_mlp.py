@@ -1,4 +1,4 @@
-"""The peer for MLP speed on the same XLA: `nn.Dense`, autodiff and optax, as one would write it."""
+"""The peer for MLP speed on the same XLA: `nn.Dense`, autodiff and optax, as a user of Flax writes it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import jax
 import optax
 from jax import lax
 
-from experiments.data.datasets import Split
+from experiments.data.dataset import Split
 from experiments.mlp.network import MLP, to_features
 
 _OPTIMIZERS = {"sgd": lambda lr: optax.sgd(lr), "adam": lambda lr: optax.adam(lr, eps=1e-4)}

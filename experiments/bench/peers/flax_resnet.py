@@ -1,4 +1,4 @@
-"""The peer within JAX: the same ResNet-18 in plain `flax.linen`, `nn.Conv` and `nn.BatchNorm`, a jitted step a time."""
+"""The peer within JAX: the same ResNet-18 in plain `flax.linen`, whose steps are jitted one by one."""
 
 from collections.abc import Callable
 

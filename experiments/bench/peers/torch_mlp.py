@@ -1,6 +1,6 @@
 """The peer for MLP speed: an exact training step at batch 1 in PyTorch.
 
-    python experiments/torch_mlp_peer.py --layers 3 --optimizer adam
+    python experiments/bench/peers/torch_mlp.py --layers 3 --optimizer adam
 
 For an interpreter that has PyTorch; it needs nothing else of this project. Prints a JSON line with the median step
 seconds.

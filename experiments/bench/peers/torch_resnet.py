@@ -1,6 +1,6 @@
 """The peer for CPU speed: a ResNet-18 step in PyTorch, exact and with channels sampled by top-k.
 
-    python experiments/torch_peer.py --ratio 0.5
+    python experiments/bench/peers/torch_resnet.py --ratio 0.5
 
 For an interpreter that has PyTorch; it needs nothing else of this project. The sampling is the forward sampling of
 Adelman et al. (NeurIPS 2021): the k input channels with the largest |x_c| |w_c| are gathered and convolved, stem and

@@ -1,0 +1,1 @@
+"""Training that touches blocks of the weights alone: active sets, rows, lazy optimizers."""

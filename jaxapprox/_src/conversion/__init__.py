@@ -1,0 +1,1 @@
+"""Existing models with approximated layers, and whether that pays: what both Flax APIs share."""

@@ -1,0 +1,1 @@
+"""Monte-Carlo estimates of dense products and convolutions."""

@@ -1,0 +1,1 @@
+"""Asymmetric locality-sensitive hashing: tables, active sets, their diagnostics, active units."""

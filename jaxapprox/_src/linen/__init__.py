@@ -1,0 +1,1 @@
+"""The layers for Flax Linen, and the conversion of its models."""

@@ -1,0 +1,1 @@
+"""The layers for Flax NNX, and the conversion of its models."""

@@ -11,15 +11,18 @@ import pytest
 from forked import assert_usage_error
 from scipy import stats
 
-from experiments.error_by_depth import theory as depth_theory
-from experiments.error_by_depth.__main__ import ErrorByDepth, main, measure, methods
+from experiments.error_by_depth import theory
+from experiments.error_by_depth.__main__ import main
+from experiments.error_by_depth.layers import estimated_layers
+from experiments.error_by_depth.measure import measure_layers
+from experiments.error_by_depth.options import ErrorByDepth
 from experiments.process.errors import UsageError
 from jaxapprox import predicted_variance, systematic
 from jaxapprox.lsh import active_set, build
 
 
 def errors(rule, layers=10, of_outputs=False):
-    return np.array(depth_theory.predict(rule, layers, of_outputs=of_outputs).error)
+    return np.array(theory.predict(rule, layers, of_outputs=of_outputs).error)
 
 
 def relu_error(cosine, size):
@@ -31,15 +34,15 @@ def relu_error(cosine, size):
 @pytest.mark.parametrize(
     ("rule", "of_outputs"),
     [
-        (depth_theory.unbiased(1), False),
-        (depth_theory.largest(1), False),
-        (depth_theory.largest(1), True),
-        (depth_theory.random(1), True),
-        (depth_theory.hashed(1, 100), True),
+        (theory.keep_unbiased(1), False),
+        (theory.keep_largest(1), False),
+        (theory.keep_largest(1), True),
+        (theory.keep_random(1), True),
+        (theory.keep_hashed(1, 100), True),
     ],
 )
 def test_keeping_everything_is_exact(rule, of_outputs):
-    prediction = depth_theory.predict(rule, 5, of_outputs=of_outputs)
+    prediction = theory.predict(rule, 5, of_outputs=of_outputs)
     np.testing.assert_allclose(prediction.error, 0, atol=1e-6)
     np.testing.assert_allclose([prediction.cosine, prediction.size], 1, atol=1e-6)
 
@@ -47,15 +50,15 @@ def test_keeping_everything_is_exact(rule, of_outputs):
 @pytest.mark.parametrize("share", [0.05, 0.3])
 def test_first_layer_in_closed_form(share):
     """Of units kept at random, of the largest units, and of a product with the largest inputs."""
-    assert errors(depth_theory.random(share), 1, True)[0] == pytest.approx(math.sqrt(1 - share), rel=1e-4)
+    assert errors(theory.keep_random(share), 1, True)[0] == pytest.approx(math.sqrt(1 - share), rel=1e-4)
     # E[z^2; z > t] = P(z > t) + t phi(t) is what the largest units keep of E relu(z)^2 = 1 / 2.
     threshold = stats.norm.isf(share)
     kept = 2 * (share + threshold * stats.norm.pdf(threshold))
-    assert errors(depth_theory.largest(share), 1, True)[0] == pytest.approx(math.sqrt(1 - kept), rel=1e-4)
+    assert errors(theory.keep_largest(share), 1, True)[0] == pytest.approx(math.sqrt(1 - kept), rel=1e-4)
     threshold = stats.norm.isf(share / 2)
     kept = share + 2 * threshold * stats.norm.pdf(threshold)
     expected = relu_error(math.sqrt(kept), math.sqrt(kept))
-    assert errors(depth_theory.largest(share), 1)[0] == pytest.approx(expected, rel=1e-3)
+    assert errors(theory.keep_largest(share), 1)[0] == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5])
@@ -67,7 +70,7 @@ def test_unbiased_growth_in_closed_form(share):
         pi = oracles.inclusion_probabilities(np.abs(x), round(share * len(s)), 0.1)
         growth.append(np.mean(x**2 / pi) / moment)
     expected = growth[0] * growth[1] ** np.arange(5)
-    prediction = depth_theory.predict(depth_theory.unbiased(share), 5, of_outputs=False)
+    prediction = theory.predict(theory.keep_unbiased(share), 5, of_outputs=False)
     np.testing.assert_allclose(np.square(prediction.size), expected, rtol=2e-3)
     assert prediction.error[0] == pytest.approx(relu_error(growth[0] ** -0.5, growth[0] ** 0.5), rel=2e-3)
 
@@ -75,23 +78,23 @@ def test_unbiased_growth_in_closed_form(share):
 def test_small_shares_compound_and_halves_do_not():
     """A tenth of the inputs or units: worse with every layer. Half the inputs hold nearly all that ReLU leaves."""
     for rule, of_outputs in (
-        (depth_theory.unbiased(0.1), False),
-        (depth_theory.largest(0.1), False),
-        (depth_theory.largest(0.1), True),
-        (depth_theory.hashed(0.1, 1000), True),
-        (depth_theory.random(0.1), True),
+        (theory.keep_unbiased(0.1), False),
+        (theory.keep_largest(0.1), False),
+        (theory.keep_largest(0.1), True),
+        (theory.keep_hashed(0.1, 1000), True),
+        (theory.keep_random(0.1), True),
     ):
         assert np.all(np.diff(errors(rule, of_outputs=of_outputs)) > 0)
-    unbiased = errors(depth_theory.unbiased(0.1))
+    unbiased = errors(theory.keep_unbiased(0.1))
     assert np.all(unbiased[1:] / unbiased[:-1] > 1.5)  # exponential growth
-    for rule in (depth_theory.unbiased(0.5), depth_theory.largest(0.5)):
+    for rule in (theory.keep_unbiased(0.5), theory.keep_largest(0.5)):
         assert np.all(np.diff(errors(rule)) < 0)
 
 
 def test_hashing_is_worth_less_the_wider():
     """The cosines that hashing tells units by shrink as 1 / sqrt(width): it lies between random and the oracle."""
-    hashed = [errors(depth_theory.hashed(0.05, width), 1, True)[0] for width in (100, 1_000, 10_000, 10**8)]
-    random, oracle = (errors(make(0.05), 1, True)[0] for make in (depth_theory.random, depth_theory.largest))
+    hashed = [errors(theory.keep_hashed(0.05, width), 1, True)[0] for width in (100, 1_000, 10_000, 10**8)]
+    random, oracle = (errors(make(0.05), 1, True)[0] for make in (theory.keep_random, theory.keep_largest))
     assert oracle < hashed[0] < hashed[1] < hashed[2] < hashed[3] == pytest.approx(random, abs=1e-4)
 
 
@@ -111,7 +114,7 @@ def test_hashed_units_are_those_that_the_library_finds():
     measured = np.mean([mean(key) for key in jax.random.split(jax.random.key(0), 150)])
     s = np.linspace(-8, 8, 2_001)
     mass = stats.norm.pdf(s) * (s[1] - s[0])
-    chance = depth_theory.hashed(size / width, width)(s).mean
+    chance = theory.keep_hashed(size / width, width)(s).mean
     assert np.sum(mass * chance) == pytest.approx(size / width, rel=1e-3)
     assert measured == pytest.approx(np.sum(mass * chance * s) / np.sum(mass * chance), rel=0.1)
 
@@ -120,31 +123,31 @@ def test_one_layer_of_unbiased_mc():
     """Measured, predicted, and by `jaxapprox.predicted_variance` of one product: within 3 % of each other."""
     options = ErrorByDepth(width=500, layers=1, ratios=(0.2,), networks=8, draws=4)
     name = "mc systematic, ratio 0.2"
-    method = methods(options)[name]
-    measured = np.mean(measure({name: method.layer}, options)[name]["error"])
+    estimated = estimated_layers(options)[name]
+    measured = np.mean(measure_layers({name: estimated.layer}, options)[name]["error"])
     x = jax.random.normal(jax.random.key(1), (16, 500))
     norms = jnp.linalg.norm(jax.random.normal(jax.random.key(2), (500, 500)), axis=1)
     variance = [predicted_variance(systematic, jnp.abs(row) * norms, 100) / jnp.sum((row * norms) ** 2) for row in x]
     size = math.sqrt(1 + np.mean(variance))
-    assert method.prediction.error[0] == pytest.approx(relu_error(1 / size, size), rel=0.03)
-    assert method.prediction.error[0] == pytest.approx(measured, rel=0.03)
+    assert estimated.prediction.error[0] == pytest.approx(relu_error(1 / size, size), rel=0.03)
+    assert estimated.prediction.error[0] == pytest.approx(measured, rel=0.03)
 
 
 def test_one_layer_of_alsh():
     """Measured within 0.002 of predicted: random units are 0.019 worse, those with the most collisions 0.004 better."""
     options = ErrorByDepth(width=100, layers=1, active=0.1, networks=10, examples=64)
     name = "alsh, active 0.1"
-    method = methods(options)[name]
-    measured = np.mean(measure({name: method.layer}, options)[name]["error"])
-    assert measured == pytest.approx(method.prediction.error[0], abs=0.002)
+    estimated = estimated_layers(options)[name]
+    measured = np.mean(measure_layers({name: estimated.layer}, options)[name]["error"])
+    assert measured == pytest.approx(estimated.prediction.error[0], abs=0.002)
 
 
 def test_each_example_draws_its_own_sample():
     """Equal examples get different estimates, but from methods that are deterministic."""
     x = jnp.broadcast_to(jax.random.normal(jax.random.key(0), (1, 64)), (2, 64))
     kernel = jax.random.normal(jax.random.key(1), (64, 64))
-    for name, method in methods(ErrorByDepth(width=64, ratios=(0.5,), active=0.2)).items():
-        first, second = jax.jit(method.layer)(jax.random.key(2), x, kernel)
+    for name, estimated in estimated_layers(ErrorByDepth(width=64, ratios=(0.5,), active=0.2)).items():
+        first, second = jax.jit(estimated.layer)(jax.random.key(2), x, kernel)
         assert jnp.allclose(first, second, rtol=1e-5) == ("topk" in name or "oracle" in name), name
 
 

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.hashing.measurements import ConvLayer, family_per_node, hashed_conv, masked_nodes, unmasked_fraction
+from experiments.hashing.filters import ConvLayer
+from experiments.hashing.measurements import family_per_node, hashed_conv, masked_nodes, unmasked_fraction
 from jaxapprox import conv
 from jaxapprox.lsh import build
 
@@ -32,7 +33,7 @@ def test_masked_nodes_are_the_convolution(monkeypatch, strides):
     """The matrix of masked weight vectors times a whole image is the convolution's output."""
     one, seen = layer(strides), {}
     monkeypatch.setattr(
-        "experiments.appendix_b._found", lambda keys, weights, x, *rest: seen.update(w=weights, x=x) or {}
+        "experiments.hashing.measurements._found", lambda keys, weights, x, *rest: seen.update(w=weights, x=x) or {}
     )
     facts = masked_nodes(jax.random.split(jax.random.key(0), 2), one)
     exact = conv(one.inputs, one.kernel, strides=strides)

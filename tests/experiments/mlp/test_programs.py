@@ -27,7 +27,7 @@ def test_run_writes_everything(forked, tmp_path):
         assert all(np.isfinite(row["train_loss"]) and row["train_seconds"] > 0 for row in rows)
         assert json.loads((path / "config.json").read_text())["config"]["layers"] == [layers]
         summary = (path / "summary.md").read_text()
-        assert f"MLP of {layers} x 20 on digits" in summary and "60 training images" in summary
+        assert f"MLP of {layers} x 20 on Digits" in summary and "60 training images" in summary
         assert "BatchNorm" not in summary
         flops = {line.split()[1]: float(line.split()[-2]) for line in summary.splitlines() if "| 2 |" in line}
         assert flops["standard"] == 1 and flops["alsh"] < 0.6
@@ -55,7 +55,6 @@ def test_bad_flags(forked, tmp_path):
         ("--batch-size", "100000"),
         ("--batch-size", "100000", "--layers", "2", "3"),
         ("--batch-size", "2", "--methods", "dropout_gathered"),
-        ("--sampler", "importance"),
         ("--images", "-1"),
         ("--out", "/proc/nowhere"),
     )

@@ -9,10 +9,12 @@ import optax
 import pytest
 from quick_compilation import jit
 from small_digits import small_digits
+from whole_run import whole_run
 
-from experiments.data.datasets import Split, grey, load
-from experiments.mlp.config import MLPConfig
-from experiments.mlp.methods import METHODS, make_learner
+from experiments.data import load
+from experiments.data.dataset import Split, grey
+from experiments.mlp.config import METHODS, MLPConfig
+from experiments.mlp.learner import mlp_learner
 from experiments.mlp.network import MLP, to_features
 from experiments.training.loop import make_train
 
@@ -26,7 +28,7 @@ REFERENCES = {
 
 
 def training(name, config, data):
-    return make_train(config, make_learner(name, config, config.layers[0], data), data)
+    return make_train(config, mlp_learner(config, METHODS[name].layers(config), data), data)
 
 
 def in_kernels(params):
@@ -61,7 +63,7 @@ def test_keeping_everything_is_plain_training(method, optimizer):
         logits = model.apply({"params": params}, to_features(image[None]))
         return optax.softmax_cross_entropy_with_integer_labels(logits, label[None]).mean()
 
-    step, reference_step = jit(train.step), jit(jax.value_and_grad(loss_of))
+    step, reference_step = jit(train.learner.step), jit(jax.value_and_grad(loss_of))
     for image, label in zip(data.train.images[:10], data.train.labels[:10], strict=True):
         state, metrics = step(state, image[None], label[None])
         loss, gradient = reference_step(params, image, label)
@@ -70,17 +72,21 @@ def test_keeping_everything_is_plain_training(method, optimizer):
         np.testing.assert_allclose(metrics.loss, loss, rtol=1e-5, atol=1e-6)
     assert_close(in_kernels(state.params), params, 1e-5)
     logits = model.apply({"params": params}, to_features(data.test.images))
-    assert_close(train.accuracy(state, {}, data.test), jnp.mean(jnp.argmax(logits, -1) == data.test.labels), 1e-6)
+    assert_close(
+        train.accuracies["test_accuracy"](state, {}, data.test),
+        jnp.mean(jnp.argmax(logits, -1) == data.test.labels),
+        1e-6,
+    )
 
 
 @pytest.mark.parametrize("method", ["standard", "alsh", "mc", "adaptive_dropout_gathered"])
 def test_whole_run_under_jit_and_vmap(method):
-    """`run` of two keys at once is `run` of each; every layer's weights have moved, and are finite."""
+    """The run of two keys at once is that of each; every layer's weights have moved, and are finite."""
     config, data = dataclasses.replace(CONFIG, ratios=(0.5,), active=0.5, rehash_every=15), small_digits()
     train = training(method, config, data)
     keys = jax.random.split(jax.random.key(0), 2)
-    states, metrics, accuracies = jit(jax.vmap(train.run, in_axes=(0, None, None)))(keys, data.train, data.test)
-    state, one_metrics, _ = jit(train.run)(keys[1], data.train, data.test)
+    states, metrics, accuracies = jit(jax.vmap(whole_run(train), in_axes=(0, None, None)))(keys, data.train, data.test)
+    state, one_metrics, _ = jit(whole_run(train))(keys[1], data.train, data.test)
     np.testing.assert_allclose(one_metrics.loss, metrics.loss[1], rtol=1e-3)
     assert metrics.loss[0, 0] != metrics.loss[1, 0] and accuracies.shape == (2, CONFIG.epochs)
     start = jit(train.init)(keys[1])

@@ -2,26 +2,16 @@
 
 import json
 import os
-import resource
-from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+from full_disk import largest_file
+from matplotlib.figure import Figure
 
 from experiments.process.errors import OutputError
-from experiments.process.files import append_rows, read_rows, write_whole
+from experiments.process.files import append_rows, read_rows, save_figure, write_json, write_whole
 
 ROWS = [{"seed": seed, "text": "x" * 50} for seed in range(3)]
-
-
-@contextmanager
-def largest_file(size):
-    """As on a disk that is full after so many bytes of a file."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_rows_are_added_whole_or_not_at_all(tmp_path):
@@ -39,14 +29,32 @@ def test_rows_are_added_whole_or_not_at_all(tmp_path):
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     path = tmp_path / "file"
-    write_whole(path, "before")
+    write_whole(path, b"before")
     with largest_file(10), pytest.raises(OutputError, match="file could not be written"):
         write_whole(path, "after" * 10)
     assert path.read_text() == "before"
     write_whole(path, "after")
     assert path.read_text() == "after"
-    with pytest.raises(OutputError):
-        write_whole(tmp_path / "nowhere" / "file", "")
+    with pytest.raises(OutputError, match=r"^the summary could not be written \(No such file or directory\)$"):
+        write_whole(tmp_path / "nowhere" / "file", "", "the summary")
+
+
+def test_a_figure_is_replaced_whole_or_not_at_all(tmp_path):
+    path, figure = tmp_path / "figure.png", Figure()
+    save_figure(path, figure)
+    before = path.read_bytes()
+    assert before.startswith(b"\x89PNG") and b"IEND" in before[-12:]
+    figure.subplots()
+    with largest_file(1000), pytest.raises(OutputError, match=r"figure\.png could not be written"):
+        save_figure(path, figure)
+    assert path.read_bytes() == before
+    save_figure(path, figure)
+    assert path.read_bytes() != before
+
+
+def test_json_has_paths_as_text(tmp_path):
+    write_json(tmp_path / "facts", {"out": Path("a") / "b", "values": (1, None)})
+    assert json.loads((tmp_path / "facts").read_text()) == {"out": "a/b", "values": [1, None]}
 
 
 def test_half_a_line_is_cut_off_and_a_damaged_one_is_not_hidden(tmp_path):

@@ -8,6 +8,7 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from forked import Program, assert_usage_error
 from run_rows import rows_of
@@ -86,56 +87,73 @@ def stopped(forked, out: Path) -> None:
     assert program.wait(30) == 143
 
 
+def checkpoints(out: Path) -> list[Path]:
+    """The three that are kept, the latest first."""
+    paths = sorted((out / "checkpoints").iterdir(), key=lambda path: int(path.stem), reverse=True)
+    assert len(paths) == 3
+    return paths
+
+
 def test_a_checkpoint_is_gone_on_from(forked, undisturbed, tmp_path):
     """Not begun again, of which the rows would be the same: the seconds of later epochs begin with the checkpoint's."""
     out = tmp_path / "run"
     stopped(forked, out)
-    latest = max((out / "checkpoints").iterdir(), key=lambda path: int(path.name))
-    (facts,) = (path for path in (latest / "position").rglob("*") if b"train_seconds" in path.read_bytes())
-    position = json.loads(facts.read_text())
-    position["position"]["train_seconds"] += 1e6
-    facts.write_text(json.dumps(position))
+    latest = checkpoints(out)[0]
+    with np.load(latest) as archive:
+        arrays = dict(archive)
+    position = json.loads(arrays["position"].tobytes())
+    position["train_seconds"] += 1e6
+    arrays["position"] = np.frombuffer(json.dumps(position).encode(), np.uint8)
+    np.savez(latest, **arrays)
     done = len(rows_of(out))
     program = start(forked, out)
     assert program.wait() == 0 and "damaged" not in program.output
     assert rows_of(out) == undisturbed
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    members = position["position"]["members"]
+    members = position["members"]
     later = [row["train_seconds"] for row in rows[done:] if [row["method"], row["seed"]] in members]
     assert later and min(later) > 1e6
 
 
 def test_damaged_checkpoints(forked, undisturbed, tmp_path):
-    """A byte changed, one cut short, a file missing of each: named, the one before it used, and the same result."""
+    """A byte changed, and a file cut short: named, the one before them used, and the same result; as where all are."""
     out = tmp_path / "run"
     stopped(forked, out)
     kept = tmp_path / "kept"
     shutil.copytree(out, kept)
-    numbers = sorted((int(path.name) for path in (out / "checkpoints").iterdir()), reverse=True)
-    assert len(numbers) == 3
+    latest, before, _ = paths = checkpoints(out)
+    content = bytearray(latest.read_bytes())
+    content[len(content) // 2] ^= 1
+    latest.write_bytes(content)
+    os.truncate(before, before.stat().st_size // 2)
+    for damaged in (paths[:2], paths):
+        program = start(forked, out)
+        assert program.wait() == 0
+        output = program.output
+        for path in paths:
+            assert (f"checkpoint {path.stem} in {out}/checkpoints is damaged" in output) == (path in damaged)
+        assert "Traceback" not in output
+        assert rows_of(out) == undisturbed
+        shutil.rmtree(out)
+        shutil.copytree(kept, out)
+        for path in paths:
+            path.write_bytes(b"")
 
-    def largest(number: int) -> Path:
-        files = [path for path in (out / "checkpoints" / str(number)).rglob("*") if path.is_file()]
-        return max(files, key=lambda path: path.stat().st_size)
 
-    data = bytearray(largest(numbers[0]).read_bytes())
-    data[len(data) // 2] ^= 1
-    largest(numbers[0]).write_bytes(data)
-    os.truncate(largest(numbers[1]), largest(numbers[1]).stat().st_size // 2)
+def test_checkpoints_of_an_earlier_version(forked, undisturbed, tmp_path):
+    """Directories, by orbax: said to be that; what was reported counts, and what is unfinished begins again."""
+    out = tmp_path / "run"
+    stopped(forked, out)
+    before = rows_of(out)
+    for path in checkpoints(out):
+        path.unlink()
+        (path.with_suffix("") / "state").mkdir(parents=True)
+        (path.with_suffix("") / "state" / "manifest.ocdbt").write_bytes(b"of another format")
     program = start(forked, out)
     assert program.wait() == 0
-    output = program.output
-    assert all(f"checkpoint {number} in {out}/checkpoints is damaged" in output for number in numbers[:2])
-    assert f"checkpoint {numbers[2]} in {out}" not in output and "Traceback" not in output
-    assert rows_of(out) == undisturbed
-    shutil.rmtree(out)
-    shutil.copytree(kept, out)
-    for number in numbers:
-        largest(number).unlink()
-    program = start(forked, out)
-    assert program.wait() == 0
-    assert all(f"checkpoint {number} in {out}/checkpoints is damaged" in program.output for number in numbers)
-    assert rows_of(out) == undisturbed
+    said = f"warning: the checkpoints in {out}/checkpoints are of an earlier version and not used"
+    assert program.output.count(said) == 1 and "damaged" not in program.output
+    assert rows_of(out) == undisturbed and undisturbed[: len(before)] == before
 
 
 def test_full_disk(forked, undisturbed, tmp_path):

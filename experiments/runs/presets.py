@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any, TypeVar
 
-import tyro
-
-from experiments.training.options import RunOptions, flag
+from experiments.process.checks import flag
+from experiments.process.command_line import expand_home, read_options
 from experiments.process.errors import UsageError
+from experiments.training.options import RunOptions
 
 # How a run is carried out: these may be others when it is resumed.
 _OF_THE_PROCESS = {
@@ -45,8 +45,8 @@ def parse(program: str, options: type[_Options]) -> _Options:
     if named.resume is None:
         default = options(**options.presets.get(named.preset, {}))
     else:
-        default = _begun_with(named.resume, options)
-    config = tyro.cli(options, prog=f"python -m {program}", default=default)
+        default = _begun_with(expand_home("--resume", named.resume), options)
+    config = read_options(program, options, default)
     if named.resume is not None:
         _check_same(default, config)
     config.check()

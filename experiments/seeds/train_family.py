@@ -1,0 +1,33 @@
+"""Training in memory: no run directory, screen or checkpoints, just the rows."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from experiments.seeds.compiled import compile_evaluation, compile_training
+from experiments.seeds.planning import choose_axis
+from experiments.seeds.segments import Row, chunks, run_chunk
+from experiments.seeds.settings import Family
+from experiments.training.task import Task
+
+
+def train_family(family: Family, seeds: Mapping[int, np.ndarray], task: Task) -> list[Row]:
+    """All rows of a family, along the seed axis that its options ask for.
+
+    Args:
+        family: of the settings.
+        seeds: the data of each seed's key, by the seed.
+        task: what is trained on what.
+    """
+    family = dataclasses.replace(family, config=dataclasses.replace(family.config, seeds=len(seeds)))
+    axis, _ = choose_axis(family, task)
+    training = compile_training(family, task, axis)
+    evaluation = compile_evaluation(family, task, training)
+    train, test = training.axis.put((task.data.train, task.data.test), by_seed=False)
+    return [
+        row
+        for chunk in chunks(family, seeds, training.axis)
+        for moment in run_chunk(chunk, training, evaluation, train, test)
+        for row in moment.rows
+    ]

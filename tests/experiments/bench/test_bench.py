@@ -1,0 +1,127 @@
+"""`experiments.bench`: its parts, and what they share. What is measured plays no part here."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from forked import ROOT, assert_usage_error
+from rich.console import Console
+
+from experiments.bench import mlp_step, torch_peer
+from experiments.bench.in_place import in_place
+from experiments.bench.options import Bench
+from experiments.bench.parts import PARTS
+from experiments.bench.random_data import random_cifar, random_digits
+from experiments.process.errors import UsageError
+
+RECORDED = {"hashing": "bench-hashing", "mlp": "bench-mlp", "sweep": "bench-sweep"}  # the others: bench
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_recorded_results_are_shown(name):
+    """Every part prints the results that are recorded, which have the names that it reads."""
+    results = json.loads((ROOT / "experiments" / "results" / f"{RECORDED.get(name, 'bench')}.json").read_text())
+    console = Console(width=120, file=io.StringIO())
+    PARTS[name].show(Bench(), results, console)
+    assert len(console.file.getvalue().splitlines()) >= 3
+
+
+def test_the_mlp_part_measures_what_it_shows(monkeypatch):
+    """On small networks: every method by round, and plain Flax."""
+    for constant, value in (("_STEPS", 3), ("_LAYERS", (1,)), ("_OPTIMIZERS", ("sgd",)), ("_MEGABYTES", 1)):
+        monkeypatch.setattr(mlp_step, constant, value)
+    few = {name: mlp_step.METHODS[name] for name in ("standard", "alsh")}
+    monkeypatch.setattr(mlp_step, "METHODS", few)
+    monkeypatch.setattr(mlp_step, "has_torch", lambda python: False)
+    results = mlp_step.measure(Bench(rounds=1))
+    assert results.keys() == {"bytes_per_second", "mlp_step_seconds"} and results["bytes_per_second"] > 0
+    assert {name: len(times) for name, times in results["mlp_step_seconds"]["1 sgd"].items()} == {
+        "standard": 2,
+        "alsh": 2,
+        "flax": 2,
+    }
+    console = Console(width=120, file=io.StringIO())
+    mlp_step.show(Bench(), results, console)
+    assert "bound / standard" in console.file.getvalue()
+
+
+_OWN_PART = """
+import sys
+from experiments.bench.parts import PARTS
+PARTS.register("own", "own_part")
+from experiments.bench.__main__ import main
+from experiments.bench.options import Bench
+from experiments.process.command_line import read_options
+main(read_options("experiments.bench", Bench))
+"""
+_OWN_MODULE = """
+def measure(options):
+    return {"width": options.width}
+def show(options, results, console):
+    console.print(f"width {results['width']}")
+"""
+
+
+def test_a_new_part_is_a_module_and_a_line(tmp_path):
+    """The command line takes its name, and the record has its results."""
+    (tmp_path / "own_part.py").write_text(_OWN_MODULE)
+    command = [sys.executable, "-c", _OWN_PART, "own", "--width", "3", "--out", str(tmp_path / "out")]
+    environment = {"PYTHONPATH": f"{ROOT}:{tmp_path}", "HOME": str(tmp_path), "JAX_PLATFORMS": "cpu"}
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout == "width 3\n"
+    record = json.loads((tmp_path / "out" / "bench.json").read_text())
+    assert record.keys() == {"environment", "width"} and record["width"] == 3
+
+
+def test_a_step_in_place_goes_on_from_the_last_one():
+    step = in_place(lambda state, by: (state + by, state), jnp.zeros(3), jnp.ones(3))
+    results = [step() for _ in range(3)]
+    assert [float(before[0]) for _, before in results] == [0, 1, 2]
+    assert float(results[-1][0][0]) == 3
+
+
+def test_random_images_have_the_shapes_of_the_data():
+    cifar, digits = random_cifar(20), random_digits(1000)
+    assert cifar.train.images.shape == (20, 32, 32, 3) and np.bincount(cifar.train.labels).tolist() == [2] * 10
+    assert digits.train.images.shape == (1000, 28, 28, 1) and digits.train.images.dtype == jnp.uint8
+    assert float(jnp.mean(digits.train.images > 0)) == pytest.approx(0.19, abs=0.01)
+
+
+def test_a_peer_is_a_program_that_prints_seconds(tmp_path, monkeypatch):
+    """Its options are passed on; the last line that it leaves on stderr is shown where it fails."""
+    monkeypatch.setattr(torch_peer, "_PEERS", tmp_path)
+    (tmp_path / "peer.py").write_text("import json, sys; print(json.dumps({'seconds': sys.argv[1:]}))")
+    python = Path(sys.executable)
+    assert torch_peer.torch_seconds(python, "peer", batch_size=2, ratio=0.5) == ["--batch-size", "2", "--ratio", "0.5"]
+    (tmp_path / "peer.py").write_text("raise SystemExit('no torch')")
+    with pytest.raises(UsageError, match=r"^--torch-python: .*peer\.py failed: \['no torch'\]$"):
+        torch_peer.torch_seconds(python, "peer")
+
+
+def test_the_peers_can_be_found():
+    assert all((torch_peer._PEERS / f"{name}.py").exists() for name in ("torch_mlp", "torch_resnet"))
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--ratios", "2"),
+        ("--torch-python", "/nowhere"),
+        ("--rounds", "0"),
+        ("--seeds", "2"),
+        ("--out", "/proc/nowhere"),
+    ],
+)
+def test_bad_flags(forked, flags):
+    """Each is refused before anything is measured."""
+    assert_usage_error(forked.run("experiments.bench", *flags), flags[0])
+
+
+def test_unknown_parts_are_refused_with_those_that_exist(forked):
+    assert_usage_error(forked.run("experiments.bench", "magic"), "magic", *PARTS)
