@@ -31,7 +31,7 @@ from scipy import special
 
 # The paper's setting of ALSH, which are the defaults of `jaxapprox.lsh.build`.
 TABLES, BITS, MAX_NORM, POWERS = 5, 6, 0.83, 3
-UNIFORM_MIX = 0.1  # of the samplers of `jaxapprox.sampling`
+UNIFORM_MIX = 0.1  # of the samplers of `jaxapprox` (`systematic`, `bernoulli`)
 
 _S = np.linspace(-12, 12, 9_601)
 _MASS = np.exp(-np.square(_S) / 2) / np.sum(np.exp(-np.square(_S) / 2))  # of the standard normal distribution
