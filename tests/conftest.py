@@ -5,15 +5,12 @@ import os
 import hypothesis
 import jax
 import pytest
+import quick_compilation
 from forked import Forked
 
 from jaxapprox._src.hashing import tables as hashing
 
-# Compiling is the most of these tests: LLVM need not do its best, and where XLA still has its emitters without MLIR,
-# they take half as long. XLA's own passes are the same. XLA_FLAGS= for what users have; the programs that tests start
-# in processes of their own have its emitters.
-_EMITTERS = "" if jax.version.__version_info__ >= (0, 11) else " --xla_cpu_use_fusion_emitters=false"
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0" + _EMITTERS)
+os.environ.setdefault("XLA_FLAGS", quick_compilation.FLAGS)  # XLA_FLAGS= for what users have
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

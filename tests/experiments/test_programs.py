@@ -24,7 +24,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Compl
     process = subprocess.run(
         [sys.executable, "-m", "experiments.cifar", *TINY, *mc, "--out", str(out)],
         cwd=ROOT,
-        env={**os.environ, **quick_compilation.ENVIRONMENT, "COLUMNS": "200"},
+        env={**os.environ, **quick_compilation.ENVIRONMENT, "XLA_FLAGS": quick_compilation.LEVEL_0, "COLUMNS": "200"},
         capture_output=True,
         text=True,
         timeout=300,
@@ -45,6 +45,7 @@ def test_run_writes_everything(finished):
     assert all(b["train_seconds"] > a["train_seconds"] for a, b in zip(rows[::2], rows[1::2], strict=True))
     config = json.loads((out / "config.json").read_text())
     assert config["config"]["width"] == 2 and config["versions"]["jax"] and config["device"]
+    assert config["command"].startswith("python -m experiments.cifar --preset quick --width 2 ")
     assert all((out / name).read_bytes().startswith(b"\x89PNG") for name in ("accuracy.png", "time.png"))
 
 
@@ -77,6 +78,7 @@ def test_summary_and_screen(finished):
     exact, mc = ([cell.strip() for cell in line.split("|")] for line in lines[:2])
     assert "±" in exact[3] and "±" in mc[3]
     assert "| alsh | hidden | 2 |" in (out / "summary.md").read_text()
+    assert "Samplers and modes" not in (out / "summary.md").read_text()  # which was recorded on other data
     assert float(exact[-2]) == 1 and 0.3 < float(mc[-2]) < 0.95
     assert "FLOPs / exact" in process.stdout and "jax" in process.stdout and "cpu" in process.stdout
 

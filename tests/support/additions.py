@@ -1,17 +1,14 @@
 """A sampler, a data set and a training method of somebody else's, each one function and one line in its registry."""
 
-import functools
-
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cifar import config
-from experiments.cifar.methods import CNNLayers
 from experiments.data import DATASETS
 from experiments.data.dataset import Dataset, Split
+from experiments.mlp import hidden_layers
+from experiments.mlp.config import METHODS
 from experiments.training.method import training_method
 from jaxapprox import SAMPLERS, Sample
-from jaxapprox.linen import MCConv
 
 
 def first(key, scores, num_samples):
@@ -30,11 +27,10 @@ def stripes(data_dir):
 
 @training_method(sweeps=("ratios",), note=lambda config: "halves: the paper says nothing of it.")
 def halves(config):
-    """Samples the convolutions by the share of `--ratio`, whatever `--sampler` is."""
-    conv = functools.partial(MCConv, ratio=config.ratio, sampler=SAMPLERS["first"])
-    return CNNLayers(exact=False, exact_statistics=False, conv=conv)
+    """Samples the inputs by the share of `--ratio`, whatever `--sampler` is."""
+    return hidden_layers.sampled(ratio=config.ratio, sampler=SAMPLERS["first"])
 
 
 SAMPLERS.register("first", first)
 DATASETS.register("stripes", stripes)
-config.METHODS.register("halves", halves)
+METHODS.register("halves", halves)

@@ -1,4 +1,4 @@
-"""XLA's level 0 for tests of whole networks, of which compiling is the most. Those of the library keep the default."""
+"""Compilation is the most of what tests do: LLVM need not do its best for them. XLA's own passes are the same."""
 
 import functools
 import os
@@ -6,11 +6,16 @@ import tempfile
 
 import jax
 
+LEVEL_0 = "--xla_backend_optimization_level=0"
+# Where XLA still has its emitters without MLIR, they take half as long. The program that a test starts as from a shell
+# (`tests/experiments/test_programs.py`) has those that users have.
+FLAGS = LEVEL_0 + ("" if jax.version.__version_info__ >= (0, 11) else " --xla_cpu_use_fusion_emitters=false")
+
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 # For a program in a process of its own; what one has compiled another one of this test run need not.
 _CACHE = f"{tempfile.gettempdir()}/jaxapprox-tests-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
 ENVIRONMENT = {
-    "XLA_FLAGS": "--xla_backend_optimization_level=0",
+    "XLA_FLAGS": FLAGS,
     "JAX_COMPILATION_CACHE_DIR": _CACHE,
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
 }
