@@ -80,6 +80,9 @@ def from_tfds(
     except Exception as error:  # TFDS raises whatever its file formats, parsers and download clients raise
         where = "TFDS's default directory" if data_dir is None else str(data_dir)
         cause = " ".join(str(error).split())[:300] or type(error).__name__
+        if "No module named 'tensorflow'" in cause:  # TFDS encodes the images of most sets by it
+            needed = "pip install tensorflow, once: what is prepared is read without it"
+            raise UsageError(f"--data {option}: TFDS needs TensorFlow to prepare it ({needed})") from error
         raise UsageError(
             f"--data {option}: not readable from {where} and not downloadable ({type(error).__name__}: {cause});"
             " give --data-dir or TFDS_DATA_DIR, or use --preset quick, which needs no download"
@@ -137,7 +140,7 @@ def _prepare(builder: Any) -> None:
         return
     import requests
 
-    for url in list(builder.url_infos)[:1]:
+    for url in list(builder.url_infos or ())[:1]:
         # Without a network TFDS would try ten times, for minutes, before it says so.
         requests.head(url, timeout=_SECONDS_TO_ANSWER)
     builder.download_and_prepare(file_format=_FORMAT)

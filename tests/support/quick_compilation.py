@@ -8,7 +8,7 @@ import jax
 
 LEVEL_0 = "--xla_backend_optimization_level=0"
 # Where XLA still has its emitters without MLIR, they take half as long. The program that a test starts as from a shell
-# (`tests/experiments/test_programs.py`) has those that users have.
+# (`tests/experiments/test_programs.py`), and those on several devices, have the emitters that users have.
 FLAGS = LEVEL_0 + ("" if jax.version.__version_info__ >= (0, 11) else " --xla_cpu_use_fusion_emitters=false")
 
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

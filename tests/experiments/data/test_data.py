@@ -157,6 +157,26 @@ def test_damaged_data(tmp_path):
         assert f"--data tfds:{name}: not readable from {tmp_path}" in refusal(f"tfds:{name}", tmp_path)
 
 
+def test_a_set_that_tensorflow_must_prepare(tmp_path):
+    """As TFDS fails on arrays, of which it makes files by TensorFlow: what to install is said."""
+
+    class ArraysAlone(tfds.core.GeneratorBasedBuilder):
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            features = tfds.features.FeaturesDict(FEATURES)
+            return tfds.core.DatasetInfo(builder=self, features=features, supervised_keys=KEYS)
+
+        def _split_generators(self, dl_manager):
+            return {"train": self._generate_examples()}
+
+        def _generate_examples(self):
+            raise ModuleNotFoundError("No module named 'tensorflow'")
+            yield
+
+    assert "TFDS needs TensorFlow to prepare it (pip install tensorflow" in refusal("tfds:arrays_alone", tmp_path)
+
+
 def test_a_set_of_ones_own(tmp_path):
     """One line registers it, and its name is taken."""
     own = Dataset("Own", *[Split(np.zeros((4, 8, 8, 1), np.uint8), np.zeros(4, np.int32))] * 2, 3, 1, False)
