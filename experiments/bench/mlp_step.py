@@ -73,7 +73,7 @@ def show(options: Bench, results: dict[str, Any], console: Console) -> None:
 
 
 def _least_seconds(layers: int, optimizer: str, results: dict[str, Any]) -> float:
-    """Of an exact step: its parameters, and Adam's two moments, each read and written once at the measured rate."""
+    """The least seconds of an exact step: parameters, and Adam's two moments, are read and written once each."""
     sizes = [28 * 28, *[MLPConfig.width] * layers, 10]
     parameters = sum((fan_in + 1) * fan_out for fan_in, fan_out in itertools.pairwise(sizes))
     return parameters * 4 * 2 * {"sgd": 1, "adam": 3}[optimizer] / results["bytes_per_second"]

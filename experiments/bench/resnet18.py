@@ -94,7 +94,7 @@ def _our_step(method: str, config: Config) -> tuple[Callable[[], float], float]:
     """Seconds of a training step of `experiments.cifar` (augmentation included), and its FLOPs."""
     data = random_cifar(_STEPS * config.batch_size)
     train = make_train(config, cnn_learner(config, METHODS[method].layers(config), data), data)
-    state = jax.jit(train.init)(jax.random.key(0))
+    state = jit(train.init)(jax.random.key(0))
     rounds = train.rounds[0]
     epoch = jit(train.epoch).lower(state, data.train, rounds).compile()
     seconds(lambda: epoch(state, data.train, rounds))

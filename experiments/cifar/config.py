@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from experiments.process.checks import check_at_least, one_of
+from experiments.process.checks import check_at_least, listed, one_of
 from experiments.process.errors import UsageError
 from experiments.training.options import RunOptions
 from jaxapprox.registry import Registry
@@ -65,7 +65,7 @@ class Config(RunOptions):
         super().check()
         check_at_least(1, self, "width", "recalibration_batches")
         if not self.blocks or min(self.blocks) < 1:
-            raise UsageError(f"--blocks must be one or more numbers from 1, got {' '.join(map(str, self.blocks))}")
+            raise UsageError(f"--blocks must be one or more numbers from 1, got {listed(self.blocks)}")
         if not 0 <= self.momentum < 1:
             raise UsageError(f"--momentum must be in [0, 1), got {self.momentum}")
         if not 0 <= self.weight_decay < float("inf"):

@@ -2,23 +2,15 @@
 
 import dataclasses
 import functools
-from typing import Any, Protocol
-
-from flax import linen as nn
+from typing import Any
 
 from experiments.cifar.config import Config
+from experiments.cifar.network import MakeLayer
 from experiments.process.checks import listed
 from experiments.training.learner import Rehash
 from experiments.training.method import training_method
 from jaxapprox import SAMPLERS
 from jaxapprox.linen import ALSHDense, MCConv, MCDense, rehash
-
-
-class MakeLayer(Protocol):
-    """Makes a layer, called as `nn.Conv` or `nn.Dense`; a call of the layer takes a switch `deterministic`."""
-
-    def __call__(self, features: int, *arguments: Any, **options: Any) -> nn.Module: ...
-
 
 _exact_conv: MakeLayer = functools.partial(MCConv, ratio=1.0)
 _exact_dense: MakeLayer = functools.partial(MCDense, ratio=1.0)

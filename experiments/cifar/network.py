@@ -1,7 +1,6 @@
 """The paper's CNN: a residual network (ResNet-18) with the CIFAR stem, then two fully connected layers."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +11,12 @@ from jaxapprox.linen import MCConv
 
 _he_normal = nn.initializers.he_normal()
 _EPSILON = 1e-5
+
+
+class MakeLayer(Protocol):
+    """Makes a layer, called as `nn.Conv` or `nn.Dense`; a call of the layer takes a switch `deterministic`."""
+
+    def __call__(self, features: int, *arguments: Any, **options: Any) -> nn.Module: ...
 
 
 class BatchNorm(nn.Module):
@@ -50,7 +55,7 @@ class ResidualBlock(nn.Module):
 
     features: int
     strides: int
-    conv: Callable[..., nn.Module]
+    conv: MakeLayer
 
     @nn.compact
     def __call__(self, x: jax.Array, *, exact: bool, norm: dict[str, Any]) -> jax.Array:
@@ -80,9 +85,9 @@ class ResNet(nn.Module):
     width: int
     blocks: tuple[int, ...]
     num_classes: int
-    conv: Callable[..., nn.Module]
-    hidden: Callable[..., nn.Module]
-    output: Callable[..., nn.Module]
+    conv: MakeLayer
+    hidden: MakeLayer
+    output: MakeLayer
     hidden_units: int = 1000
 
     @nn.compact

@@ -8,6 +8,7 @@ from typing import Any
 from experiments.cifar.config import Config
 from experiments.cifar.learner import make_task
 from experiments.process.environment import environment
+from experiments.process.errors import UsageError
 from experiments.process.exits import make_output_directory
 from experiments.process.files import write_json
 from experiments.process.markdown import table
@@ -32,9 +33,12 @@ def choose(config: Config) -> None:
     """Prints and records the held-out accuracy of `exact` and of each sampler and mode at `--ratio`.
 
     Raises:
-        UsageError: if `--ratio` has several values, the data can't be had, or `--out` can't be written.
+        UsageError: if `--ratio` has several values, `--resume` is given, the data can't be had, or `--out` can't be
+            written.
         OutputError: if results can no longer be written.
     """
+    if config.resume is not None:
+        raise UsageError(f"--resume must be left out: experiments.choose can't go on with a run, got {config.resume}")
     configured = {**dataclasses.asdict(config), "ratio": config.ratio}
     path = run_path(config) / RESULTS.name
     make_output_directory(path.parent)

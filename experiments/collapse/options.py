@@ -1,26 +1,18 @@
 """What `experiments.collapse` is asked to do."""
 
-# The types of options are looked at when a command line is read: what has been registered by then is listed.
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from experiments.collapse.variants import VARIANTS
-from experiments.data import DATASETS
-from experiments.process.checks import one_of
+from experiments.data.options import DataOptions
 from experiments.process.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True)
-class Collapse:
+class Collapse(DataOptions):
     """Trains the paper's CNN with one ingredient of ALSH-approx changed at a time."""
 
-    data: Annotated[str, one_of([*DATASETS, "tfds:NAME"])] = "cifar10"
-    """tfds:NAME is any image classification set of TensorFlow Datasets, such as tfds:svhn_cropped."""
-    data_dir: Path | None = None
-    """Where TFDS keeps prepared data (default: TFDS_DATA_DIR, else TFDS's own)."""
     images: int = 10_000
     """Training images, the first of the data; all where there are fewer."""
     width: int = 8

@@ -91,7 +91,7 @@ def draw(results: Results) -> Figure:
 
 _BATCH_1 = ", batch 1"
 # Variants that are methods of other figures have their colours, the others one for each ingredient.
-_METHODS = {"paper": "alsh", "oracle": "oracle", "random": "random"}
+_METHOD_OF = {"paper": "alsh", "oracle": "oracle", "random": "random"}
 _COLORS = {
     "active set": "darkgoldenrod",
     "K and L": "teal",
@@ -106,8 +106,8 @@ def _styles() -> dict[str, tuple[str, str]]:
     """Colour and marker by variant."""
     styles, used = {}, dict.fromkeys(_COLORS, 0)
     for name, variant in VARIANTS.items():
-        if name in _METHODS:
-            styles[name] = method_color(_METHODS[name]), "o"
+        if name in _METHOD_OF:
+            styles[name] = method_color(_METHOD_OF[name]), "o"
         elif variant.ingredient in _COLORS:
             styles[name] = _COLORS[variant.ingredient], "sD^"[used[variant.ingredient]]
             used[variant.ingredient] += 1

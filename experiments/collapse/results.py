@@ -49,7 +49,7 @@ class Results:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Of all variants."""
+        """The settings that all variants share."""
         return self._record["settings"]
 
     @property

@@ -4,8 +4,6 @@ import dataclasses
 import functools
 import sys
 
-import jax
-
 from experiments.cifar.config import Config
 from experiments.cifar.learner import cnn_learner
 from experiments.collapse.options import Collapse
@@ -56,5 +54,4 @@ def variant_config(name: str, options: Collapse) -> Config:
         **variant.settings,
         batch_size=variant.batch_size,
         lrs=(Config.lrs[0] * variant.batch_size / Config.batch_size,),
-        seed_axis="map" if jax.default_backend() == "cpu" else "vmap",
     )

@@ -13,6 +13,8 @@ from experiments.process.errors import UsageError
 
 _FORMAT = "array_record"  # the one that TFDS reads without TensorFlow
 _SECONDS_TO_ANSWER = 20
+_TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10"}  # of others TFDS's name and configuration
+_MIRRORED = ("cifar10",)  # of which a mirror image is known to keep its class
 
 
 class _Unsuitable(Exception):
@@ -33,25 +35,21 @@ def digits(data_dir: Path | None) -> Dataset:
 
 def mnist(data_dir: Path | None) -> Dataset:
     """Loads MNIST; see `from_tfds`."""
-    return from_tfds("mnist", data_dir, option="mnist", title="MNIST")
+    return from_tfds("mnist", data_dir, option="mnist")
 
 
 def cifar10(data_dir: Path | None) -> Dataset:
-    """Loads CIFAR-10, of which mirror images keep their class; see `from_tfds`."""
-    return from_tfds("cifar10", data_dir, option="cifar10", title="CIFAR-10", flip=True)
+    """Loads CIFAR-10; see `from_tfds`."""
+    return from_tfds("cifar10", data_dir, option="cifar10")
 
 
-def from_tfds(
-    name: str, data_dir: Path | None, *, option: str, title: str | None = None, flip: bool = False
-) -> Dataset:
+def from_tfds(name: str, data_dir: Path | None, *, option: str) -> Dataset:
     """Loads an image classification set of TFDS, by what TFDS itself says of its features and splits.
 
     Args:
         name: as TFDS writes it, "set", "set/configuration" or "set/configuration:version".
         data_dir: As for `experiments.data.load`.
         option: the value of `--data`, for messages.
-        title: for the data set's `name`; default TFDS's name and configuration.
-        flip: whether a mirrored image keeps its class.
 
     Returns:
         The splits train and test; validation, as the name then says, where there is no test.
@@ -87,10 +85,10 @@ def from_tfds(
             f"--data {option}: not readable from {where} and not downloadable ({type(error).__name__}: {cause});"
             " give --data-dir or TFDS_DATA_DIR, or use --preset quick, which needs no download"
         ) from error
-    name = title or builder.info.full_name.removesuffix(f"/{builder.version}")
+    title = _TITLES.get(name) or builder.info.full_name.removesuffix(f"/{builder.version}")
     if test != "test":
-        name += f" (tested on its {test} split)"
-    return Dataset(name, train_data, test_data, num_classes, crop=2, flip=flip)
+        title += f" (tested on its {test} split)"
+    return Dataset(title, train_data, test_data, num_classes, crop=2, flip=name in _MIRRORED)
 
 
 def _builder(tfds: Any, name: str, data_dir: Path | None) -> Any:

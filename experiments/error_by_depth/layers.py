@@ -7,8 +7,7 @@ from jax import lax
 
 from experiments.error_by_depth import theory
 from experiments.error_by_depth.options import ErrorByDepth
-from experiments.training.shares import count_of
-from jaxapprox import Sampler, mc_dense, systematic, topk
+from jaxapprox import ALSH, MC, Sampler, mc_dense, systematic, topk
 from jaxapprox.lsh import active_dense, active_set, build
 
 
@@ -40,11 +39,11 @@ def estimated_layers(options: ErrorByDepth) -> dict[str, EstimatedLayer]:
     width, layers = options.width, options.layers
     known = {}
     for ratio in options.ratios:
-        share = count_of(ratio, width) / width
+        share = MC(ratio).size(width) / width
         for sampler, make_rule in ((systematic, theory.keep_unbiased), (topk, theory.keep_largest)):
             prediction = theory.predict(make_rule(share), layers, of_outputs=False)
             known[f"mc {sampler.__name__}, ratio {ratio}"] = EstimatedLayer(_sampled(ratio, sampler), prediction)
-    size = count_of(options.active, width)
+    size = ALSH(options.active).size(width)
     rules: dict[str, tuple[ActiveUnits, theory.Rule]] = {
         "alsh": (_hashed_units, theory.keep_hashed(size / width, width)),
         "oracle": (_largest_units, theory.keep_largest(size / width)),

@@ -24,8 +24,7 @@ from experiments.hashing.options import Hashing
 from experiments.process.environment import environment
 from experiments.process.timing import paired, seconds
 from experiments.training.compilation import jit
-from experiments.training.shares import count_of
-from jaxapprox import active_rows, conv
+from jaxapprox import ALSH, active_rows, conv
 from jaxapprox.lsh import Tables, active_set, build, collision_probability, collisions, cosines
 
 _BITS, _ACTIVE = 6, 0.05  # the paper's
@@ -183,7 +182,7 @@ def shared_filters(keys: jax.Array, layer: ConvLayer, share: float) -> list[dict
     """
     filters = _filters(layer)
     units, features = filters.shape
-    size = count_of(share, units)
+    size = ALSH(active=share).size(units)
     patches = _patches(layer)
     patches = patches[jnp.any(patches != 0, 1)]
     choice_key, time_key = jax.random.split(jax.random.fold_in(keys[0], 1))

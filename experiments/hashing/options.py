@@ -1,24 +1,17 @@
 """What `experiments.hashing` is asked to do."""
 
-# The types of options are looked at when a command line is read: what has been registered by then is listed.
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from experiments.data import DATASETS
-from experiments.process.checks import check_at_least, check_share, one_of
+from experiments.data.options import DataOptions
+from experiments.process.checks import check_at_least, check_share
 
 
 @dataclasses.dataclass(frozen=True)
-class Hashing:
+class Hashing(DataOptions):
     """Measures what Appendix B argues: hashing the nodes of convolutions."""
 
-    data: Annotated[str, one_of([*DATASETS, "tfds:NAME"])] = "cifar10"
-    """tfds:NAME is any image classification set of TensorFlow Datasets, such as tfds:svhn_cropped."""
-    data_dir: Path | None = None
-    """Where TFDS keeps prepared data (default: TFDS_DATA_DIR, else TFDS's own)."""
     width: int = 16
     blocks: tuple[int, ...] = (2, 2, 2, 2)
     """Residual blocks of each stage."""

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxapprox import Sampler, active_layers, mc_dense
+from jaxapprox import ALSH, Sampler, active_layers, mc_dense
 from jaxapprox.active_layers import Active, PullBack
 from jaxapprox.blocks import EVERYTHING, vjp
-from jaxapprox.lsh import active_set, build, rebuild
+from jaxapprox.lsh import active_set, rebuild
 
 
 class TrainLayer(Protocol):
@@ -77,15 +77,15 @@ def dense(
     return HiddenLayer(by_units=False, train=layer, activation=evaluation)
 
 
-def hashed(*, size: int, select: str, rehashes: bool, **hashing: Any) -> HiddenLayer:
+def hashed(hashing: ALSH, *, units: int, rehashes: bool) -> HiddenLayer:
     """ALSH-approx.
 
     Args:
-        size: units to activate.
-        select: as in `jaxapprox.lsh.active_set`.
+        hashing: the settings.
+        units: of each layer.
         rehashes: whether hash tables are made anew as the weights move.
-        **hashing: options of `jaxapprox.lsh.build`.
     """
+    size, select = hashing.size(units), hashing.select
 
     def layer(key, params, tables, x):
         return active_layers.hashed(key, params, tables, x, size=size, activation=nn.relu, select=select)
@@ -93,7 +93,7 @@ def hashed(*, size: int, select: str, rehashes: bool, **hashing: Any) -> HiddenL
     return HiddenLayer(
         by_units=True,
         train=layer,
-        tables=lambda key, params: build(key, params["weights"], **hashing),
+        tables=lambda key, params: hashing.build(key, params["weights"]),
         refresh=(lambda tables, params: rebuild(tables, params["weights"])) if rehashes else None,
         choose=functools.partial(active_set, size=size, select=select),
     )

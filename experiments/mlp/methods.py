@@ -12,8 +12,7 @@ from experiments.mlp.hidden_layers import HiddenLayer
 from experiments.process.checks import listed
 from experiments.process.errors import UsageError
 from experiments.training.method import training_method
-from experiments.training.shares import count_of
-from jaxapprox import SAMPLERS
+from jaxapprox import ALSH, SAMPLERS
 from jaxapprox.adaptive_dropout import RULES, keep_probability
 from jaxapprox.linen import AdaptiveDropout
 
@@ -80,14 +79,14 @@ def _alsh_note(config: MLPConfig) -> str:
 @training_method(note=_alsh_note)
 def alsh(config: MLPConfig) -> HiddenLayer:
     """ALSH-approx."""
-    return hidden_layers.hashed(
-        size=count_of(config.active, config.width),
-        select=config.select,
-        rehashes=config.rehash_every > 0,
+    hashing = ALSH(
+        active=config.active,
         num_tables=config.num_tables,
         num_bits=config.num_bits,
         transform=config.transform,
+        select=config.select,
     )
+    return hidden_layers.hashed(hashing, units=config.width, rehashes=config.rehash_every > 0)
 
 
 def _mc_note(config: MLPConfig) -> str:

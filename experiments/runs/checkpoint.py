@@ -26,8 +26,9 @@ class Checkpoints:
 
     def __init__(self, path: Path):
         """Makes the directory at `path` unless it is there."""
-        self._path = path.resolve()
+        self._path = path
         self._path.mkdir(parents=True, exist_ok=True)
+        self._warnings: set[str] = set()
 
     def save(self, position: Position, tree: Any) -> None:
         """Writes a checkpoint and removes the oldest beyond the last three.
@@ -56,15 +57,21 @@ class Checkpoints:
         Args:
             members: of the chunk, as in `Position`.
             template: a tree with the shapes and dtypes of what was saved.
-            warn: told of every checkpoint that is damaged, and of those that an earlier version wrote.
+            warn: told once of every checkpoint that is damaged, and of those that an earlier version wrote.
 
         Returns:
             The position and the tree of host arrays; None where there is no checkpoint of the chunk.
         """
+
+        def warn_once(warning: str) -> None:
+            if warning not in self._warnings:
+                warn(warning)
+            self._warnings.add(warning)
+
         numbers = self._numbers()
         if not numbers and any(path.is_dir() for path in self._path.iterdir()):
             earlier = f"warning: the checkpoints in {self._path} are of an earlier version and not used"
-            warn(f"{earlier}: an unfinished run begins again, and its epochs in metrics.jsonl stay as they are")
+            warn_once(f"{earlier}: an unfinished run begins again, and its epochs in metrics.jsonl stay as they are")
         for number in reversed(numbers):
             try:
                 with zipfile.ZipFile(self._file(number)) as archive:
@@ -75,7 +82,9 @@ class Checkpoints:
                         return position, _read_tree(archive, dtypes, template)
             except Exception as error:  # a damaged file makes zipfile and NumPy raise whatever they do
                 cause = " ".join(str(error).split())[:200] or type(error).__name__
-                warn(f"warning: checkpoint {number} in {self._path} is damaged, the one before it is used ({cause})")
+                warn_once(
+                    f"warning: checkpoint {number} in {self._path} is damaged, the one before it is used ({cause})"
+                )
         return None
 
     def _file(self, number: int) -> Path:

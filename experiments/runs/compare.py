@@ -114,10 +114,12 @@ class Recorder:
         self.display.add(moment.rows)
 
     def save(self, moment: Moment, tree: Any) -> None:
+        """Writes a checkpoint of (state, total), on the host."""
         self._checkpoints.save(moment.position, tree)
 
 
 def _described(position: Position) -> str:
+    """Names the chunk on the screen."""
     (first, seed), more = position.members[0], len(position.members) - 1
     return f"{first} seed {seed}{f' and {more} more' if more else ''}"
 
@@ -136,7 +138,7 @@ def _train_family(family: Family, task: Task, recorder: Recorder | None, signals
     evaluation = compile_evaluation(family, task, training)
     if recorder:
         flops = step_flops(training.one, task.data, config.batch_size)
-        recorder.begin(family, kept or Plan.of(training.axis, why), flops)
+        recorder.begin(family, Plan.of(training.axis, kept.why if kept else why), flops)
     train, test = training.axis.put((task.data.train, task.data.test), by_seed=False)
     for chunk in chunks(family, numbered_seeds(config), training.axis):
         if from_first(bool(recorder and recorder.directory.has(chunk.members, config.epochs))):
@@ -160,6 +162,7 @@ def _train_family(family: Family, task: Task, recorder: Recorder | None, signals
 
 
 def _epochs(position: Position, steps: int) -> float:
+    """How many epochs are done, the unfinished one in part."""
     return position.epoch + position.step / steps
 
 

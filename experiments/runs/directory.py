@@ -12,7 +12,7 @@ from experiments.process.errors import OutputError, UsageError
 from experiments.process.exits import make_output_directory
 from experiments.process.files import append_rows, read_rows, write_json, write_whole
 from experiments.runs.plots import plot_accuracy, plot_time
-from experiments.runs.summary import MethodSummary, markdown, summarise
+from experiments.runs.summary import SettingSummary, markdown, summarise
 from experiments.seeds.planning import Plan
 from experiments.seeds.segments import Row
 from experiments.training.options import RunOptions
@@ -101,7 +101,7 @@ class RunDirectory:
         """Whether it has the rows of the first `epochs` epochs of these settings and seeds."""
         return all((name, seed, e) in self._there for name, seed in members for e in range(1, epochs + 1))
 
-    def finish(self, heading: Sequence[str], sections: Sequence[str]) -> list[MethodSummary]:
+    def finish(self, heading: Sequence[str], sections: Sequence[str]) -> list[SettingSummary]:
         """Writes summary.md and the plots from the rows there are.
 
         Args:

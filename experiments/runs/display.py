@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from experiments.process.environment import device_line, environment
-from experiments.runs.summary import MethodSummary
+from experiments.runs.summary import SettingSummary
 from experiments.seeds.segments import Row
 
 _WIDTH_OF_FILES = 140
@@ -60,7 +60,7 @@ class Display:
     def stop(self) -> None:
         self._progress.stop()
 
-    def table(self, summaries: Sequence[MethodSummary]) -> None:
+    def table(self, summaries: Sequence[SettingSummary]) -> None:
         base = summaries[0].method if summaries else ""
         paired = any(s.difference for s in summaries)
         columns = ["method", "seeds", "accuracy (%)", *([f"minus {base}, paired", "p"] if paired else [])]

@@ -54,7 +54,7 @@ def _plot(rows: Sequence[Row], path: Path, value: Callable[[Row], float], label:
 
 
 def plot_by_epoch(axes: Axes, rows: Sequence[Row], value: Callable[[Row], float], label: str) -> None:
-    """A value against epochs, in a panel: a line a method, its deviation over seeds as a band, single runs thin."""
+    """A value against epochs, in a panel: a line a setting, its deviation over seeds as a band, single runs thin."""
     for method, style in method_styles(row.method for row in rows).items():
         mine = [row for row in rows if row.method == method]
         epochs = sorted({row.epoch for row in mine})

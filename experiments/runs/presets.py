@@ -36,7 +36,8 @@ def parse(program: str, options: type[_Options]) -> _Options:
         options: with an option `preset`, one of its `presets`; the first is the default.
 
     Raises:
-        UsageError: as `RunOptions.check`; or `--resume` names no run, or one that was begun with other options.
+        UsageError: if a value is out of its range (`RunOptions.check`), or `--resume` names no run, or one that was
+            begun with other options.
     """
     before = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     before.add_argument("--preset", default=next(iter(options.presets)))
@@ -68,7 +69,7 @@ def _begun_with(path: Path, options: type[_Options]) -> _Options:
 
 
 def _as_option(value: Any) -> Any:
-    """As JSON has it, to as an option has it."""
+    """The value of an option, from what JSON made of it."""
     return tuple(value) if isinstance(value, list) else value
 
 

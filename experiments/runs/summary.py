@@ -10,7 +10,7 @@ from experiments.seeds.segments import Row
 
 
 @dataclasses.dataclass(frozen=True)
-class MethodSummary:
+class SettingSummary:
     """A setting's final epoch over its seeds; accuracies in per cent, times and FLOPs relative to the first setting.
 
     The difference is from the first setting, seed by seed, with half its 95 % interval and the p-value of a t-test of
@@ -30,8 +30,8 @@ class MethodSummary:
     flops_ratio: float
 
 
-def summarise(rows: Sequence[Row], flops: dict[str, float]) -> list[MethodSummary]:
-    """One summary for each method of `rows`, from the last epoch of each seed."""
+def summarise(rows: Sequence[Row], flops: dict[str, float]) -> list[SettingSummary]:
+    """One summary for each setting of `rows`, from the last epoch of each seed."""
     final: dict[str, dict[int, Row]] = {}
     for row in rows:
         final.setdefault(row.method, {})[row.seed] = row
@@ -40,7 +40,7 @@ def summarise(rows: Sequence[Row], flops: dict[str, float]) -> list[MethodSummar
     step = {m: statistics.median(times[1:] or times) for m, times in steps.items()}
     base = next(iter(final), "")  # not used where there are no rows
     return [
-        MethodSummary(
+        SettingSummary(
             method,
             len(last),
             mean_and_deviation([100 * row.test_accuracy for row in last.values()]),
@@ -57,6 +57,7 @@ def summarise(rows: Sequence[Row], flops: dict[str, float]) -> list[MethodSummar
 
 
 def mean_and_deviation(values: Sequence[float]) -> str:
+    """`values` as "mean ± standard deviation"; the mean alone of a single value, and nothing of none."""
     if not values:
         return ""
     spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
@@ -81,7 +82,7 @@ def _paired(own: Mapping[int, Row], base: Mapping[int, Row]) -> tuple[str, str]:
 
 
 def markdown(
-    heading: Sequence[str], rows: Sequence[Row], summaries: Sequence[MethodSummary], sections: Sequence[str]
+    heading: Sequence[str], rows: Sequence[Row], summaries: Sequence[SettingSummary], sections: Sequence[str]
 ) -> str:
     """summary.md: `heading`, a line of the table for each summary, the diagnostics of hashed layers, `sections`."""
     base = summaries[0].method if summaries else ""

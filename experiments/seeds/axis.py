@@ -36,7 +36,7 @@ class SeedAxis:
         return 1 if self.mesh is None else self.mesh.shape[_SEED]
 
     def lift(self, function: Callable[..., Any], by_seed: Sequence[bool]) -> Callable[..., Any]:
-        """A function of one seed, to one of all members.
+        """Makes a function of all members from a function of one seed.
 
         Args:
             function: any.
@@ -85,7 +85,9 @@ class SeedAxis:
 
 
 def make_mesh(shape: tuple[int, int] | None, members: int, batch_size: int) -> Mesh:
-    """All devices, as `--mesh`; by default as many along "seed" as divide `members`, the others along "data".
+    """The mesh of all devices, in the shape of `--mesh`.
+
+    By default as many as divide `members` lie along "seed", and the others along "data".
 
     Raises:
         UsageError: if the shape does not divide the work, or the devices do not make the shape.

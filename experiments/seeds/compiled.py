@@ -4,15 +4,15 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.data.dataset import Dataset
+from experiments.data.dataset import Dataset, Split
 from experiments.process.distributed import largest
 from experiments.seeds.axis import SeedAxis
 from experiments.seeds.settings import Family
@@ -25,6 +25,46 @@ _SHARE_OF_MEMORY = 0.9
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
+Hyperparameters = Mapping[str, Any]
+"""The values of the hyperparameters by the option's name, `(members,)` each."""
+
+
+class InitMembers(Protocol):
+    """Makes the first states from `(members, ...)` data of the seeds' keys, on the host; the axis puts them."""
+
+    def __call__(self, hyperparameters: Hyperparameters, keys: np.ndarray) -> State: ...
+
+
+class RunMembersSegment(Protocol):
+    """Trains a segment of an epoch, as `Train.segment`; state and total are donated."""
+
+    def __call__(
+        self,
+        hyperparameters: Hyperparameters,
+        state: State,
+        total: Any,
+        train: Split,
+        first: jax.Array,
+        rounds: jax.Array,
+        span: jax.Array,
+        /,
+    ) -> tuple[State, Any]: ...
+
+
+class MembersAccuracy(Protocol):
+    """The accuracy of each member, as `Train.accuracies`."""
+
+    def __call__(
+        self, hyperparameters: Hyperparameters, state: State, batch_stats: Any, split: Split, /
+    ) -> jax.Array: ...
+
+
+class RecalibrateMembers(Protocol):
+    """Re-estimates the BatchNorm statistics of each member, as `Learner.recalibrate`."""
+
+    def __call__(self, hyperparameters: Hyperparameters, state: State, train: Split, /) -> Any: ...
+
+
 @dataclasses.dataclass(frozen=True)
 class CompiledTraining:
     """Initialisation and training of all members of a seed axis.
@@ -33,9 +73,8 @@ class CompiledTraining:
 
     Attributes:
         axis: along which the seeds are trained.
-        init: (hyperparameters, key data `(members, ...)`), on the host, to the State, where the axis puts it.
-        segment: (hyperparameters, State, total, train, first, rounds, span) to (State, total), as `Train.segment`;
-            state and total are donated.
+        init: makes the first states.
+        segment: trains a segment of an epoch.
         state, total: their shapes.
         one: the training of one seed, for what runs on the host.
         steps: of an epoch.
@@ -44,9 +83,9 @@ class CompiledTraining:
     """
 
     axis: SeedAxis
-    init: Callable[..., Any]
-    segment: Callable[..., Any]
-    state: Any
+    init: InitMembers
+    segment: RunMembersSegment
+    state: State
     total: Any
     one: Train
     steps: int
@@ -56,7 +95,7 @@ class CompiledTraining:
 
 @dataclasses.dataclass(frozen=True)
 class CompiledEvaluation:
-    """Evaluation of all members of a seed axis: as in `Train`, with the hyperparameters as the first argument.
+    """Evaluation of all members of a seed axis.
 
     Attributes:
         recalibrate: None where there is nothing to re-estimate.
@@ -64,8 +103,8 @@ class CompiledEvaluation:
         compile_seconds: of all programs.
     """
 
-    recalibrate: Callable[..., Any] | None
-    accuracies: Mapping[str, Callable[..., Any]]
+    recalibrate: RecalibrateMembers | None
+    accuracies: Mapping[str, MembersAccuracy]
     compile_seconds: float
 
 

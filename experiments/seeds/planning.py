@@ -45,7 +45,7 @@ def choose_axis(family: Family, task: Task) -> tuple[SeedAxis, str]:
     if must_shard(config):
         return _split(family), "as asked" if config.seed_axis == "shard" else "for several processes or --mesh"
     if config.seed_axis == "map":
-        return _in_turn(family), "as asked"
+        return _in_turn(), "as asked"
     if config.seed_axis == "vmap":
         return _at_once(family), "as asked"
     if config.seed_axis == "fastest":
@@ -53,7 +53,7 @@ def choose_axis(family: Family, task: Task) -> tuple[SeedAxis, str]:
     if len(jax.devices()) > 1 and _divides(family):
         return _split(family), "the rule for several devices"
     if jax.default_backend() == "cpu":
-        return _in_turn(family), "the rule for a CPU"
+        return _in_turn(), "the rule for a CPU"
     return _at_once(family), "the rule for one accelerator"
 
 
@@ -76,7 +76,7 @@ def check_mesh(family: Family) -> Mesh:
     return mesh
 
 
-def _in_turn(family: Family) -> SeedAxis:
+def _in_turn() -> SeedAxis:
     return SeedAxis("map", 1)
 
 
@@ -102,8 +102,8 @@ def _divides(family: Family) -> bool:
 
 
 def _fastest(family: Family, task: Task) -> tuple[SeedAxis, str]:
-    """By the time of a step of a seed, in a trial of each axis."""
-    axes = [_in_turn(family), *([_at_once(family)] if len(family.members) > 1 else [])]
+    """The axis along which a step of a seed takes the least time, in a trial of each; it is compiled once more then."""
+    axes = [_in_turn(), *([_at_once(family)] if len(family.members) > 1 else [])]
     if len(jax.devices()) > 1 and _divides(family):
         axes.append(_split(family))
     trials = [compile_training(family, task, axis) for axis in axes]
@@ -114,7 +114,7 @@ def _fastest(family: Family, task: Task) -> tuple[SeedAxis, str]:
 
 
 def _step_seconds(training: CompiledTraining, family: Family, task: Task) -> float:
-    """Of an epoch, or of as many steps as take 20 seconds, after one step that is not timed."""
+    """The seconds of a step of a seed: a mean over an epoch, or as many steps as take 20 seconds, but for the first."""
     axis = training.axis
     chunk = chunks(family, numbered_seeds(family.config), axis)[0]
     hyperparameters = axis.put(chunk.hyperparameters, by_seed=True)

@@ -29,7 +29,7 @@ class Row:
     Seconds are cumulative over the run's epochs, and leave compilation out.
     """
 
-    method: str
+    method: str  # the name of the setting: the method's, with the values of the options that have several
     seed: int
     epoch: int
     train_loss: float

@@ -57,7 +57,14 @@ def families(config: RunOptions, methods: Mapping[str, TrainingMethod]) -> list[
     """All settings, in the order of `methods` and of the options' values.
 
     A setting is named by its method, and by its value of each option that has several.
+
+    Raises:
+        ValueError: if a method states that it sweeps what is no option of several values.
     """
+    for name, method in methods.items():
+        for option in method.sweeps:
+            if not isinstance(getattr(config, option, None), tuple):
+                raise ValueError(f"sweeps of the method {name} must name options of several values, got {option!r}")
     swept = [name for name in _HYPERPARAMETERS if len(getattr(config, name)) > 1]
     result = []
     for name, method in methods.items():

@@ -11,7 +11,7 @@ Layers = TypeVar("Layers")
 
 
 def no_note(options: RunOptions) -> str:
-    """Returns the note of a method of which there is nothing to say."""
+    """Says nothing: the note of a method that needs none."""
     return ""
 
 

@@ -10,14 +10,15 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
-from experiments.data import DATASETS, check_data
+from experiments.data import check_data
+from experiments.data.options import DataOptions
 from experiments.process.checks import check_at_least, check_different, check_names, check_share, flag, listed, one_of
 from experiments.process.errors import UsageError
 from jaxapprox.registry import SAMPLERS
 
 
 @dataclasses.dataclass(frozen=True)
-class RunOptions:
+class RunOptions(DataOptions):
     """The options that every training program has.
 
     Attributes:
@@ -32,10 +33,6 @@ class RunOptions:
 
     methods: tuple[str, ...] = ()
     """What to compare; the first is the one others are relative to."""
-    data: Annotated[str, one_of([*DATASETS, "tfds:NAME"])] = "cifar10"
-    """tfds:NAME is any image classification set of TensorFlow Datasets, such as tfds:fashion_mnist."""
-    data_dir: Path | None = None
-    """Where TFDS keeps prepared data (default: TFDS_DATA_DIR, else TFDS's own)."""
     images: int = 0
     """Train on the first so many images only; 0 for all."""
     ratios: Annotated[tuple[float, ...], tyro.conf.arg(name="ratio")] = (0.5,)

@@ -104,6 +104,16 @@ def test_a_byte_changed_anywhere(two):
     assert named >= data
 
 
+def test_damage_is_named_once(two):
+    """However often a run looks for checkpoints: it does for each chunk."""
+    path, file = two
+    file.write_bytes(b"")
+    checkpoints, lines = Checkpoints(path), []
+    for _ in range(3):
+        checkpoints.restore(POSITION.members, tree(), lines.append)
+    assert len(lines) == 1
+
+
 def test_cut_short(two):
     path, file = two
     content = file.read_bytes()

@@ -24,6 +24,14 @@ def test_settings_are_methods_by_values():
     assert [s.name for f in families(Config(), both) for s in f.settings] == ["exact", "mc"]
 
 
+def test_a_method_sweeps_options_of_several_values():
+    """A slip in what it states is said before anything is trained, with the method and the option."""
+    for slip in ("ratio", "epochs", "magic"):
+        method = training_method(sweeps=(slip,))(lambda config: None)
+        with pytest.raises(ValueError, match=f"^sweeps of the method mine must name .* got '{slip}'$"):
+            families(Config(), {"mine": method})
+
+
 def test_what_is_swept_is_what_the_method_states():
     """A method that states no options runs once, and can't read one of several values without anybody's notice."""
 
