@@ -51,12 +51,16 @@ class Registry(Mapping[str, T], Generic[T]):
 
         Raises:
             KeyError: if it is not registered; the message lists the names that are.
+            ValueError: if its import path leads nowhere.
         """
         if name not in self._entries:
             raise KeyError(f"{self.kind} must be one of {', '.join(self)}, got {name!r}")
         entry = self._entries[name]
         if isinstance(entry, str):
-            self._entries[name] = entry = pkgutil.resolve_name(entry)
+            try:
+                self._entries[name] = entry = pkgutil.resolve_name(entry)
+            except (ImportError, AttributeError) as error:
+                raise ValueError(f"{self.kind} {name!r} must be something to import, got {entry!r}: {error}") from error
         return entry
 
     def __contains__(self, name: object) -> bool:

@@ -17,6 +17,7 @@ from experiments.runs.summary import mean_and_deviation
 from experiments.seeds.segments import numbered_seeds
 from experiments.seeds.settings import families
 from experiments.seeds.train_family import train_family
+from experiments.training.loop import steps_per_epoch
 
 RESULTS = Path(__file__).parents[1] / "results" / "mc_selection.json"
 _CANDIDATES: tuple[dict[str, Any], ...] = (
@@ -33,16 +34,17 @@ def choose(config: Config) -> None:
     """Prints and records the held-out accuracy of `exact` and of each sampler and mode at `--ratio`.
 
     Raises:
-        UsageError: if `--ratio` has several values, `--resume` is given, the data can't be had, or `--out` can't be
-            written.
+        UsageError: if `--ratio` has several values, `--resume` is given, the data can't be had or is smaller than a
+            batch, or `--out` can't be written.
         OutputError: if results can no longer be written.
     """
     if config.resume is not None:
         raise UsageError(f"--resume must be left out: experiments.choose can't go on with a run, got {config.resume}")
     configured = {**dataclasses.asdict(config), "ratio": config.ratio}
     path = run_path(config) / RESULTS.name
-    make_output_directory(path.parent)
     task = make_task(dataclasses.replace(config, validation=True, methods=("exact", "mc")))
+    steps_per_epoch(config, task.data)
+    make_output_directory(path.parent)
     record: dict[str, Any] = {**environment(), "config": configured, "results": []}
     for candidate in ({}, *_CANDIDATES):
         name = "mc" if candidate else "exact"

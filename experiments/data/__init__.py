@@ -45,7 +45,7 @@ def check_data(name: str) -> None:
     Raises:
         UsageError: unless `name` is registered, or "tfds:" and what may be a name.
     """
-    if name not in DATASETS and not re.fullmatch(_TFDS + r"[\w./:-]+", name):
+    if name not in DATASETS and not re.fullmatch(_TFDS + r"[\w-]+(:[\w-]+)?(/[\w.-]+)?(:[\w.*]+)?", name):
         known = f"{', '.join(DATASETS)} or {_TFDS}NAME (of TensorFlow Datasets)"
         raise UsageError(f"--data must be one of {known}, got {name}")
 

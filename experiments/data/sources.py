@@ -95,6 +95,8 @@ def _builder(tfds: Any, name: str, data_dir: Path | None) -> Any:
     """TFDS's builder of a data set, from its code or from the files that were prepared."""
     try:
         return tfds.builder(name, data_dir=data_dir)
+    except AssertionError as error:  # a version that TFDS does not have
+        raise _Unsuitable(" ".join(str(error).split())) from error
     except ValueError as error:  # whose message is a page long where the name is wrong
         plain, _, configuration = name.partition(":")[0].partition("/")
         sets = tfds.list_builders(with_community_datasets=False)

@@ -19,12 +19,14 @@ def main(options: Hashing) -> None:
         OutputError: if results can no longer be written.
     """
     options.check()
-    make_output_directory(options.out)
     # Imported here: help and refusals need not wait for JAX.
+    from experiments.data import load
     from experiments.hashing.measurements import measure
     from experiments.hashing.report import draw, markdown
 
-    record = measure(options)
+    data = load(options.data, options.data_dir)
+    make_output_directory(options.out)
+    record = measure(options, data)
     write_json(options.out / "hashing.json", record)
     write_whole(options.out / "hashing.md", markdown(record))
     save_figure(options.out / "hashing.png", draw(record))

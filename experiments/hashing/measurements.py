@@ -17,8 +17,8 @@ import numpy as np
 from jax import lax
 
 from experiments.cifar.config import Config
-from experiments.data import load
 from experiments.data.augment import to_float
+from experiments.data.dataset import Dataset
 from experiments.hashing.filters import ConvLayer, networks
 from experiments.hashing.options import Hashing
 from experiments.process.environment import environment
@@ -37,13 +37,9 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def measure(options: Hashing) -> dict[str, Any]:
-    """Runs all four parts, on filters as initialised and trained, and returns the record.
-
-    Raises:
-        UsageError: if the data can't be had.
-    """
-    config, data = Config(**options.shared), load(options.data, options.data_dir)
+def measure(options: Hashing, data: Dataset) -> dict[str, Any]:
+    """All four parts, on filters as initialised and as trained on the data."""
+    config = Config(**options.shared)
     images = to_float(data.test.images[: options.images])
     keys = jax.random.split(jax.random.key(options.seed), options.draws)
     settings = {**dataclasses.asdict(options), "network": config.network, "data_dir": "", "out": ""}

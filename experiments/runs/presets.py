@@ -33,14 +33,14 @@ def parse(program: str, options: type[_Options]) -> _Options:
 
     Args:
         program: its module's name.
-        options: with an option `preset`, one of its `presets`; the first is the default.
+        options: if it has presets, with an option `preset`, one of them; the first is the default.
 
     Raises:
         UsageError: if a value is out of its range (`RunOptions.check`), or `--resume` names no run, or one that was
             begun with other options.
     """
-    before = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    before.add_argument("--preset", default=next(iter(options.presets)))
+    before = argparse.ArgumentParser(prog=f"python -m {program}", add_help=False, allow_abbrev=False)
+    before.add_argument("--preset", default=next(iter(options.presets), None))
     before.add_argument("--resume", type=Path)
     named, _ = before.parse_known_args()
     if named.resume is None:

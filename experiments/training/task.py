@@ -35,8 +35,16 @@ class Task(NamedTuple):
 
 
 def chosen_methods(config: RunOptions) -> dict[str, TrainingMethod]:
-    """The methods that the options ask for, by name."""
-    return {name: config.known_methods[name] for name in config.methods}
+    """The methods that the options ask for, by name.
+
+    Raises:
+        ValueError: if one is registered that is no `TrainingMethod`.
+    """
+    chosen = {name: config.known_methods[name] for name in config.methods}
+    for name, method in chosen.items():
+        if not isinstance(method, TrainingMethod):
+            raise ValueError(f"the method {name} must be decorated by training_method, got {method!r}")
+    return chosen
 
 
 def notes_of(config: RunOptions, *notes: str) -> str:
