@@ -10,7 +10,10 @@ import pytest
 import quick_compilation
 from forked import ROOT, assert_usage_error, assert_usage_errors
 
-TINY = ("--preset", "quick", "--width", "2", "--blocks", "1", "1", "--epochs", "2", "--seed-axis", "map")
+TINY = (
+    *("--preset", "quick", "--images", "480", "--width", "2", "--blocks", "1", "1", "--epochs", "2"),
+    *("--seed-axis", "map"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,7 @@ def test_run_writes_everything(finished):
     assert all(b["train_seconds"] > a["train_seconds"] for a, b in zip(rows[::2], rows[1::2], strict=True))
     config = json.loads((out / "config.json").read_text())
     assert config["config"]["width"] == 2 and config["versions"]["jax"] and config["device"]
-    assert config["command"].startswith("python -m experiments.cifar --preset quick --width 2 ")
+    assert config["command"].startswith("python -m experiments.cifar --preset quick --images 480 ")
     assert all((out / name).read_bytes().startswith(b"\x89PNG") for name in ("accuracy.png", "time.png"))
 
 
