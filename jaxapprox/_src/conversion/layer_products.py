@@ -10,12 +10,13 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxapprox._src.conversion.approximation import Approximation
-from jaxapprox._src.estimates.contraction import MC, norms
 from jaxapprox._src.estimates.conv import convolution
-from jaxapprox._src.estimates.conv_maps import lax_conv
+from jaxapprox._src.estimates.conv_maps import Conv, lax_conv
 from jaxapprox._src.estimates.dense import dense
 from jaxapprox._src.estimates.edges import edge_scores
-from jaxapprox._src.estimates.geometry import Geometry, Padding, dimension_numbers, make_geometry
+from jaxapprox._src.estimates.geometry import Geometry, Padding, channels_last, make_geometry
+from jaxapprox._src.estimates.mc import MC
+from jaxapprox._src.estimates.slices import norms
 from jaxapprox._src.hashing.active_dense import active_dense
 from jaxapprox._src.hashing.alsh import ALSH
 from jaxapprox._src.hashing.tables import Tables
@@ -70,7 +71,7 @@ def exact(shape: Shape, x: jax.Array, kernel: jax.Array) -> jax.Array:
     """The product as Flax's own layers compute it."""
     if shape.geometry is None:
         return x @ kernel
-    return lax_conv(shape.geometry, x, kernel)
+    return lax_conv(Conv(shape.geometry), x, kernel)
 
 
 def approximate(
@@ -146,7 +147,7 @@ def _edge_gram(geometry: Geometry, x: jax.Array, kernel: jax.Array) -> jax.Array
             geometry.strides,
             geometry.padding,
             rhs_dilation=geometry.dilation,
-            dimension_numbers=dimension_numbers(len(geometry.window)),
+            dimension_numbers=channels_last(len(geometry.window)),
         )
         patches = patches.reshape(-1, channels * taps)  # the channel is the slower index
         total = total + _inner(patches, patches)
