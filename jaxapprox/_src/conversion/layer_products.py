@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxapprox._src.conversion.approximation import Approximation
@@ -25,7 +26,7 @@ class Product:
     """
 
     name: str
-    arguments: dict[str, Any]
+    arguments: tuple[tuple[str, Any], ...]
 
 
 def product_of(name: str, *args: Any, **kwargs: Any) -> tuple[Product, jax.Array, jax.Array]:
@@ -34,26 +35,33 @@ def product_of(name: str, *args: Any, **kwargs: Any) -> tuple[Product, jax.Array
     lhs, rhs = arguments["lhs"], arguments["rhs"]
     # Where the result lies is no part of the product, which is repeated on one device.
     left_out = ("method", "key", "lhs", "rhs", "out_sharding")
-    return Product(name, {name: value for name, value in arguments.items() if name not in left_out}), lhs, rhs
+    kept = tuple((name, _hashable(value)) for name, value in arguments.items() if name not in left_out)
+    return Product(name, kept), lhs, rhs
+
+
+def _hashable(value: Any) -> Any:
+    """Lists and arrays as tuples."""
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    return tuple(map(_hashable, value)) if type(value) in (list, tuple) else value
 
 
 def exact(product: Product, lhs: jax.Array, rhs: jax.Array) -> jax.Array:
     """The product as Flax's own layers compute it."""
+    arguments = dict(product.arguments)
     if product.name == "einsum":
-        arguments = dict(product.arguments)
         return jnp.einsum(arguments.pop("equation"), lhs, rhs, **arguments)
-    return getattr(lax, product.name)(lhs, rhs, **product.arguments)
+    return getattr(lax, product.name)(lhs, rhs, **arguments)
 
 
 def approximate(
     product: Product, method: Approximation, key: jax.Array, tables: Any, lhs: jax.Array, rhs: jax.Array
 ) -> jax.Array:
     """The product as jaxapprox's layers compute it; `tables` are those of `hash_tables`."""
-    if isinstance(method, ALSH):  # of dense layers alone: rhs is (in, out)
+    if isinstance(method, ALSH):  # for dense layers alone: rhs is (in, out)
         x = lhs.reshape(-1, lhs.shape[-1])
         ids = method.active_set(key, tables, x, method.size(rhs.shape[-1]))
         return active_dense(x, rhs, None, ids, form=method.form).reshape(*lhs.shape[:-1], -1)
-    return getattr(products, product.name)(method, key, lhs=lhs, rhs=rhs, **product.arguments)
+    return getattr(products, product.name)(method, key, lhs=lhs, rhs=rhs, **dict(product.arguments))
 
 
 def hash_tables(key: jax.Array, method: Approximation, rhs: jax.Array) -> Tables | None:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxapprox._src.conversion.layer_products import Product, product_of
@@ -14,8 +13,8 @@ class Recorded(NamedTuple):
     """A layer's product in its first call, with its operands."""
 
     product: Product
-    lhs: jax.Array
-    rhs: jax.Array
+    lhs: np.ndarray
+    rhs: np.ndarray
 
 
 class Recorder:
@@ -61,7 +60,4 @@ class Recorder:
 
     def recorded(self) -> dict[str, Recorded]:
         """What each layer multiplied in its first call, by path, in the order of the calls."""
-        return {
-            path: Recorded(self._products[path], *map(jnp.asarray, operands))
-            for path, operands in self._operands.items()
-        }
+        return {path: Recorded(self._products[path], *operands) for path, operands in self._operands.items()}
