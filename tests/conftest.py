@@ -32,6 +32,16 @@ def path(request, monkeypatch):
     return request.param
 
 
+@pytest.fixture(params=["cpu", "accelerator"])
+def platform(request, monkeypatch):
+    """Both sides of whatever `lax.platform_dependent` chooses between, computed on the CPU."""
+    if request.param == "accelerator":
+        monkeypatch.setattr(jax.lax, "platform_dependent", lambda *arguments, default, **_: default(*arguments))
+    jax.clear_caches()  # of functions traced with the other side
+    yield request.param
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def forked(tmp_path_factory):
     """Starts programs."""
