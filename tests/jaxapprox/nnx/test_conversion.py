@@ -171,7 +171,7 @@ def test_stacked_layers_draw_each_for_itself(method):
 def test_bad_rules_and_missing_streams():
     with pytest.raises(ValueError, match=r"^rule 'hiden' must match a layer, got none; near it: hidden"):
         convert(cnn(), [("hiden", MC())], rngs=sample())
-    with pytest.raises(ValueError, match=r"^rule 'depthwise' must match a layer that MC.*grouped"):
+    with pytest.raises(ValueError, match=r"^rule 'depthwise' must match a layer that MC.*depthwise conv"):
         convert(cnn(), [("depthwise", MC())], rngs=sample())
     with pytest.raises(
         ValueError, match=r"^rngs must hold the stream 'sample', from which hidden draws .* got default"
