@@ -63,7 +63,7 @@ def convert(
     Raises:
         ValueError: if `rngs` lacks the stream, or a rule is refused, as by `jaxapprox.linen.convert`.
     """
-    report = decide(rules, layers_of(model), keep_ends=keep_ends, min_channels=min_channels)
+    report = decide(rules, layers_of(model, rules), keep_ends=keep_ends, min_channels=min_channels)
     methods = report.methods
     if methods and rng_collection not in rngs:
         raise ValueError(

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterator, MutableMapping, MutableSequence
 from typing import Any
 
-import numpy as np
 from flax import nnx
 
-from jaxapprox._src.conversion.rules import Layer, unsupported
+from jaxapprox._src.conversion.approximation import Approximation
+from jaxapprox._src.conversion.refusals import left_alone, unsuited
+from jaxapprox._src.conversion.rules import Layer, Rules, method_of
 from jaxapprox._src.nnx.hashed import ALSHDense
 from jaxapprox._src.nnx.sampled import MCConv, MCDense
 
@@ -15,13 +16,16 @@ _APPROXIMATE = (MCConv, MCDense, ALSHDense)
 _LEFT_ALONE = (nnx.ConvTranspose, nnx.LinearGeneral, nnx.Einsum)
 
 
-def layers_of(model: nnx.Module) -> list[Layer]:
-    """The layers of a model, in the order in which its modules got their attributes; each once."""
+def layers_of(model: nnx.Module, rules: Rules) -> list[Layer]:
+    """The layers of a model, in the order in which its modules got their attributes; each once.
+
+    Each says why the method that `rules` give it can't replace it.
+    """
     found: list[Layer] = []
 
     def note(path: str, node: Any) -> Any:
         if isinstance(node, (*_REPLACEABLE, *_APPROXIMATE, *_LEFT_ALONE)):
-            found.append(_layer(path, node))
+            found.append(_layer(path, node, method_of(rules, path)))
         return node
 
     replace(model, note)
@@ -69,11 +73,12 @@ def _children(node: Any) -> Iterator[tuple[Any, Any]]:
     return iter([(name, child) for name, child in items if not str(name).startswith("_")])
 
 
-def _layer(path: str, module: Any) -> Layer:
-    spatial = np.size(module.kernel_size) if isinstance(module, nnx.Conv) else 0
+def _layer(path: str, module: Any, method: Approximation | None) -> Layer:
     inputs, outputs = (_size(getattr(module, name, None)) for name in ("in_features", "out_features"))
-    why = unsupported(module, _REPLACEABLE, _APPROXIMATE)
-    return Layer(path, type(module).__name__, spatial, inputs, outputs, why)
+    groups = getattr(module, "feature_group_count", 1)
+    inputs, outputs = inputs // groups, outputs // groups
+    refusal = left_alone(module, _REPLACEABLE, _APPROXIMATE) or unsuited(module, method, inputs, nnx.Linear)
+    return Layer(path, type(module).__name__, inputs, outputs, refusal)
 
 
 def _size(features: Any) -> int:
