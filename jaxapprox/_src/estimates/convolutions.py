@@ -40,14 +40,16 @@ class EdgeConv(ChannelConv):
         if method.size(num_edges) == num_edges:
             return self.forward(x, kernel)
         rows = method.draw(key, edges.edge_scores(self.conv.geometry, x, kernel))
-        return edges.edge_product(self.conv.geometry, x, kernel, rows)
+        return edges.edge_product(self.conv.geometry, x, kernel, rows, self.conv.precision, self.conv.dtype)
 
     def input_grad_estimate(self, method, key, g, kernel):
         num_edges = math.prod(self.conv.geometry.window) * g.shape[-1]
         if method.size(num_edges) == num_edges:
             return self.input_grad(g, kernel)
-        geometry, g, flipped = edges.transposed(self.conv.geometry, g, kernel)
-        return EdgeConv(dataclasses.replace(self.conv, geometry=geometry)).forward_estimate(method, key, g, flipped)
+        wide = jnp.promote_types(g.dtype, kernel.dtype)  # they differ by `conv.dtype`
+        geometry, g, flipped = edges.transposed(self.conv.geometry, g.astype(wide), kernel.astype(wide))
+        conv = dataclasses.replace(self.conv, geometry=geometry, dtype=None)
+        return EdgeConv(conv).forward_estimate(method, key, g, flipped).astype(kernel.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
