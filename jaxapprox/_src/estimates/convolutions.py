@@ -14,6 +14,7 @@ from jaxapprox._src.estimates import conv_maps, edges
 from jaxapprox._src.estimates.contraction import Contraction, estimate
 from jaxapprox._src.estimates.geometry import make_geometry, per_axis, transpose_padding, transposed
 from jaxapprox._src.estimates.mc import MC, UNITS
+from jaxapprox._src.wide import wider
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +47,7 @@ class EdgeConv(ChannelConv):
         num_edges = math.prod(self.conv.geometry.window) * g.shape[-1]
         if method.size(num_edges) == num_edges:
             return self.input_grad(g, kernel)
-        wide = jnp.promote_types(g.dtype, kernel.dtype)  # they differ by `conv.dtype`
+        wide = wider(g.dtype, kernel.dtype)  # they differ by `conv.dtype`
         geometry, g, flipped = edges.transposed(self.conv.geometry, g.astype(wide), kernel.astype(wide))
         conv = dataclasses.replace(self.conv, geometry=geometry, dtype=None)
         return EdgeConv(conv).forward_estimate(method, key, g, flipped).astype(kernel.dtype)
@@ -166,7 +167,7 @@ def convolve_transposed(
     spread = make_geometry(_spread_shape(x.shape, strides), kernel.shape, 1, pairs, kernel_dilation)
     conv = conv_maps.Conv(transposed(spread, strides, x.shape), precision)
     out = x.dtype if dtype is None else dtype
-    x, kernel = (a.astype(jnp.promote_types(a.dtype, out)) for a in (x, kernel))
+    x, kernel = (a.astype(wider(a.dtype, out)) for a in (x, kernel))
     return _value(TransposedConv(conv), method, key, x, kernel).astype(out)
 
 

@@ -14,11 +14,12 @@ from jax import lax
 from jaxapprox._src.estimates.geometry import Geometry
 from jaxapprox._src.estimates.mc import Rows
 from jaxapprox._src.estimates.slices import take_weighted
+from jaxapprox._src.wide import at_least_float32
 
 
 def edge_scores(geometry: Geometry, x: jax.Array, kernel: jax.Array) -> jax.Array:
     """The score of each edge, |column of the patch matrix| |row of the kernel|: `(taps * in,)`, float32 or wider."""
-    wide = jnp.promote_types(x.dtype, jnp.float32)
+    wide = at_least_float32(x.dtype)
     energy = jnp.sum(jnp.square(_padded(geometry, lax.stop_gradient(x)).astype(wide)), 0)
     per_tap = [
         jnp.sum(lax.slice(energy, (*first, 0), (*last, x.shape[-1]), (*geometry.strides, 1)), range(energy.ndim - 1))
