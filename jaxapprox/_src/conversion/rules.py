@@ -4,16 +4,10 @@ import dataclasses
 import difflib
 import fnmatch
 from collections.abc import Sequence
-from typing import Any, NamedTuple
-
-import numpy as np
-from flax.linen import dtypes as linen_dtypes
-from flax.nnx.nn import dtypes as nnx_dtypes
-from jax import lax
+from typing import NamedTuple
 
 from jaxapprox._src.conversion.approximation import Approximation, described
 from jaxapprox._src.estimates.contraction import MC
-from jaxapprox._src.estimates.geometry import is_supported_padding
 from jaxapprox._src.hashing.alsh import ALSH
 
 Rules = Sequence[tuple[str, Approximation | None]]
@@ -25,17 +19,15 @@ class Layer(NamedTuple):
     Attributes:
         path: names from the model down, joined by "/".
         kind: its class's name.
-        spatial: axes of its convolution; 0 for a dense layer.
-        inputs, outputs: channels, or units.
-        unsupported: why no method can replace it; empty if one can.
+        inputs, outputs: channels or units, within a group of a grouped convolution; 0 where that has no meaning.
+        refusal: why the method that the rules give it (see `method_of`) can't replace it; empty if it can.
     """
 
     path: str
     kind: str
-    spatial: int
     inputs: int
     outputs: int
-    unsupported: str
+    refusal: str
 
 
 class Outcome(NamedTuple):
@@ -59,7 +51,7 @@ class Report:
 
     def __str__(self) -> str:
         rows = [("layer", "kind", "in", "out", "becomes", "why")]
-        for (path, kind, _, inputs, outputs, _), method, why in self.outcomes:
+        for (path, kind, inputs, outputs, _), method, why in self.outcomes:
             rows.append((path, kind, str(inputs or ""), str(outputs or ""), described(method), why))
         return aligned(rows)
 
@@ -89,10 +81,10 @@ def decide(rules: Rules, layers: Sequence[Layer], *, keep_ends: bool, min_channe
     for position, layer in enumerate(layers):
         number = next((i for i, (pattern, _) in enumerate(rules) if fnmatch.fnmatchcase(layer.path, pattern)), None)
         if number is None:
-            outcomes.append(Outcome(layer, None, layer.unsupported or "no rule matches"))
+            outcomes.append(Outcome(layer, None, layer.refusal or "no rule matches"))
             continue
         pattern, method = rules[number]
-        why = "a rule says so" if method is None else _objection(layer, method)
+        why = "a rule says so" if method is None else layer.refusal
         if not why and method is not None and _has_wildcard(pattern):
             end = "first" if position == 0 else "last" if position == len(layers) - 1 else ""
             why = f"the {end} layer (keep_ends)" if keep_ends and end else _too_few(layer, method, min_channels)
@@ -104,44 +96,9 @@ def decide(rules: Rules, layers: Sequence[Layer], *, keep_ends: bool, min_channe
     return Report(tuple(outcomes))
 
 
-def unsupported(layer: Any, replaceable: tuple[type, ...], approximate: tuple[type, ...]) -> str:
-    """The reason why no method can replace a layer, or an empty string if one can.
-
-    Args:
-        layer: a module of either Flax API.
-        replaceable: the classes that can be replaced in that API.
-        approximate: the classes that replace them.
-    """
-    if isinstance(layer, approximate):
-        return "already approximate"
-    if type(layer) not in replaceable:
-        return "a subclass" if isinstance(layer, replaceable) else "left alone"
-    if getattr(layer, "feature_group_count", 1) != 1:
-        return f"a grouped convolution (feature_group_count = {layer.feature_group_count})"
-    if np.size(getattr(layer, "kernel_size", 1)) > 3:
-        return f"a convolution of {len(layer.kernel_size)} spatial axes"
-    if not is_supported_padding(getattr(layer, "padding", "VALID")):
-        return f"padding {layer.padding!r}"
-    dilation = getattr(layer, "input_dilation", 1)
-    if dilation is not None and any(d != 1 for d in ((dilation,) if isinstance(dilation, int) else dilation)):
-        return f"input_dilation {dilation!r}"
-    for name, allowed in _DEFAULTS.items():
-        if not any(getattr(layer, name, None) is value for value in (None, *allowed)):
-            return f"it has its own {name}"
-    return ""
-
-
-# Settings of Flax's layers that no method has, with what each is by default beside None.
-_DEFAULTS: dict[str, tuple[Any, ...]] = {
-    "mask": (),
-    "precision": (),
-    "conv_general_dilated": (lax.conv_general_dilated,),
-    "conv_general_dilated_cls": (),
-    "dot_general": (lax.dot_general,),
-    "dot_general_cls": (),
-    "preferred_element_type": (),
-    "promote_dtype": (linen_dtypes.promote_dtype, nnx_dtypes.promote_dtype),
-}
+def method_of(rules: Rules, path: str) -> Approximation | None:
+    """The method of the first rule that matches a layer's path; None if that rule leaves it exact, or none matches."""
+    return next((method for pattern, method in _checked(rules) if fnmatch.fnmatchcase(path, pattern)), None)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
@@ -161,13 +118,6 @@ def _checked(rules: Rules) -> list[tuple[str, Approximation | None]]:
                 f"rules must be (pattern, method) pairs with method MC(...), ALSH(...) or None, got {rule!r}"
             )
     return [(pattern, method) for pattern, method in rules]
-
-
-def _objection(layer: Layer, method: Approximation) -> str:
-    """The reason why `method` can't replace the layer, or an empty string."""
-    if layer.unsupported:
-        return layer.unsupported
-    return "ALSH is for dense layers" if isinstance(method, ALSH) and layer.spatial else ""
 
 
 def _too_few(layer: Layer, method: Approximation, least: int) -> str:

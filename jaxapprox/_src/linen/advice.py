@@ -57,7 +57,7 @@ def advise(
             second moments (see `jaxapprox.with_second_moments`).
     """
     check_thresholds(min_speedup, max_error)
-    layers = [seen.layer for seen in layers_of(model, "sample", *args, **kwargs)]
+    layers = [seen.layer for seen in layers_of(model, rules, "sample", *args, **kwargs)]
     report = decide(rules, layers, keep_ends=keep_ends, min_channels=min_channels)
     recorder = Recorder()
 

@@ -144,7 +144,7 @@ def convert(
             earlier rules took, or replaces none of those it matches (each is named, with the reason); or if a layer to
             be hashed lies in an `nn.scan` or `nn.vmap` that does not carry the collection "lsh".
     """
-    seen = layers_of(model, rng_collection, *args, **kwargs)
+    seen = layers_of(model, rules, rng_collection, *args, **kwargs)
     report = decide(rules, [s.layer for s in seen], keep_ends=keep_ends, min_channels=min_channels)
     replaced = [s for s in seen if s.layer.path in report.methods]
     for path in (s.layer.path for s in replaced if not s.can_keep_tables):

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from flax import linen as nn
 
-from jaxapprox._src.conversion.rules import Layer, unsupported
+from jaxapprox._src.conversion.approximation import Approximation
+from jaxapprox._src.conversion.refusals import left_alone, unsuited
+from jaxapprox._src.conversion.rules import Layer, Rules, method_of
 from jaxapprox._src.linen.hashed import ALSHDense
 from jaxapprox._src.linen.sampled import MCConv, MCDense
 
@@ -31,7 +32,7 @@ class Seen(NamedTuple):
     can_keep_tables: bool
 
 
-def layers_of(model: nn.Module, stream: str, *args: Any, **kwargs: Any) -> list[Seen]:
+def layers_of(model: nn.Module, rules: Rules, stream: str, *args: Any, **kwargs: Any) -> list[Seen]:
     """The layers that `model` calls for such arguments, each once, by an abstract `init`; nothing is computed."""
     seen: dict[str, Seen] = {}
 
@@ -40,9 +41,8 @@ def layers_of(model: nn.Module, stream: str, *args: Any, **kwargs: Any) -> list[
         if context.method_name == "__call__" and isinstance(module, (*REPLACEABLE, *_LEFT_ALONE, *_APPROXIMATE)):
             path = "/".join(module.path)
             x = inputs[0] if inputs else next(iter(options.values()))
-            seen.setdefault(
-                path, Seen(_layer(path, module, x), module.has_rng(stream), module.is_mutable_collection("lsh"))
-            )
+            layer = _layer(path, module, x, method_of(rules, path))
+            seen.setdefault(path, Seen(layer, module.has_rng(stream), module.is_mutable_collection("lsh")))
         return next_fun(*inputs, **options)
 
     with nn.intercept_methods(record):
@@ -64,8 +64,8 @@ def abstract(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     return jax.eval_shape(call, arrays)
 
 
-def _layer(path: str, module: nn.Module, x: Any) -> Layer:
-    outputs = getattr(module, "features", 0)
-    spatial = np.size(module.kernel_size) if isinstance(module, nn.Conv) else 0
-    why = unsupported(module, REPLACEABLE, _APPROXIMATE)
-    return Layer(path, type(module).__name__, spatial, x.shape[-1], outputs if isinstance(outputs, int) else 0, why)
+def _layer(path: str, module: nn.Module, x: Any, method: Approximation | None) -> Layer:
+    features, groups = getattr(module, "features", 0), getattr(module, "feature_group_count", 1)
+    inputs, outputs = x.shape[-1] // groups, features // groups if isinstance(features, int) else 0
+    refusal = left_alone(module, REPLACEABLE, _APPROXIMATE) or unsuited(module, method, inputs, nn.Dense)
+    return Layer(path, type(module).__name__, inputs, outputs, refusal)

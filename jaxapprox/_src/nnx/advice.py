@@ -49,7 +49,7 @@ def advise(
         ValueError: as for `jaxapprox.linen.advise`.
     """
     check_thresholds(min_speedup, max_error)
-    report = decide(rules, layers_of(model), keep_ends=keep_ends, min_channels=min_channels)
+    report = decide(rules, layers_of(model, rules), keep_ends=keep_ends, min_channels=min_channels)
     recorder = Recorder()
     copy: Any = nnx.clone(model)
 

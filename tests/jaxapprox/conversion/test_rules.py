@@ -22,10 +22,9 @@ def test_report():
         def __call__(self, x):
             x = nn.Conv(16, (3, 3), name="stem")(x)
             x = nn.Conv(32, (3, 3), feature_group_count=16, name="depthwise")(x)
-            x = nn.Conv(8, (3, 3), padding="CIRCULAR", name="circular")(x)
+            x = nn.Conv(8, (3, 3), name="few")(x)
             x = nn.Conv(32, (1, 1), name="narrow")(x)
             x = MCConv(32, (1, 1), deterministic=True, name="ours")(x)
-            x = nn.Conv(32, (1, 1), precision="highest", name="precise")(x)
             x = nn.Dense(32, dot_general=functools.partial(lax.dot_general), name="quantized")(x)
             x = nn.ConvTranspose(32, (3, 3), name="up")(x)
             x = nn.Conv(32, (1, 1), name="kept")(x)
@@ -35,12 +34,15 @@ def test_report():
     report = convert(Model(), [("kept", None), ("*", MC())], IMAGES).report
     assert [(o.layer.path, o.method, o.why) for o in report.outcomes] == [
         ("stem", None, "the first layer (keep_ends)"),
-        ("depthwise", None, "a grouped convolution (feature_group_count = 16)"),
-        ("circular", None, "padding 'CIRCULAR'"),
+        (
+            "depthwise",
+            None,
+            "a depthwise convolution (feature_group_count = 16): no channel to leave out",
+        ),
+        ("few", MC(), ""),
         ("narrow", None, "8 input channels, fewer than min_channels = 16"),
         ("ours", None, "already approximate"),
-        ("precise", None, "it has its own precision"),
-        ("quantized", None, "it has its own dot_general"),
+        ("quantized", None, "dot_general must be None for an approximate product, got partial"),
         ("up", None, "left alone"),
         ("kept", None, "a rule says so"),
         ("sampled", MC(), ""),
@@ -49,7 +51,7 @@ def test_report():
     lines = str(report).splitlines()
     assert lines[-2].split() == ["sampled", "Conv", "32", "32", "MC(ratio=0.5)"]
     every = convert(Model(), [("*", MC(mode="backward"))], IMAGES, keep_ends=False, min_channels=1).report
-    assert set(every.methods) == {"stem", "narrow", "kept", "sampled", "classifier"}
+    assert set(every.methods) == {"stem", "few", "narrow", "kept", "sampled", "classifier"}
 
 
 def test_few_channels_are_those_that_are_sampled():

@@ -63,7 +63,7 @@ def test_a_cnn_trains_a_step():
     assert isinstance(model.blocks.layers[0].conv, nnx.Conv) and isinstance(model.hidden, nnx.Linear)
     assert [(o.layer.path, o.why) for o in report.outcomes if o.method is None] == [
         ("stem", "the first layer (keep_ends)"),
-        ("depthwise", "a grouped convolution (feature_group_count = 32)"),
+        ("depthwise", "a depthwise convolution (feature_group_count = 32): no channel to leave out"),
         ("classifier", "the last layer (keep_ends)"),
     ]
     optimizer = nnx.Optimizer(sampled, optax.sgd(0.1), wrt=nnx.Param)
@@ -171,7 +171,7 @@ def test_stacked_layers_draw_each_for_itself(method):
 def test_bad_rules_and_missing_streams():
     with pytest.raises(ValueError, match=r"^rule 'hiden' must match a layer, got none; near it: hidden"):
         convert(cnn(), [("hiden", MC())], rngs=sample())
-    with pytest.raises(ValueError, match=r"^rule 'depthwise' must match a layer that MC.*grouped"):
+    with pytest.raises(ValueError, match=r"^rule 'depthwise' must match a layer that MC.*depthwise conv"):
         convert(cnn(), [("depthwise", MC())], rngs=sample())
     with pytest.raises(
         ValueError, match=r"^rngs must hold the stream 'sample', from which hidden draws .* got default"
