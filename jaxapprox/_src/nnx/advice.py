@@ -9,7 +9,7 @@ from flax import nnx
 from jaxapprox._src.conversion.advice import Advice, check_thresholds, judge
 from jaxapprox._src.conversion.recorder import Recorder
 from jaxapprox._src.conversion.rules import Rules, decide
-from jaxapprox._src.nnx.inspection import layers_of, replace
+from jaxapprox._src.nnx.inspection import layers_of, modules_of
 
 
 def advise(

@@ -1,5 +1,6 @@
 """An existing NNX model with some of its layers approximated."""
 
+import copy
 from typing import Any
 
 import jax
@@ -66,7 +67,7 @@ def convert(
         user = f"{next(iter(methods))} (layers approximated: {len(methods)})"
         stream = stream_of(rngs, rng_collection, user)
         keys = {path: jnp.stack([stream(), stream()]) for path in methods}
-    copy = copied(model)
+    converted = copied(model)
 
     def approximated(model: Any, keys: dict[str, jax.Array]) -> Any:
         for path, method in methods.items():
@@ -74,11 +75,15 @@ def convert(
         return model
 
     if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(nnx.state(model))):
-        return nnx.eval_shape(approximated, copy, keys), report
-    return approximated(copy, keys), report
+        return nnx.eval_shape(approximated, converted, keys), report
+    return approximated(converted, keys), report
 
 
 def copied(model: nnx.Module) -> Any:
     """A model like another, with arrays of its own."""
     graph, state = nnx.split(model)
-    return nnx.merge(graph, jax.tree.map(lambda leaf: jnp.copy(leaf) if isinstance(leaf, jax.Array) else leaf, state))
+    return nnx.merge(graph, jax.tree.map(_copied_leaf, state))
+
+
+def _copied_leaf(leaf: Any) -> Any:
+    return jnp.copy(leaf) if isinstance(leaf, jax.Array) else copy.copy(leaf)

@@ -17,8 +17,8 @@ def features_of(layer: Any) -> tuple[int, int]:
     left out.
     """
     if isinstance(layer, nnx.Einsum):
-        inputs, kernel, outputs = _terms(layer.einsum_str)
-        sizes = dict(zip(kernel, layer.kernel_shape, strict=False))
+        inputs, kernel, outputs = _terms(layer)
+        sizes = dict(zip(kernel, layer.kernel_shape, strict=True))
         rows = math.prod(size for axis, size in sizes.items() if axis not in outputs)
         return rows, math.prod(size for axis, size in sizes.items() if axis in outputs and axis not in inputs)
     groups = getattr(layer, "feature_group_count", 1)
@@ -46,8 +46,8 @@ def example_input(layer: Any) -> jax.ShapeDtypeStruct:
         reach = max(layer.kernel_size) * int(np.max(layer.kernel_dilation or 1))
         shape = (2, *[4 * reach + 2 * padding + 8] * len(layer.kernel_size), layer.in_features)
     elif isinstance(layer, nnx.Einsum):
-        inputs, kernel, _ = _terms(layer.einsum_str)
-        sizes = dict(zip(kernel, layer.kernel_shape, strict=False))
+        inputs, kernel, _ = _terms(layer)
+        sizes = dict(zip(kernel, layer.kernel_shape, strict=True))
         shape = tuple(sizes.get(axis, 2) for axis in inputs)
     elif isinstance(layer, nnx.LinearGeneral):
         known = (*layer.axis, *layer.batch_axis)
@@ -67,8 +67,10 @@ def _sizes(features: Any) -> tuple[int, ...]:
     return tuple(map(int, np.atleast_1d(features)))
 
 
-def _terms(equation: str) -> tuple[str, str, str]:
-    """The axes of input, kernel and output; an ellipsis is one axis, named "."."""
-    operands, output = equation.replace(" ", "").replace("...", ".").split("->")
+def _terms(layer: nnx.Einsum) -> tuple[str, str, str]:
+    """The axes of input, kernel and output of an einsum, with digits for those of an ellipsis."""
+    operands, output = layer.einsum_str.split("->")
     inputs, kernel = operands.split(",")
-    return inputs, kernel, output
+    named = len(kernel.replace("...", ""))
+    digits = "0123456789"[: len(layer.kernel_shape) - named if "..." in kernel else 1]
+    return inputs.replace("...", digits), kernel.replace("...", digits), output.replace("...", digits)

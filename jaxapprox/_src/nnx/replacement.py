@@ -20,8 +20,8 @@ _SAMPLED: dict[type[nnx.Module], type[nnx.Module]] = {
     nnx.LinearGeneral: MCLinearGeneral,
     nnx.Einsum: MCEinsum,
 }
-REPLACEABLE = tuple(_SAMPLED)
-APPROXIMATE = (*_SAMPLED.values(), ALSHDense)
+REPLACEABLE: tuple[type, ...] = tuple(_SAMPLED)
+APPROXIMATE: tuple[type, ...] = (*_SAMPLED.values(), ALSHDense)
 
 
 def approximate(layer: Any, method: Approximation, rng_collection: str, keys: jax.Array) -> None:

@@ -57,7 +57,12 @@ class MCDense(nnx.Linear, SampledModule):
         SampledModule.__init__(self, method, deterministic, rng_collection, rngs)
 
     def __call__(
-        self, inputs: jax.Array, out_sharding: Any = None, *, deterministic: bool | None = None, rngs: Keys | None = None
+        self,
+        inputs: jax.Array,
+        out_sharding: Any = None,
+        *,
+        deterministic: bool | None = None,
+        rngs: Keys | None = None,
     ) -> jax.Array:
         """inputs `(..., in)` -> `(..., out)`; all leading axes together are the examples.
 
@@ -111,7 +116,12 @@ class MCLinearGeneral(nnx.LinearGeneral, SampledModule):
         SampledModule.__init__(self, method, deterministic, rng_collection, rngs)
 
     def __call__(
-        self, inputs: jax.Array, out_sharding: Any = None, *, deterministic: bool | None = None, rngs: Keys | None = None
+        self,
+        inputs: jax.Array,
+        out_sharding: Any = None,
+        *,
+        deterministic: bool | None = None,
+        rngs: Keys | None = None,
     ) -> jax.Array:
         """inputs, of which `axis` are contracted, -> the shape that `nnx.LinearGeneral` gives.
 

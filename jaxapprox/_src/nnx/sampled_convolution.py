@@ -61,7 +61,12 @@ class MCConv(nnx.Conv, SampledModule):
         SampledModule.__init__(self, method, deterministic, rng_collection, rngs)
 
     def __call__(
-        self, inputs: jax.Array, out_sharding: Any = None, *, deterministic: bool | None = None, rngs: Keys | None = None
+        self,
+        inputs: jax.Array,
+        out_sharding: Any = None,
+        *,
+        deterministic: bool | None = None,
+        rngs: Keys | None = None,
     ) -> jax.Array:
         """inputs `(*batch, *spatial, in)` -> `(*batch, *out_spatial, out)`.
 
@@ -72,6 +77,7 @@ class MCConv(nnx.Conv, SampledModule):
         Raises:
             ValueError: if the convolution can't be estimated, or `rngs` lacks the stream.
         """
+        _check_inputs(self, inputs)
         layer = self._computing(products.conv_general_dilated, deterministic, rngs, "conv_general_dilated")
         given = {} if out_sharding is None else {"out_sharding": out_sharding}  # unknown to Flax 0.11
         return _conv(layer, inputs, **given)
@@ -115,13 +121,21 @@ class MCConvTranspose(nnx.ConvTranspose, SampledModule):
         method = MC(ratio, sampler, unit, mode, min_samples)
         SampledModule.__init__(self, method, deterministic, rng_collection, rngs)
 
-    def __call__(
-        self, inputs: jax.Array, *, deterministic: bool | None = None, rngs: Keys | None = None
-    ) -> jax.Array:
+    def __call__(self, inputs: jax.Array, *, deterministic: bool | None = None, rngs: Keys | None = None) -> jax.Array:
         """inputs `(*batch, *spatial, in)` -> `(*batch, *out_spatial, out)`.
 
         Args, Raises: as in `MCConv`.
         """
-        product = self._product(products.conv_transpose, deterministic, rngs)
+        _check_inputs(self, inputs)
+        product = self.call_product(products.conv_transpose, deterministic, rngs)
         arrays = inputs, masked(self, self.kernel[...]), None if self.bias is None else self.bias[...]
         return transposed_convolution(product, self, *self.promote_dtype(arrays, dtype=self.dtype))
+
+
+def _check_inputs(layer: Any, inputs: jax.Array) -> None:
+    spatial, shape = len(layer.kernel_size), jax.numpy.shape(inputs)
+    if len(shape) <= spatial or shape[-1] != layer.in_features:
+        raise ValueError(
+            f"{type(layer).__name__}: inputs must have {spatial} spatial axes and {layer.in_features} channels,"
+            f" got shape {shape}"
+        )

@@ -19,7 +19,7 @@ class SampledModule(RandomModule):
         super().__init__(deterministic, rng_collection, rngs)
         self.method = method
 
-    def _product(
+    def call_product(
         self, product: Callable[..., jax.Array], deterministic: bool | None, rngs: Keys | None
     ) -> Callable[..., jax.Array]:
         """One of `estimates.products` for one call; the ValueErrors that it raises name the class."""
@@ -46,7 +46,7 @@ class SampledModule(RandomModule):
         """
         own = own_product(self)
         if not own:
-            return Overriding(self, **dict.fromkeys(names) | {names[0]: self._product(product, deterministic, rngs)})
+            return Overriding(self, **dict.fromkeys(names) | {names[0]: self.call_product(product, deterministic, rngs)})
         if self.deterministic if deterministic is None else deterministic:
             return self
         raise ValueError(f"{type(self).__name__}: {own}")
