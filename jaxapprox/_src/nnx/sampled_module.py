@@ -46,7 +46,9 @@ class SampledModule(RandomModule):
         """
         own = own_product(self)
         if not own:
-            return Overriding(self, **dict.fromkeys(names) | {names[0]: self.call_product(product, deterministic, rngs)})
+            return Overriding(
+                self, **dict.fromkeys(names) | {names[0]: self.call_product(product, deterministic, rngs)}
+            )
         if self.deterministic if deterministic is None else deterministic:
             return self
         raise ValueError(f"{type(self).__name__}: {own}")
