@@ -10,7 +10,7 @@ from flax import nnx
 from jaxapprox._src.conversion.advice import Advice, check_thresholds, judge
 from jaxapprox._src.conversion.recorder import Recorder
 from jaxapprox._src.conversion.rules import Rules, decide
-from jaxapprox._src.estimates.contraction import MC
+from jaxapprox._src.estimates.mc import MC
 from jaxapprox._src.nnx.inspection import layers_of, module_at
 from jaxapprox._src.nnx.random_module import Keys
 from jaxapprox._src.nnx.replacement import approximate

@@ -1,8 +1,10 @@
 """Layers of Flax's NNX that become approximate, and what keeps them from it."""
 
+import functools
 from typing import Any
 
 import jax
+import numpy as np
 from flax import nnx
 
 from jaxapprox._src.conversion.approximation import Approximation
@@ -49,16 +51,25 @@ def approximate(layer: Any, method: Approximation, rng_collection: str, keys: ja
 def failure_of(layer: Any, method: Approximation) -> str:
     """The line with which a layer fails that `method` approximates, or an empty string; nothing is computed."""
     depth = len(stack_of(layer))
-    graph, state = nnx.split(layer)
-    one = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape[depth:], array.dtype), state)
+    graph, *states = nnx.split(layer, nnx.Param, ...)
+    params, others = states
+    one = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape[depth:], array.dtype), params)
+    settings = jax.tree.map(functools.partial(_one_setting, depth), others)
 
-    def train(state: Any, x: jax.Array) -> None:
-        def output(state: Any, x: jax.Array) -> jax.Array:
-            layer: Any = nnx.merge(graph, state)
+    def train(params: Any, x: jax.Array) -> None:
+        def output(params: Any, x: jax.Array) -> jax.Array:
+            layer: Any = nnx.merge(graph, params, settings)
             approximate(layer, method, "sample", jax.random.split(jax.random.key(0)))
             return layer(x)
 
-        y, gradients = jax.vjp(output, state, x)
+        y, gradients = jax.vjp(output, params, x)
         gradients(y)
 
     return trial(train, one, example_input(layer))
+
+
+def _one_setting(depth: int, leaf: Any) -> Any:
+    """A mask or another array among the settings, for one of a stack of layers; zeros for an abstract one."""
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return np.zeros(leaf.shape[depth:], leaf.dtype)
+    return leaf[(0,) * depth] if depth else leaf

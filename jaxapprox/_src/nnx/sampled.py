@@ -6,7 +6,7 @@ import jax
 from flax import nnx
 
 from jaxapprox._src.estimates import products
-from jaxapprox._src.estimates.contraction import MC
+from jaxapprox._src.estimates.mc import MC
 from jaxapprox._src.nnx.random_module import Keys
 from jaxapprox._src.nnx.sampled_module import SampledModule
 from jaxapprox._src.nnx.signatures import taking_all_of

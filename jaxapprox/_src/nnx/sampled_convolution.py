@@ -5,9 +5,10 @@ from typing import Any
 import jax
 from flax import nnx
 
+from jaxapprox._src.conversion.settings import integers
 from jaxapprox._src.conversion.transposed import masked, transposed_convolution
 from jaxapprox._src.estimates import products
-from jaxapprox._src.estimates.contraction import MC
+from jaxapprox._src.estimates.mc import MC
 from jaxapprox._src.nnx.random_module import Keys
 from jaxapprox._src.nnx.sampled_module import SampledModule
 from jaxapprox._src.nnx.signatures import taking_all_of
@@ -56,7 +57,7 @@ class MCConv(nnx.Conv, SampledModule):
         rngs: nnx.Rngs,
         **kwargs: Any,
     ):
-        super().__init__(*args, rngs=rngs, **kwargs)
+        super().__init__(*map(integers, args), rngs=rngs, **_plain(kwargs))
         method = MC(ratio, sampler, unit, mode, min_samples)
         SampledModule.__init__(self, method, deterministic, rng_collection, rngs)
 
@@ -117,7 +118,7 @@ class MCConvTranspose(nnx.ConvTranspose, SampledModule):
         rngs: nnx.Rngs,
         **kwargs: Any,
     ):
-        super().__init__(*args, rngs=rngs, **kwargs)
+        super().__init__(*map(integers, args), rngs=rngs, **_plain(kwargs))
         method = MC(ratio, sampler, unit, mode, min_samples)
         SampledModule.__init__(self, method, deterministic, rng_collection, rngs)
 
@@ -130,6 +131,12 @@ class MCConvTranspose(nnx.ConvTranspose, SampledModule):
         product = self.call_product(products.conv_transpose, deterministic, rngs)
         arrays = inputs, masked(self, self.kernel[...]), None if self.bias is None else self.bias[...]
         return transposed_convolution(product, self, *self.promote_dtype(arrays, dtype=self.dtype))
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings with those that are integers as Python's: NNX takes arrays for data, which it traces."""
+    names = ("in_features", "out_features", "kernel_size", "strides", "padding", "input_dilation", "kernel_dilation")
+    return {name: integers(value) if name in names else value for name, value in settings.items()}
 
 
 def _check_inputs(layer: Any, inputs: jax.Array) -> None:

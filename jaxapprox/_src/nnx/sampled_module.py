@@ -7,7 +7,7 @@ import jax
 from flax import nnx
 
 from jaxapprox._src.conversion.refusals import own_product
-from jaxapprox._src.estimates.contraction import MC
+from jaxapprox._src.estimates.mc import MC
 from jaxapprox._src.nnx.random_module import Keys, RandomModule
 from jaxapprox._src.overriding import Overriding
 

@@ -249,7 +249,7 @@ def test_what_a_call_would_refuse_stays_exact_and_says_why():
         nnx.Linear(**sizes, param_dtype=jnp.complex64),
         nnx.Linear(**sizes, dot_general=lambda *args, **kwargs: jax.lax.dot_general(*args, **kwargs)),
         nnx.LinearGeneral(16, 16, rngs=rngs),
-        nnx.Conv(**sizes, kernel_size=(3,), padding="CAUSAL", strides=np.array([2])),
+        nnx.Conv(**sizes, kernel_size=(3,), padding="CAUSAL", mask=jnp.ones((3, 16, 16)), strides=np.array([2])),
     )
     _, report = convert(model, [("*", MC())], rngs=sample(), keep_ends=False)
     assert list(report.methods) == ["layers/2", "layers/3"]

@@ -35,7 +35,7 @@ CASES = {
     "circular": conv(padding="CIRCULAR", kernel_dilation=2, strides=(2, 1)),
     "reflect": conv(padding="REFLECT", precision="highest"),
     "causal": conv1(padding="CAUSAL", dtype=jnp.bfloat16),
-    "negative": conv(padding=[(-1, 0), (0, -1)], strides=np.array([2, 1])),
+    "negative": conv(padding=[(-1, 0), (0, -1)], strides=(np.int64(2), 1)),
     "dilated": conv(padding=((1, 1), (2, 0)), input_dilation=(2, 3)),
     "grouped": conv(feature_group_count=2, mask=MASK[:, :, :2], use_bias=False),
     "own": conv(conv_general_dilated=lambda *args, **kwargs: 2 * jax.lax.conv_general_dilated(*args, **kwargs)),
