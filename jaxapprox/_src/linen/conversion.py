@@ -5,7 +5,7 @@ from typing import Any
 from flax import linen as nn
 
 from jaxapprox._src.conversion.rules import Rules, decide
-from jaxapprox._src.linen.converted import Converted
+from jaxapprox._src.linen.converted import Conversion, Converted
 from jaxapprox._src.linen.inspection import layers_of
 
 
@@ -63,4 +63,4 @@ def convert(
     seen = layers_of(model, rules, rng_collection, *args, **kwargs)
     report = decide(rules, [s.layer for s in seen], keep_ends=keep_ends, min_channels=min_channels)
     unreached = {s.layer.path for s in seen if not s.has_stream} & set(report.methods)
-    return Converted(model, report, rng_collection, frozenset(unreached), parent=None)
+    return Converted(Conversion(model, report, rng_collection, frozenset(unreached)), parent=None)

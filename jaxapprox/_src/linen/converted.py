@@ -1,5 +1,6 @@
 """A Linen model with some of its layers approximated, through Flax's method interceptors."""
 
+import dataclasses
 import functools
 import zlib
 from collections.abc import Callable, Mapping
@@ -15,13 +16,9 @@ from jaxapprox._src.linen.products import PRODUCTS
 from jaxapprox._src.linen.replacement import approximated
 
 
-class Converted(nn.Module):
-    """A model of which some layers are approximated; its parameters are the model's own. Made by `convert`.
-
-    `init` and `apply` are the model's, and take what they take, as do `init_with_output`, `lazy_init` and `tabulate`.
-    `init` runs the exact layers; `apply` always approximates, and needs a key in `rngs` for the stream of `convert`, or
-    one key for all streams: for the exact network apply the model itself. As a module it may be bound, or be part of
-    another model, whose parameters it then has where it would have those of `model`; its methods are the model's.
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """What is approximated in a model, and how.
 
     Attributes:
         model: the model.
@@ -36,6 +33,36 @@ class Converted(nn.Module):
     report: Report
     rng_collection: str
     unreached: frozenset[str]
+
+
+class Converted(nn.Module):
+    """A model of which some layers are approximated; its parameters are the model's own. Made by `convert`.
+
+    `init` and `apply` are the model's, and take what they take, as do `init_with_output`, `lazy_init` and `tabulate`.
+    `init` runs the exact layers; `apply` always approximates, and needs a key in `rngs` for the stream of `convert`, or
+    one key for all streams: for the exact network apply the model itself. As a module it may be bound, or be part of
+    another model, whose parameters it then has where it would have those of `model`; its methods are the model's.
+
+    Attributes:
+        conversion: what is approximated, and how. Flax looks for submodules in a module's attributes, not within it.
+    """
+
+    conversion: Conversion
+
+    @property
+    def model(self) -> nn.Module:
+        """The model."""
+        return self.conversion.model
+
+    @property
+    def report(self) -> Report:
+        """What was replaced, and what was not and why."""
+        return self.conversion.report
+
+    @property
+    def rng_collection(self) -> str:
+        """The RNG stream that the layers draw from."""
+        return self.conversion.rng_collection
 
     @nn.nowrap
     def init(self, *args: Any, **kwargs: Any) -> Any:
@@ -82,8 +109,8 @@ class Converted(nn.Module):
 
     @nn.nowrap
     def __getattr__(self, name: str) -> Any:
-        method = getattr(type(vars(self).get("model")), name, None)
-        if name.startswith("_") or not callable(method):
+        method = None if name.startswith("_") else getattr(type(self.model), name, None)
+        if not callable(method):
             raise AttributeError(f"a converted model has no attribute or method {name!r}; its model may, as .model")
         return functools.partial(self._called, name)
 
@@ -100,13 +127,13 @@ class Converted(nn.Module):
         method = self.report.methods.get(path)
         if method is None:
             return next_fun(*args, **kwargs)
-        stream = "params" if path in self.unreached else self.rng_collection
+        stream = "params" if path in self.conversion.unreached else self.rng_collection
         with naming(module):
             return approximated(next_fun, module, method, stream, *args, **kwargs)
 
     @nn.nowrap
     def _called(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        # Another instance for each call, on this module's scope: a child of it would have parameters of its own.
+        # Another instance for each call, on this module's scope: a submodule would have parameters of its own.
         scope: Any = None if self.scope is None else self.scope.rewound()
         with nn.intercept_methods(self.interceptor):
             return getattr(self.model.clone(parent=scope), name)(*args, **kwargs)
@@ -114,20 +141,20 @@ class Converted(nn.Module):
     @nn.nowrap
     def _streams(self, rngs: Any) -> Any:
         """`rngs` with a key for the layers that the stream does not reach."""
-        needed = list(self.report.methods)
+        needed, stream = list(self.report.methods), self.rng_collection
         if not needed:
             return rngs
         if hasattr(rngs, "dtype"):  # one key, which serves all streams
-            rngs = {"params": rngs, self.rng_collection: _folded(rngs, "sample")}
-        if not isinstance(rngs, Mapping) or self.rng_collection not in rngs:
+            rngs = {"params": rngs, stream: _folded(rngs, "sample")}
+        if not isinstance(rngs, Mapping) or stream not in rngs:
             given = ", ".join(rngs) if isinstance(rngs, Mapping) else rngs
             raise InvalidRngError(
-                f"rngs must hold a key for {self.rng_collection!r}, from which {needed[0]} draws (layers approximated:"
+                f"rngs must hold a key for {stream!r}, from which {needed[0]} draws (layers approximated:"
                 f" {len(needed)}), got {given or None}; for the exact network apply the model itself"
             )
-        if not self.unreached or "params" in rngs:
+        if not self.conversion.unreached or "params" in rngs:
             return rngs
-        return {**rngs, "params": _folded(rngs[self.rng_collection], "unreached")}
+        return {**rngs, "params": _folded(rngs[stream], "unreached")}
 
 
 def _folded(key: jax.Array, purpose: str) -> jax.Array:
