@@ -1,8 +1,8 @@
 """The names of `jaxapprox` itself: see `jaxapprox/__init__.py`."""
 
-from jaxapprox._src.estimates.contraction import MC
 from jaxapprox._src.estimates.conv import conv, mc_conv
 from jaxapprox._src.estimates.dense import mc_dense
+from jaxapprox._src.estimates.mc import MC
 from jaxapprox._src.hashing.alsh import ALSH
 from jaxapprox._src.sampling.samplers import (
     Sample,
@@ -12,9 +12,9 @@ from jaxapprox._src.sampling.samplers import (
     systematic,
     topk,
     uniform,
-    with_second_moments,
 )
 from jaxapprox._src.sampling.scores import inclusion_probabilities
+from jaxapprox._src.sampling.second_moments import Moments, with_second_moments
 from jaxapprox._src.sampling.variance import predicted_variance
 from jaxapprox.registry import SAMPLERS
 
@@ -22,6 +22,7 @@ __all__ = [
     "ALSH",
     "MC",
     "SAMPLERS",
+    "Moments",
     "Sample",
     "Sampler",
     "bernoulli",
