@@ -92,6 +92,11 @@ def _value(*operands, map):
     return map(*operands)
 
 
+@functools.partial(jax.jit, static_argnames=("map", "position"), inline=True)
+def _transposed(g, *operands, map, position):
+    return map.transpose(position, g, *operands)
+
+
 def _abstract_value(*operands, map):
     return jax.make_jaxpr(functools.partial(_value, map=map))(*operands).out_avals[0]
 
@@ -111,7 +116,7 @@ def _transpose(g, *operands, map):
     cotangents = [None] * len(operands)
     if type(g) is not ad.Zero:
         others = [None if i == position else operand for i, operand in enumerate(operands)]
-        cotangents[position] = map.transpose(position, g, *others)
+        cotangents[position] = _transposed(g, *others, map=map, position=position)
     return cotangents
 
 

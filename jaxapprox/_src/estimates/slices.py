@@ -8,11 +8,12 @@ from jax import lax
 
 from jaxapprox._src.estimates import multilinear
 from jaxapprox._src.estimates.mc import Rows
+from jaxapprox._src.wide import at_least_float32, wider
 
 
 def norms(a: jax.Array, axis: int) -> jax.Array:
     """Euclidean norms of the slices of `a` along `axis`, in float32 or wider: `(a.shape[axis],)`."""
-    wide = lax.stop_gradient(a).astype(jnp.promote_types(a.dtype, jnp.float32))
+    wide = lax.stop_gradient(a).astype(at_least_float32(a.dtype))
     others = tuple(i for i in range(a.ndim) if i != axis % a.ndim)
     return jnp.sqrt(jnp.sum(jnp.square(wide), others))
 
@@ -39,7 +40,7 @@ def put_slices(a: jax.Array, rows: Rows, axis: int) -> jax.Array:
 def weighted(a: jax.Array, rows: Rows, axis: int) -> jax.Array:
     """Slices of `a` along `axis`, each times its weight, in the dtype of `a`."""
     shape = tuple(-1 if i == axis % a.ndim else 1 for i in range(a.ndim))
-    wide = jnp.promote_types(a.dtype, rows.weights.dtype)
+    wide = wider(a.dtype, rows.weights.dtype)
     return (a.astype(wide) * rows.weights.astype(wide).reshape(shape)).astype(a.dtype)
 
 
