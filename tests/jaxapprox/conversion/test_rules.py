@@ -92,7 +92,7 @@ def test_shapes_alone_are_enough():
 
 def test_what_a_trial_raises_is_the_reason():
     """A rule with a wildcard leaves such a layer exact and says why; one that names it is refused."""
-    scale = nn.Einsum((16,), "...d,d->...d")  # no sum to sample
+    scale = nn.Einsum((1, 16), "...d,ed->...d")  # no sum to sample
     model = nn.Sequential([nn.Dense(16), scale, nn.Dense(16)])
     report = convert(model, [("*", MC())], IMAGES, keep_ends=False, min_channels=1).report
     assert set(report.methods) == {"layers_0", "layers_2"}

@@ -1,6 +1,5 @@
 """`jaxapprox.linen.convert`: existing models with approximated layers, their parameters untouched."""
 
-import functools
 
 import chex
 import jax
@@ -142,28 +141,31 @@ def test_a_translator_trains_and_decodes():
     assert len(convert(Translator(), rules, words, words).report.methods) == 31
     report = convert(Translator(), rules, words, words, keep_ends=False).report
     assert len(report.methods) == len(report.outcomes) == 33
-    model = Translator(blocks=1)
-    converted = convert(model, rules, words, words)
+    model = Translator(blocks=1, decode=True)
+    converted = convert(
+        model, [("decoder_0/*query", MC(0.5, uniform)), ("decoder_0/*out", MC(0.5, uniform))], words, words
+    )
+    assert len(converted.report.methods) == 4  # of attention to itself and to the encoded words
     variables = model.init(jax.random.key(1), words, words)
+    cache = variables["cache"]
 
     @jit
-    def gradient(key):
+    def step(params, key):
         def loss(params):
-            logits = converted.apply({"params": params}, words, words, rngs={"sample": key})
-            return optax.softmax_cross_entropy_with_integer_labels(logits, words).mean()
+            logits, state = converted.apply(
+                {"params": params, "cache": cache}, words, words[:, :1], rngs={"sample": key}, mutable=["cache"]
+            )
+            return jnp.sum(logits**2), state["cache"]
 
-        return jax.grad(loss)(variables["params"])
+        return jax.grad(loss, has_aux=True)(params)
 
-    first, second = gradient(jax.random.key(2)), gradient(jax.random.key(3))
-    for path in ("encoder_0/MultiHeadDotProductAttention_0/value", "decoder_0/MultiHeadDotProductAttention_1/out"):
-        a, b = (functools.reduce(lambda tree, name: tree[name], path.split("/"), g)["kernel"] for g in (first, second))
-        assert np.any(a != 0) and np.any(a != b)
-
-    decoder = convert(Translator(blocks=1, decode=True), [("decoder*", MC())], words, words)
-    cached = decoder.init(jax.random.key(1), words, words)
-    logits, state = decoder.apply(cached, words[:, :1], words[:, :1], rngs=sample(4), mutable=["cache"])
-    assert logits.shape == (2, 1, 16)
-    assert jax.tree.map(jnp.shape, state["cache"]) == jax.tree.map(jnp.shape, cached["cache"])
+    (first, state), (second, _) = (step(variables["params"], jax.random.key(seed)) for seed in (2, 3))
+    for name in ("MultiHeadDotProductAttention_0", "MultiHeadDotProductAttention_1"):
+        one, other = (grads["decoder_0"][name]["out"]["kernel"] for grads in (first, second))
+        assert np.any(one != 0) and np.any(one != other)
+    assert jax.tree.map(jnp.shape, state) == jax.tree.map(jnp.shape, cache)
+    attention = state["decoder_0"]["MultiHeadDotProductAttention_0"]
+    assert attention["cache_index"] == 1 and np.any(attention["cached_key"] != 0)
 
 
 def lively(variables):
