@@ -12,7 +12,7 @@ from jax import lax
 
 from jaxapprox._src.conversion.refusals import own_product
 from jaxapprox._src.estimates import products
-from jaxapprox._src.estimates.contraction import MC
+from jaxapprox._src.estimates.mc import MC
 from jaxapprox._src.linen.einsum import call_einsum
 from jaxapprox._src.linen.transposed import call_transposed
 from jaxapprox._src.overriding import Overriding
