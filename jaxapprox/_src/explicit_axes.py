@@ -1,32 +1,47 @@
-"""Meshes with axes of type Explicit: how a function that states no shardings is computed on them."""
+"""Meshes whose axes are of type Explicit, on which JAX gives every array a sharding as part of its type.
+
+Where an operation's value could be split in several ways, JAX asks for one if axes are Explicit, and lets XLA choose if
+they are Auto.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec, auto_axes
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 
-def in_auto_axes(function: Callable[..., Any], out: PartitionSpec, *arguments: Any) -> Any:
-    """The value of `function(*arguments)`, computed as if the mesh's Explicit axes were of type Auto.
-
-    Where an operation's result could be split in several ways, JAX asks for one if axes are Explicit and lets XLA
-    choose if they are Auto.
+def as_auto(function: Callable[..., Any], exact: Callable[..., Any], *operands: Any) -> Any:
+    """`function(*operands)`, within which Explicit mesh axes are Auto ones, for XLA to divide the work over.
 
     Args:
-        function: takes the arguments, and reads no other array that lies on the mesh.
-        out: how each of the arrays that it returns is split over the mesh.
-        *arguments: arrays, or trees of them.
+        function: what to compute; its value has one array.
+        exact: a function of the same operands and value, as plain JAX has it: it decides on the value's sharding, and
+            raises where there is none.
+        *operands: arrays. Where none has Explicit axes the function is called as it is.
     """
-    for array in jax.tree.leaves(arguments):
-        mesh: Any = jax.typeof(array).sharding.mesh
-        axes = tuple(n for n, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Explicit)
-        if axes:
-            return auto_axes(function, axes=axes, out_sharding=NamedSharding(mesh, out))(*arguments)
-    return function(*arguments)
+    if _explicit_mesh(operands) is None:
+        return function(*operands)
+    out: Any = jax.eval_shape(exact, *operands)
+    return split_as(out.sharding.spec, function, *operands)
 
 
-def split_like(array: jax.Array, axes: int) -> PartitionSpec:
-    """How the first `axes` axes of an array are split over a mesh with Explicit axes; not at all elsewhere."""
+def split_as(split: PartitionSpec, function: Callable[..., Any], *operands: Any) -> Any:
+    """`as_auto` where it is known how the value is to be split: each of its arrays, if it has several."""
+    mesh = _explicit_mesh(operands)
+    if mesh is None:
+        return function(*operands)
+    axes = tuple(n for n, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Explicit)
+    return jax.sharding.auto_axes(function, axes=axes, out_sharding=NamedSharding(mesh, split))(*operands)
+
+
+def split_of(array: Any, axes: int) -> PartitionSpec:
+    """How the first `axes` axes of an array are split over Explicit mesh axes; not at all where there are none."""
     kind: Any = jax.typeof(array)
     return PartitionSpec(*kind.sharding.spec[:axes])
+
+
+def _explicit_mesh(operands: Any) -> Any:
+    """The mesh in the arrays' types, if one of its axes is Explicit."""
+    meshes = (jax.typeof(array).sharding.mesh for array in jax.tree.leaves(operands))
+    return next((mesh for mesh in meshes if AxisType.Explicit in (mesh.axis_types or ())), None)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxapprox._src.checks import check_choice
-from jaxapprox._src.explicit_axes import in_auto_axes, split_like
+from jaxapprox._src.explicit_axes import split_as, split_of
 
 FORMS = ("auto", "gathered", "masked")
 # On a CPU, forward and backward, the gathered form took 0.2 to 0.8 times as long as the masked one where it read a
@@ -49,13 +49,16 @@ def gathers(form: str, ids: jax.Array, units: int) -> bool:
     return form == "gathered" or (form == "auto" and ids.size <= _GATHERS_UP_TO * units)
 
 
-def gathered_product(x: jax.Array, kernel: jax.Array, ids: jax.Array, **settings: Any) -> jax.Array:
+def gathered_product(
+    x: jax.Array, kernel: jax.Array, ids: jax.Array, *, out_sharding: Any = None, **settings: Any
+) -> jax.Array:
     """`x @ kernel` at the units `ids`, and 0 at all others.
 
     Args:
         x: `(*batch, in)`.
         kernel: `(in, units)`.
         ids: `(examples, size)` int32, or `(size,)`.
+        out_sharding: as in `lax.dot_general`.
         **settings: of `jnp.matmul`.
 
     Returns:
@@ -71,7 +74,8 @@ def gathered_product(x: jax.Array, kernel: jax.Array, ids: jax.Array, **settings
         y = jax.vmap(functools.partial(one, kernel), in_axes=(0, 0 if ids.ndim == 2 else None))(examples, ids)
         return y.reshape(*x.shape[:-1], kernel.shape[1])
 
-    return in_auto_axes(product, split_like(x, x.ndim - 1), x, kernel, ids)
+    split = split_of(x, x.ndim - 1) if out_sharding is None else getattr(out_sharding, "spec", out_sharding)
+    return split_as(split, product, x, kernel, ids)
 
 
 def keep_active(y: jax.Array, ids: jax.Array) -> jax.Array:
@@ -86,4 +90,4 @@ def keep_active(y: jax.Array, ids: jax.Array) -> jax.Array:
         one_set = jax.vmap(lambda ids: jnp.zeros(y.shape[-1], bool).at[ids].set(True))
         return one_set(ids).reshape(y.shape) if ids.ndim == 2 else jnp.broadcast_to(one_set(ids[None])[0], y.shape)
 
-    return jnp.where(in_auto_axes(is_active, split_like(y, y.ndim), ids), y, 0)
+    return jnp.where(split_as(split_of(y, y.ndim), is_active, ids), y, 0)

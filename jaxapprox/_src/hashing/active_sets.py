@@ -16,7 +16,7 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from jaxapprox._src.checks import check_choice, check_key
-from jaxapprox._src.explicit_axes import in_auto_axes, split_like
+from jaxapprox._src.explicit_axes import split_as, split_of
 from jaxapprox._src.hashing.codes import check_inputs, query_codes
 from jaxapprox._src.hashing.tables import Tables, as_tables
 from jaxapprox._src.varying import same_varying
@@ -78,7 +78,7 @@ def active_set(
             return _collect(key, tables, codes, size, *_FROM_BUCKETS[select])
         return _compare(key, tables, codes, size, _BY_COMPARISON[select])
 
-    return in_auto_axes(find, split_like(x, 1), key, tables, x, features)
+    return split_as(split_of(x, 1), find, key, tables, x, features)
 
 
 def shared_active_set(
@@ -114,7 +114,7 @@ def shared_active_set(
         order = jax.random.permutation(tie_key, units)
         return order[lax.top_k(votes[order], size)[1]]
 
-    return in_auto_axes(find, PartitionSpec(), key, tables, x, features)
+    return split_as(PartitionSpec(), find, key, tables, x, features)
 
 
 def _compare(

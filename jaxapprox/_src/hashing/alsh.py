@@ -5,6 +5,7 @@ import dataclasses
 import jax
 
 from jaxapprox._src.checks import check_choice, check_share
+from jaxapprox._src.explicit_axes import split_as, split_of
 from jaxapprox._src.hashing.active_dense import FORMS
 from jaxapprox._src.hashing.active_sets import SELECTS, active_set, shared_active_set
 from jaxapprox._src.hashing.building import build, rebuild
@@ -73,6 +74,11 @@ class ALSH:
         """
         choose = shared_active_set if self.shared else active_set
         return choose(key, tables, x, size=size, select=self.select)
+
+
+def examples_of(x: jax.Array) -> jax.Array:
+    """Inputs `(*batch, features)` with one batch axis."""
+    return split_as(split_of(x, min(1, x.ndim - 1)), lambda x: x.reshape(-1, x.shape[-1]), x)
 
 
 def rebuild_from_kernel(tables: Tables, kernel: jax.Array) -> Tables:

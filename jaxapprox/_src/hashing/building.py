@@ -7,7 +7,7 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from jaxapprox._src.checks import check_choice, check_int, check_key, check_weights
-from jaxapprox._src.explicit_axes import in_auto_axes
+from jaxapprox._src.explicit_axes import split_as
 from jaxapprox._src.hashing.codes import unit_codes
 from jaxapprox._src.hashing.tables import TRANSFORMS, Tables, as_tables
 from jaxapprox._src.varying import same_varying
@@ -96,7 +96,7 @@ def rebuild(tables: Tables, weights: jax.Array) -> Tables:
     Raises:
         ValueError: if the shape of `weights` is another than `build` was given.
     """
-    return in_auto_axes(_rebuild, PartitionSpec(), as_tables(tables), weights)
+    return split_as(PartitionSpec(), _rebuild, as_tables(tables), weights)
 
 
 def _rebuild(tables: Tables, weights: jax.Array) -> Tables:

@@ -6,7 +6,7 @@ import numpy as np
 from jax import lax
 
 from jaxapprox._src.checks import check_weights
-from jaxapprox._src.explicit_axes import in_auto_axes, split_like
+from jaxapprox._src.explicit_axes import split_as, split_of
 from jaxapprox._src.hashing.tables import TRANSFORMS, Tables, as_tables
 
 _UNITS_AT_ONCE = 1 << 14  # to project: what bounds the memory that hashing a large layer takes
@@ -43,7 +43,7 @@ def query_codes(tables: Tables, x: jax.Array, features: jax.Array | None = None)
     """
     tables = as_tables(tables)
     check_inputs(x, (tables.projections if features is None else features).shape[0])
-    return in_auto_axes(_query_codes, split_like(x, 1), tables, x, features)
+    return split_as(split_of(x, 1), _query_codes, tables, x, features)
 
 
 def _query_codes(tables: Tables, x: jax.Array, features: jax.Array | None) -> jax.Array:
@@ -72,7 +72,7 @@ def collisions(tables: Tables, x: jax.Array) -> jax.Array:
     def count(tables, codes):
         return jnp.sum(codes[:, :, None] == tables.codes[None], 1, dtype=jnp.int32)
 
-    return in_auto_axes(count, split_like(x, 1), tables, query_codes(tables, x))
+    return split_as(split_of(x, 1), count, tables, query_codes(tables, x))
 
 
 def cosines(tables: Tables, weights: jax.Array, x: jax.Array) -> jax.Array:
@@ -91,7 +91,7 @@ def cosines(tables: Tables, weights: jax.Array, x: jax.Array) -> jax.Array:
     """
     tables = as_tables(tables)
     check_inputs(x, tables.projections.shape[0])
-    return in_auto_axes(_cosines, split_like(x, 1), tables, weights, x)
+    return split_as(split_of(x, 1), _cosines, tables, weights, x)
 
 
 def _cosines(tables: Tables, weights: jax.Array, x: jax.Array) -> jax.Array:

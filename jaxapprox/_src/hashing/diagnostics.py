@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import PartitionSpec
 
-from jaxapprox._src.explicit_axes import in_auto_axes
+from jaxapprox._src.explicit_axes import split_as
 from jaxapprox._src.hashing.codes import query_codes, unit_codes
 from jaxapprox._src.hashing.tables import Tables, as_tables
 
@@ -49,7 +49,7 @@ def diagnose(tables: Tables, weights: jax.Array, x: jax.Array, ids: jax.Array) -
     Returns:
         `Diagnostics`; no gradient flows through them.
     """
-    return in_auto_axes(_diagnose, PartitionSpec(), as_tables(tables), weights, x, ids)
+    return split_as(PartitionSpec(), _diagnose, as_tables(tables), weights, x, ids)
 
 
 def _diagnose(tables: Tables, weights: jax.Array, x: jax.Array, ids: jax.Array) -> Diagnostics:

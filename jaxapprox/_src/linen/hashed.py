@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxapprox._src.explicit_axes import in_auto_axes, split_like
-from jaxapprox._src.hashing.active_dense import gathered_product, gathers, keep_active
-from jaxapprox._src.hashing.alsh import ALSH, rebuild_from_kernel
+from jaxapprox._src.conversion.hashed_product import product_of
+from jaxapprox._src.hashing.active_dense import keep_active
+from jaxapprox._src.hashing.alsh import ALSH, examples_of, rebuild_from_kernel
 from jaxapprox._src.hashing.diagnostics import diagnose
 from jaxapprox._src.hashing.tables import Tables, as_tables
 from jaxapprox._src.linen.rng import sample_key
@@ -67,34 +68,109 @@ class ALSHDense(nn.Dense):
 
     @nn.compact
     def __call__(self, inputs: jax.Array, deterministic: bool | None = None) -> jax.Array:
-        """Inputs `(..., in)` -> `(..., features)`; all leading axes together are the examples.
+        """inputs `(..., in)` -> `(..., features)`; all leading axes together are the examples.
 
         Raises:
-            ValueError: if an attribute or the collection "lsh" does not fit.
+            ValueError: if an attribute or the collection "lsh" does not fit; the layer is named.
             flax.errors.InvalidRngError: if a key is needed and the stream "sample" is missing.
         """
         method = self._method()
         deterministic = nn.merge_param("deterministic", self.deterministic, deterministic)
-        params: dict[str, jax.Array] = {}
+        shape = (jnp.shape(inputs)[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
 
-        def param(name, *args, **kwargs):
-            params[name] = self.param(name, *args, **kwargs)
-            return params[name]
+        def param(name, *args):
+            return kernel if name == "kernel" else self.param(name, *args)
 
         if self.is_initializing():
             y = _exact(Overriding(self, param=param), inputs)
-            self._tables(params["kernel"].T)
+            self._tables(kernel.T)
             return y
-        if deterministic and not self.hashed_evaluation:  # no tables are needed: `nn.Dense`'s checkpoints do
-            return _exact(self, inputs)
+        if deterministic and not self.hashed_evaluation:  # no tables are needed: a checkpoint of `nn.Dense` will do
+            return _exact(Overriding(self, param=param), inputs)
+        tables = self._tables(kernel.T)
+        x, *_ = self.promote_dtype(inputs, kernel, None, dtype=self.dtype)
+        examples = examples_of(x)
         key = sample_key(self, self.rng_collection)
-        chosen: list[jax.Array] = []
+        ids = self.choose(key, tables, kernel.T, examples, method.size(self.features))
+        if self.is_mutable_collection("diagnostics"):
+            self.put_variable("diagnostics", "alsh", diagnose(tables, kernel.T, examples, ids))
+        product = product_of(self, method.form, ids, self.features)
+        return keep_active(_exact(Overriding(self, param=param, **product), inputs), ids)
 
-        def choose(x):
-            weights = params["kernel"].T
-            tables = self._tables(weights)
-            examples = in_auto_axes(lambda x: x.reshape(-1, x.shape[-1]), split_like(x, 1), x)
-            chosen.append(self.choose(key, tables, weights, examples, method.size(self.features)))
-            if self.is_mutable_collection("diagnostics"):
-                self.put_variable("diagnostics", "alsh", diagnose(tables, weights, examples, chosen[0]))
-            return chosen[0]
+    def choose(self, key: jax.Array, tables: Tables, weights: jax.Array, x: jax.Array, size: int) -> jax.Array:
+        """Chooses the units that examples activate. A subclass may choose by another rule.
+
+        Args:
+            key: a PRNG key from the stream "sample".
+            tables: the layer's tables.
+            weights: `(units, features)`, the kernel transposed, which the tables were built from.
+            x: `(batch, features)`.
+            size: the number of units in a set.
+
+        Returns:
+            `(batch, size)` int32, or `(size,)` where the batch shares one set.
+        """
+        return self._method().active_set(key, tables, x, size)
+
+    def _method(self) -> ALSH:
+        """The layer's attributes as an `ALSH`, which checks them."""
+        return ALSH(**{field.name: getattr(self, field.name) for field in dataclasses.fields(ALSH)})
+
+    def _tables(self, weights: jax.Array) -> Tables:
+        """The layer's tables, built when the layer is initialised."""
+        where = "/".join(self.path) or "this layer"
+        if not self.has_variable("lsh", "tables") and not self.is_mutable_collection("lsh"):
+            raise ValueError(
+                f"variables must hold the collection lsh with the tables of {where}: pass on what init or rehash returned"
+            )
+        stored = self.variable("lsh", "tables", lambda: self._method().build(self.make_rng("params"), weights)).value
+        tables = as_tables(nn.meta.unbox(stored), f"lsh of {where}")
+        built_for = (tables.codes.shape[-1], tables.projections.shape[0])
+        if built_for != weights.shape:
+            raise ValueError(
+                f"lsh of {where} must hold tables for (units, features) = {weights.shape}, got some for {built_for}"
+            )
+        return tables
+
+
+def rehash(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """New tables for every `ALSHDense` of a model, by the same hash functions from the weights as they are now.
+
+    >>> import jax
+    >>> from jaxapprox.linen import ALSHDense, rehash
+    >>> variables = ALSHDense(100).init(jax.random.key(0), jax.numpy.ones((4, 20)), deterministic=True)
+    >>> params = jax.tree.map(lambda w: -w, variables["params"])  # as if by training
+    >>> new = {"params": params, "lsh": rehash({**variables, "params": params})}
+    >>> bool((new["lsh"]["tables"].codes == variables["lsh"]["tables"].codes).all())
+    False
+
+    Args:
+        variables: with the collections "params" and "lsh", as they are or as they come back from a file: boxed, with
+            NumPy arrays, with dicts in the place of `Tables`. Leading axes (seeds, scanned layers) are mapped over.
+
+    Returns:
+        The new collection "lsh".
+
+    Raises:
+        ValueError: if a collection is missing, or does not fit the other; the layer is named.
+    """
+    if not {"params", "lsh"} <= set(variables):
+        raise ValueError(f"variables must hold the collections params and lsh, got {', '.join(variables) or 'none'}")
+    return _rehashed((), nn.meta.unbox(variables["lsh"]), nn.meta.unbox(variables["params"]))
+
+
+def _rehashed(path: tuple[str, ...], tables: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """New tables of the module at a path and of the modules within it."""
+    new: dict[str, Any] = {}
+    for name, child in tables.items():
+        is_module = isinstance(child, Mapping) and not {"codes", "projections"} & child.keys()
+        needed = name if is_module else "kernel"
+        if needed not in params:
+            raise ValueError(f"params must hold {'/'.join((*path, needed))}, as lsh has tables of it, got none")
+        if is_module:
+            new[name] = _rehashed((*path, name), child, params[name])
+        else:
+            where = "/".join(path) or "this layer"
+            new[name] = rebuild_from_kernel(as_tables(child, f"lsh of {where}"), jnp.asarray(params["kernel"]))
+    return new
