@@ -24,7 +24,7 @@ def product_of(layer: Any, form: str, ids: jax.Array, units: int) -> dict[str, A
     """
     own = own_product(layer)
     if own and form == "gathered":
-        raise ValueError(f"form must be masked or auto for a layer with a product of its own, got gathered")
+        raise ValueError("form must be masked or auto for a layer with a product of its own, got gathered")
     if own or not gathers(form, ids, units):
         return {}
 

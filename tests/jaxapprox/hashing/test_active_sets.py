@@ -123,7 +123,9 @@ def test_with_64_bit_types(path):
     try:
         weights, x = jnp.asarray(vectors(0, 30, 6)), jnp.asarray(vectors(1, 4, 6))
         tables = build(jax.random.key(0), weights)
-        assert all(array.dtype == jnp.int32 for array in (tables.codes, tables.order, tables.offsets) if array is not None)
+        assert all(
+            array.dtype == jnp.int32 for array in (tables.codes, tables.order, tables.offsets) if array is not None
+        )
         for select in ("union", "count"):
             ids = active_set(jax.random.key(1), tables, x, size=5, select=select)
             assert ids.dtype == jnp.int32 and all(len(set(row)) == 5 for row in np.asarray(ids).tolist())
