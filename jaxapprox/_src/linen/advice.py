@@ -10,7 +10,7 @@ from flax.linen.dtypes import promote_dtype
 from jaxapprox._src.conversion.advice import Advice, check_thresholds, judge
 from jaxapprox._src.conversion.recorder import Recorder
 from jaxapprox._src.conversion.rules import Rules, decide
-from jaxapprox._src.linen.inspection import REPLACEABLE, layers_of
+from jaxapprox._src.linen.inspection import layers_of
 
 
 def advise(
@@ -65,7 +65,7 @@ def advise(
         module = context.module
         y = next_fun(*inputs, **options)
         path = "/".join(module.path)
-        if context.method_name == "__call__" and type(module) in REPLACEABLE and path in report.methods:
+        if context.method_name == "__call__" and type(module) in (nn.Conv, nn.Dense) and path in report.methods:
             x = inputs[0] if inputs else next(iter(options.values()))
             x, kernel = promote_dtype(x, module.get_variable("params", "kernel"), dtype=module.dtype)
             names = ("strides", "padding", "kernel_dilation") if isinstance(module, nn.Conv) else ()
