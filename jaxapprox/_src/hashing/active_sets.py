@@ -214,6 +214,7 @@ def _most_often_found(key: jax.Array, ids: jax.Array, first: jax.Array, looked_a
 
 def _bucket_members(key: jax.Array, tables: Tables, codes: jax.Array, size: int, count: int) -> jax.Array:
     """`(count,)` ids: up to `size` from the bucket of each table, table after table; then the number of units."""
+    assert tables.order is not None and tables.offsets is not None
     num_tables, units = tables.codes.shape
     table = jnp.arange(num_tables)
     start, stop = tables.offsets[table, codes], tables.offsets[table, codes + 1]

@@ -72,4 +72,7 @@ def as_tables(tables: Any, name: str = "tables") -> Tables:
     if not {*Tables._fields} - _WITH_BUCKETS <= fields.keys() <= {*Tables._fields}:
         got = f"a dict of {', '.join(map(str, tables)) or 'nothing'}" if isinstance(tables, Mapping) else repr(tables)
         raise ValueError(f"{name} must be jaxapprox.lsh.Tables or a dict of {', '.join(Tables._fields)}, got {got}")
-    return Tables(*(jnp.asarray(fields[field]) if field in fields else None for field in Tables._fields))
+    arrays: dict[str, Any] = {
+        field: jnp.asarray(fields[field]) if field in fields else None for field in Tables._fields
+    }
+    return Tables(**arrays)

@@ -14,10 +14,11 @@ from jaxapprox._src.hashing.active_dense import keep_active
 from jaxapprox._src.hashing.alsh import ALSH, examples_of, rebuild_from_kernel
 from jaxapprox._src.hashing.diagnostics import diagnose
 from jaxapprox._src.hashing.tables import Tables, as_tables
+from jaxapprox._src.linen.naming import naming
 from jaxapprox._src.linen.rng import sample_key
 from jaxapprox._src.overriding import Overriding
 
-_exact = inspect.unwrap(nn.Dense.__call__)
+_exact: Any = inspect.unwrap(nn.Dense.__call__)
 
 
 class ALSHDense(nn.Dense):
@@ -74,29 +75,9 @@ class ALSHDense(nn.Dense):
             ValueError: if an attribute or the collection "lsh" does not fit; the layer is named.
             flax.errors.InvalidRngError: if a key is needed and the stream "sample" is missing.
         """
-        method = self._method()
         deterministic = nn.merge_param("deterministic", self.deterministic, deterministic)
-        shape = (jnp.shape(inputs)[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
-
-        def param(name, *args):
-            return kernel if name == "kernel" else self.param(name, *args)
-
-        if self.is_initializing():
-            y = _exact(Overriding(self, param=param), inputs)
-            self._tables(kernel.T)
-            return y
-        if deterministic and not self.hashed_evaluation:  # no tables are needed: a checkpoint of `nn.Dense` will do
-            return _exact(Overriding(self, param=param), inputs)
-        tables = self._tables(kernel.T)
-        x, *_ = self.promote_dtype(inputs, kernel, None, dtype=self.dtype)
-        examples = examples_of(x)
-        key = sample_key(self, self.rng_collection)
-        ids = self.choose(key, tables, kernel.T, examples, method.size(self.features))
-        if self.is_mutable_collection("diagnostics"):
-            self.put_variable("diagnostics", "alsh", diagnose(tables, kernel.T, examples, ids))
-        product = product_of(self, method.form, ids, self.features)
-        return keep_active(_exact(Overriding(self, param=param, **product), inputs), ids)
+        with naming(self):
+            return self._computed(self._method(), inputs, deterministic)
 
     def choose(self, key: jax.Array, tables: Tables, weights: jax.Array, x: jax.Array, size: int) -> jax.Array:
         """Chooses the units that examples activate. A subclass may choose by another rule.
@@ -117,20 +98,40 @@ class ALSHDense(nn.Dense):
         """The layer's attributes as an `ALSH`, which checks them."""
         return ALSH(**{field.name: getattr(self, field.name) for field in dataclasses.fields(ALSH)})
 
+    def _computed(self, method: ALSH, inputs: jax.Array, deterministic: bool) -> jax.Array:
+        shape = (jnp.shape(inputs)[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
+
+        def param(name, *args):
+            return kernel if name == "kernel" else self.param(name, *args)
+
+        if self.is_initializing():
+            y = _exact(Overriding(self, param=param), inputs)
+            self._tables(kernel.T)
+            return y
+        if deterministic and not self.hashed_evaluation:  # no tables are needed: a checkpoint of `nn.Dense` will do
+            return _exact(Overriding(self, param=param), inputs)
+        tables = self._tables(kernel.T)
+        x: Any = self.promote_dtype(inputs, kernel, None, dtype=self.dtype)[0]
+        examples = examples_of(x)
+        key = sample_key(self, self.rng_collection)
+        ids = self.choose(key, tables, kernel.T, examples, method.size(self.features))
+        if self.is_mutable_collection("diagnostics"):
+            self.put_variable("diagnostics", "alsh", diagnose(tables, kernel.T, examples, ids))
+        product = product_of(self, method.form, ids, self.features)
+        return keep_active(_exact(Overriding(self, param=param, **product), inputs), ids)
+
     def _tables(self, weights: jax.Array) -> Tables:
         """The layer's tables, built when the layer is initialised."""
-        where = "/".join(self.path) or "this layer"
         if not self.has_variable("lsh", "tables") and not self.is_mutable_collection("lsh"):
             raise ValueError(
-                f"variables must hold the collection lsh with the tables of {where}: pass on what init or rehash returned"
+                "variables must hold the collection lsh, with its tables: pass on what init or rehash returned"
             )
         stored = self.variable("lsh", "tables", lambda: self._method().build(self.make_rng("params"), weights)).value
-        tables = as_tables(nn.meta.unbox(stored), f"lsh of {where}")
+        tables = as_tables(nn.meta.unbox(stored), "lsh")
         built_for = (tables.codes.shape[-1], tables.projections.shape[0])
         if built_for != weights.shape:
-            raise ValueError(
-                f"lsh of {where} must hold tables for (units, features) = {weights.shape}, got some for {built_for}"
-            )
+            raise ValueError(f"lsh must hold tables for (units, features) = {weights.shape}, got some for {built_for}")
         return tables
 
 
