@@ -1,6 +1,5 @@
 """`jaxapprox.linen.convert`: existing models with approximated layers, their parameters untouched."""
 
-
 import chex
 import jax
 import jax.numpy as jnp
