@@ -46,9 +46,9 @@ def check_key(key: jax.Array) -> None:
 
 
 def check_operands(x: jax.Array, kernel: jax.Array) -> None:
-    """Refuses all but two arrays of one floating dtype."""
+    """Refuses all but two arrays of one floating or complex dtype."""
     for name, a in (("x", x), ("kernel", kernel)):
-        if not hasattr(a, "dtype") or not jnp.issubdtype(a.dtype, jnp.floating):
+        if not hasattr(a, "dtype") or not jnp.issubdtype(a.dtype, jnp.inexact):
             raise ValueError(f"{name} must be an array of a floating dtype, got {getattr(a, 'dtype', type(a))}")
     if x.dtype != kernel.dtype:
         raise ValueError(f"kernel must have the dtype of x ({x.dtype}), got {kernel.dtype}")

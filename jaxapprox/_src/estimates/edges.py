@@ -13,20 +13,18 @@ from jax import lax
 
 from jaxapprox._src.estimates.geometry import Geometry
 from jaxapprox._src.estimates.mc import Rows
-from jaxapprox._src.estimates.slices import take_weighted
-from jaxapprox._src.wide import at_least_float32
+from jaxapprox._src.estimates.slices import energies, take_weighted
 
 
 def edge_scores(geometry: Geometry, x: jax.Array, kernel: jax.Array) -> jax.Array:
     """The score of each edge, |column of the patch matrix| |row of the kernel|: `(taps * in,)`, float32 or wider."""
-    wide = at_least_float32(x.dtype)
-    energy = jnp.sum(jnp.square(_padded(geometry, lax.stop_gradient(x)).astype(wide)), 0)
+    energy = jnp.sum(energies(_padded(geometry, x)), 0)
     per_tap = [
         jnp.sum(lax.slice(energy, (*first, 0), (*last, x.shape[-1]), (*geometry.strides, 1)), range(energy.ndim - 1))
         for first, last in _tap_slices(geometry)
     ]
-    rows = lax.stop_gradient(kernel).astype(wide).reshape(-1, kernel.shape[-1])
-    return jnp.sqrt(jnp.concatenate(per_tap) * jnp.sum(jnp.square(rows), -1))
+    rows = energies(kernel.reshape(-1, kernel.shape[-1]))
+    return jnp.sqrt(jnp.concatenate(per_tap) * jnp.sum(rows, -1))
 
 
 def edge_product(

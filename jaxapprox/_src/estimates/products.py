@@ -52,7 +52,7 @@ def conv_general_dilated(
     numbers = channels_last(lhs.ndim - 2)
     if lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers) != numbers:
         raise ValueError(f"dimension_numbers must be those of channels last, {numbers}, got {dimension_numbers}")
-    if key is None and not (_are_floating(lhs, rhs) and lhs.ndim in (3, 4, 5)):
+    if key is None and not (_are_inexact(lhs, rhs) and lhs.ndim in (3, 4, 5)):
         return exact(lhs, rhs)
     estimated = functools.partial(
         convolve,
@@ -93,7 +93,7 @@ def conv_transpose(
         precision=precision,
         preferred_element_type=preferred_element_type,
     )
-    if key is None and not (_are_floating(lhs, rhs) and lhs.ndim in (3, 4, 5)):
+    if key is None and not (_are_inexact(lhs, rhs) and lhs.ndim in (3, 4, 5)):
         return exact(lhs, rhs)
 
     def estimated(key, lhs, rhs):
@@ -198,5 +198,5 @@ def _summed(a: jax.Array, names: str, others: str) -> tuple[jax.Array, str]:
     return jnp.sum(a, alone), "".join(name for name in names if name in others)
 
 
-def _are_floating(lhs: jax.Array, rhs: jax.Array) -> bool:
-    return lhs.dtype == rhs.dtype and jnp.issubdtype(lhs.dtype, jnp.floating)
+def _are_inexact(lhs: jax.Array, rhs: jax.Array) -> bool:
+    return lhs.dtype == rhs.dtype and jnp.issubdtype(lhs.dtype, jnp.inexact)

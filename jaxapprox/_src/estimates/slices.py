@@ -15,9 +15,14 @@ _FEW_CHANNELS = 512
 
 def norms(a: jax.Array, axis: int) -> jax.Array:
     """Euclidean norms of the slices of `a` along `axis`, in float32 or wider: `(a.shape[axis],)`."""
-    wide = lax.stop_gradient(a).astype(at_least_float32(a.dtype))
     others = tuple(i for i in range(a.ndim) if i != axis % a.ndim)
-    return jnp.sqrt(jnp.sum(jnp.square(wide), others))
+    return jnp.sqrt(jnp.sum(energies(a), others))
+
+
+def energies(a: jax.Array) -> jax.Array:
+    """The squares of the entries, or of their magnitudes, in float32 or wider. No gradient flows through them."""
+    wide = lax.stop_gradient(a).astype(at_least_float32(a.dtype))
+    return jnp.real(wide * jnp.conj(wide)) if jnp.iscomplexobj(wide) else jnp.square(wide)
 
 
 def take_channels(x: jax.Array, rows: Rows) -> jax.Array:
