@@ -17,4 +17,7 @@ def naming(module: nn.Module) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{path_of(module) or 'this layer'}: {error}") from error
+        name = f"{path_of(module) or 'this layer'}: "
+        if str(error).startswith(name):  # by the layer itself
+            raise
+        raise ValueError(f"{name}{error}") from error
