@@ -151,7 +151,7 @@ def _kernel_grad_by_transpose(conv: Conv, x: jax.Array, g: jax.Array) -> jax.Arr
     return dw
 
 
-def _by_phase(conv: Geometry, g: jax.Array, kernel: jax.Array) -> jax.Array:
+def _by_phase(conv: Conv, g: jax.Array, kernel: jax.Array) -> jax.Array:
     """One plain convolution for each residue of the input position modulo the strides, then interleaved.
 
     Input position i = s m + a meets the taps t with d t = a + p (mod s), at the outputs m + (a + p - d t) / s.

@@ -180,14 +180,16 @@ def einsum_as_dot(equation: str, lhs: jax.Array, rhs: jax.Array) -> tuple[jax.Ar
             raise ValueError(f"einsum_str must name each axis of an operand once, got {equation!r}")
     x, x_names = _summed(lhs, of_lhs, of_rhs + result)
     kernel, kernel_names = _summed(rhs, of_rhs, of_lhs + result)
-    contracted = [name for name in x_names if name in kernel_names and name not in result]
-    batch = [name for name in x_names if name in kernel_names and name in result]
-    axes: Any = tuple(
-        tuple(tuple(names.index(name) for name in common) for names in (x_names, kernel_names))
-        for common in (contracted, batch)
-    )
-    free = [name for name in x_names + kernel_names if name not in contracted and name not in batch]
+    common = [name for name in x_names if name in kernel_names]
+    contracted, batch = ([name for name in common if (name in result) == kept] for kept in (False, True))
+    axes = _places(contracted, x_names, kernel_names), _places(batch, x_names, kernel_names)
+    free = [name for name in x_names + kernel_names if name not in common]
     return x, kernel, axes, [[*batch, *free].index(name) for name in result]
+
+
+def _places(axes: list[str], *operands: str) -> Any:
+    """Where the axes are in each operand, given the names of its axes."""
+    return tuple([names.index(axis) for axis in axes] for names in operands)
 
 
 def _summed(a: jax.Array, names: str, others: str) -> tuple[jax.Array, str]:
