@@ -205,7 +205,10 @@ def test_a_layer_that_is_not_called():
         (dict(min_speedup=0), "min_speedup must be a positive number, got 0"),
         (dict(max_error=float("nan")), "max_error must be a positive number, got nan"),
         (dict(rules=[("nothing", MC())]), "rule 'nothing' must match a layer"),
-        (dict(rules=[("conv", MC(sampler=lambda key, scores, n: topk(key, scores, n)))]), "sampler must state its second moments"),
+        (
+            dict(rules=[("conv", MC(sampler=lambda key, scores, n: topk(key, scores, n)))]),
+            "sampler must state its second moments",
+        ),
         (dict(rules=[("conv", ALSH())]), "conv .ALSH is for dense layers"),
     ],
 )
