@@ -230,7 +230,8 @@ def test_scanned_layers_need_their_tables():
     x = jnp.ones((1, 64))
     rules = [("layers/*", ALSH())]
     with pytest.raises(ValueError, match=r"got layers/dense \(the collection 'lsh', for its tables, .* variable_axes"):
-        convert(Scanned(3, SPLIT, AXES), rules, x, keep_ends=False)
+        convert(Scanned(3, SPLIT, AXES), [("layers/dense", ALSH())], x)
+    assert not convert(Scanned(3, SPLIT, AXES), rules, x, keep_ends=False).report.methods
     model = Scanned(3, SPLIT, {"params": 0, "lsh": 0})
     converted = convert(model, rules, x, keep_ends=False)
     variables = converted.init(jax.random.key(0), x)
