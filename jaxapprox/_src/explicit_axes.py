@@ -26,17 +26,23 @@ def as_auto(function: Callable[..., Any], exact: Callable[..., Any], *operands: 
     return split_as(out.sharding.spec, function, *operands)
 
 
-def split_as(split: PartitionSpec, function: Callable[..., Any], *operands: Any) -> Any:
-    """`as_auto` where it is known how the value is to be split: each of its arrays, if it has several."""
+def split_as(split: Any, function: Callable[..., Any], *operands: Any) -> Any:
+    """`as_auto` where it is known how the value is to be split.
+
+    Args:
+        split: a `PartitionSpec` for each array of the value: a tree of them, or a prefix of it, such as one for all.
+        function, *operands: as in `as_auto`.
+    """
     mesh = _explicit_mesh(operands)
     if mesh is None:
         return function(*operands)
     axes = tuple(n for n, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Explicit)
-    return jax.sharding.auto_axes(function, axes=axes, out_sharding=NamedSharding(mesh, split))(*operands)
+    out = jax.tree.map(lambda s: NamedSharding(mesh, s), split, is_leaf=lambda s: isinstance(s, PartitionSpec))
+    return jax.sharding.auto_axes(function, axes=axes, out_sharding=out)(*operands)
 
 
-def split_of(array: Any, axes: int) -> PartitionSpec:
-    """How the first `axes` axes of an array are split over Explicit mesh axes; not at all where there are none."""
+def split_of(array: Any, axes: int | None = None) -> PartitionSpec:
+    """How an array, or the first `axes` axes of it, is split over Explicit mesh axes, where there are any."""
     kind: Any = jax.typeof(array)
     return PartitionSpec(*kind.sharding.spec[:axes])
 

@@ -17,6 +17,7 @@ from jax.sharding import PartitionSpec
 
 from jaxapprox._src.checks import check_choice, check_key
 from jaxapprox._src.explicit_axes import split_as, split_of
+from jaxapprox._src.hashing.batches import in_groups, largest
 from jaxapprox._src.hashing.codes import check_inputs, query_codes
 from jaxapprox._src.hashing.tables import Tables, as_tables
 from jaxapprox._src.varying import same_varying
@@ -110,11 +111,19 @@ def shared_active_set(
         if x.shape[0] == 1:
             return chosen[0]
         units = tables.codes.shape[-1]
-        votes = jnp.zeros(units, jnp.int32).at[chosen.reshape(-1)].add(1)
         order = jax.random.permutation(tie_key, units)
-        return order[lax.top_k(votes[order], size)[1]]
+        return order[lax.top_k(count(chosen, units)[order], size)[1]]
 
     return split_as(PartitionSpec(), find, key, tables, x, features)
+
+
+def count(ids: jax.Array, units: int) -> jax.Array:
+    """In how many of the sets `(batch, size)` each unit is: `(units,)` int32."""
+
+    def of_group(ids):
+        return jnp.zeros(units, jnp.int32).at[ids.reshape(-1)].add(1)
+
+    return jnp.sum(in_groups(of_group, _ENTRIES // units, ids), 0, dtype=jnp.int32)
 
 
 def _compare(
@@ -125,11 +134,11 @@ def _compare(
     The random order of equal ranks is what subsamples a bucket and draws the fill.
     """
     ranks = rank(tables.codes[None] == codes[:, :, None])
-    return lax.top_k(-_ties_broken(key, ranks), size)[1].astype(jnp.int32)
+    return largest(-_ties_broken(key, ranks), size)
 
 
 def _ties_broken(key: jax.Array, ranks: jax.Array) -> jax.Array:
-    """Ranks plus a random fraction, as float32, for which XLA has the fastest `top_k` on a CPU."""
+    """Ranks plus a random fraction, as float32, of which XLA finds the largest fastest on a CPU."""
     return ranks.astype(jnp.float32) + jax.random.uniform(key, ranks.shape, jnp.float32)
 
 
@@ -188,14 +197,8 @@ def _collect(key: jax.Array, tables: Tables, codes: jax.Array, size: int, places
         first_place, examples, _ = same_varying(jnp.full(units, n, jnp.int32), examples, tables)
         return lax.scan(one, first_place, examples)[1]
 
-    groups = _largest_divisor(batch, _ENTRIES // max(units, n))
-    each = (array.reshape(groups, batch // groups, *array.shape[1:]) for array in (jax.random.split(key, batch), codes))
-    return jax.vmap(group)(*each).reshape(batch, size)
-
-
-def _largest_divisor(number: int, limit: int) -> int:
-    """The largest divisor of a number up to a limit, and at least 1."""
-    return max((d for d in range(1, min(number, limit) + 1) if number % d == 0), default=1)
+    ids = in_groups(group, _ENTRIES // max(units, n), jax.random.split(key, batch), codes)
+    return ids.reshape(batch, size)
 
 
 def _first_found(key: jax.Array, ids: jax.Array, first: jax.Array, looked_at: int, size: int) -> jax.Array:
@@ -209,7 +212,7 @@ def _most_often_found(key: jax.Array, ids: jax.Array, first: jax.Array, looked_a
     n = ids.shape[0]
     times_found = jnp.zeros(n, jnp.int32).at[first[:looked_at]].add(1, mode="drop")
     rank = _ties_broken(key, -times_found)
-    return ids[lax.top_k(jnp.where(first == jnp.arange(n), -rank, -jnp.inf), size)[1]]
+    return ids[largest(jnp.where(first == jnp.arange(n), -rank, -jnp.inf), size)]
 
 
 def _bucket_members(key: jax.Array, tables: Tables, codes: jax.Array, size: int, count: int) -> jax.Array:

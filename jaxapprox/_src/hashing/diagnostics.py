@@ -8,6 +8,8 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from jaxapprox._src.explicit_axes import split_as
+from jaxapprox._src.hashing.active_sets import count
+from jaxapprox._src.hashing.batches import largest
 from jaxapprox._src.hashing.codes import query_codes, unit_codes
 from jaxapprox._src.hashing.tables import Tables, as_tables
 
@@ -55,10 +57,10 @@ def diagnose(tables: Tables, weights: jax.Array, x: jax.Array, ids: jax.Array) -
 def _diagnose(tables: Tables, weights: jax.Array, x: jax.Array, ids: jax.Array) -> Diagnostics:
     weights, x = lax.stop_gradient((weights, x[:_EXAMPLES]))
     units, size = weights.shape[0], ids.shape[-1]
-    active = jnp.zeros(units, bool).at[ids.reshape(-1)].set(True)
+    active = count(jnp.atleast_2d(ids), units) > 0
     ids = jnp.broadcast_to(ids[:_EXAMPLES] if ids.ndim == 2 else ids[None], (x.shape[0], size))
     codes = query_codes(tables, x)
-    truth = lax.top_k(x @ weights.T, size)[1]
+    truth = largest(x @ weights.T, size)
     is_active = jax.vmap(lambda own, true: jnp.zeros(units, bool).at[own].set(True)[true])(ids, truth)
     found = jnp.any(tables.codes.T[ids] == codes[:, None, :], -1)
     every = -(-units // _UNITS)

@@ -9,7 +9,7 @@ from flax import nnx
 from jax import lax
 
 from jaxapprox import linen, topk
-from jaxapprox.lsh import Tables, rebuild
+from jaxapprox.lsh import rebuild
 from jaxapprox.nnx import AdaptiveDropout, ALSHDense, HashTable, MCConv, MCDense, rehash
 
 IMAGES = jax.random.normal(jax.random.key(0), (2, 6, 5, 8))
@@ -160,7 +160,7 @@ def test_one_result_for_a_key_under_jit_vmap_and_scan():
     kernels = nets.hidden.kernel[...]
     tables = nets.hidden.tables.load()
     for i in range(3):
-        one = Tables(*(array[i] for array in tables))
+        one = jax.tree.map(lambda array, i=i: array[i], tables)
         chex.assert_trees_all_equal(rebuild(one, kernels[i].T), one)
 
 
