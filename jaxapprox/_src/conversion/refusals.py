@@ -20,6 +20,11 @@ _PRODUCTS: dict[str, Any] = {
 }
 
 
+# Reasons that lie in a layer's class, not in how it was made.
+BY_CLASS = ("already approximate", "a subclass", "left alone", "ALSH is for dense layers")
+_APPROXIMATE, _SUBCLASS, _OTHER, _NOT_DENSE = BY_CLASS
+
+
 def left_alone(layer: Any, replaceable: tuple[type, ...], approximate: tuple[type, ...]) -> str:
     """The reason why no method can replace a layer of this class, or an empty string.
 
@@ -29,10 +34,10 @@ def left_alone(layer: Any, replaceable: tuple[type, ...], approximate: tuple[typ
         approximate: the classes that replace them.
     """
     if isinstance(layer, approximate):
-        return "already approximate"
+        return _APPROXIMATE
     if type(layer) in replaceable:
         return ""
-    return "a subclass" if isinstance(layer, replaceable) else "left alone"
+    return _SUBCLASS if isinstance(layer, replaceable) else _OTHER
 
 
 def unsuited(layer: Any, method: Approximation | None, inputs: int, dense: type) -> str:
@@ -47,7 +52,7 @@ def unsuited(layer: Any, method: Approximation | None, inputs: int, dense: type)
     if method is None:
         return ""
     if isinstance(method, ALSH) and type(layer) is not dense:
-        return "ALSH is for dense layers"
+        return _NOT_DENSE
     if inputs == 1 and getattr(layer, "feature_group_count", 1) > 1:
         return f"a depthwise convolution (feature_group_count = {layer.feature_group_count}): no channel to leave out"
     return own_product(layer)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from jaxapprox._src.conversion.approximation import Approximation, described
+from jaxapprox._src.conversion.refusals import BY_CLASS
 from jaxapprox._src.estimates.mc import MC
 from jaxapprox._src.hashing.alsh import ALSH
 
@@ -73,7 +74,8 @@ def decide(rules: Rules, layers: Sequence[Layer], *, keep_ends: bool, min_channe
 
     Raises:
         ValueError: if a rule is no such pair, matches no layer (the nearest paths are named), matches only layers that
-            earlier rules took, or replaces none of those it matches (each is named, with the reason).
+            earlier rules took, or replaces none of those it matches (each is named, with the reason), unless it has a
+            wildcard and one of them can't be replaced for how it was made.
     """
     rules = _checked(rules)
     taken: dict[int, list[Outcome]] = {i: [] for i in range(len(rules))}
@@ -140,7 +142,8 @@ def _check_use(pattern: str, method: Approximation | None, taken: Sequence[Outco
             raise ValueError(f"rule {pattern!r} must come before those that take its layers: {_listed(matched)}")
         near = difflib.get_close_matches(pattern, paths, n=5, cutoff=0.3) or paths
         raise ValueError(f"rule {pattern!r} must match a layer, got none; near it: {_listed(near) or 'no layers'}")
-    if method is not None and all(outcome.method is None for outcome in taken):
+    optional = _has_wildcard(pattern) and any(outcome.layer.refusal not in ("", *BY_CLASS) for outcome in taken)
+    if method is not None and not optional and all(outcome.method is None for outcome in taken):
         reasons = _listed([f"{outcome.layer.path} ({outcome.why})" for outcome in taken])
         raise ValueError(f"rule {pattern!r} must match a layer that {described(method)} can replace, got {reasons}")
 

@@ -58,7 +58,8 @@ def convert(
 
     Raises:
         ValueError: if a rule is no such pair, matches no layer (the nearest paths are named), matches only layers that
-            earlier rules took, or replaces none of those it matches (each is named, with the reason).
+            earlier rules took, or replaces none of those it matches (each is named, with the reason), unless it has a
+            wildcard and one of them can't be replaced for how it was made.
     """
     seen = layers_of(model, rules, rng_collection, *args, **kwargs)
     report = decide(rules, [s.layer for s in seen], keep_ends=keep_ends, min_channels=min_channels)

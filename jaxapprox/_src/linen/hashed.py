@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -77,7 +77,8 @@ class ALSHDense(nn.Dense):
         """
         deterministic = nn.merge_param("deterministic", self.deterministic, deterministic)
         with naming(self):
-            return self._computed(self._method(), inputs, deterministic)
+            exact = deterministic and not self.hashed_evaluation
+            return call_hashed(self._method(), self.choose, self.rng_collection, exact, self, inputs)
 
     def choose(self, key: jax.Array, tables: Tables, weights: jax.Array, x: jax.Array, size: int) -> jax.Array:
         """Chooses the units that examples activate. A subclass may choose by another rule.
@@ -98,41 +99,62 @@ class ALSHDense(nn.Dense):
         """The layer's attributes as an `ALSH`, which checks them."""
         return ALSH(**{field.name: getattr(self, field.name) for field in dataclasses.fields(ALSH)})
 
-    def _computed(self, method: ALSH, inputs: jax.Array, deterministic: bool) -> jax.Array:
-        shape = (jnp.shape(inputs)[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
 
-        def param(name, *args):
-            return kernel if name == "kernel" else self.param(name, *args)
+def call_hashed(
+    method: ALSH, choose: Callable[..., jax.Array], stream: str, exact: bool, module: Any, inputs: jax.Array
+) -> jax.Array:
+    """What a dense layer computes of the units that hashing finds. Where variables are initialised it is exact.
 
-        if self.is_initializing():
-            y = _exact(Overriding(self, param=param), inputs)
-            self._tables(kernel.T)
-            return y
-        if deterministic and not self.hashed_evaluation:  # no tables are needed: a checkpoint of `nn.Dense` will do
-            return _exact(Overriding(self, param=param), inputs)
-        tables = self._tables(kernel.T)
-        x: Any = self.promote_dtype(inputs, kernel, None, dtype=self.dtype)[0]
-        examples = examples_of(x)
-        key = sample_key(self, self.rng_collection)
-        ids = self.choose(key, tables, kernel.T, examples, method.size(self.features))
-        if self.is_mutable_collection("diagnostics"):
-            self.put_variable("diagnostics", "alsh", diagnose(tables, kernel.T, examples, ids))
-        product = product_of(self, method.form, ids, self.features)
-        return keep_active(_exact(Overriding(self, param=param, **product), inputs), ids)
+    It is to be called within a compact call of the module.
 
-    def _tables(self, weights: jax.Array) -> Tables:
-        """The layer's tables, built when the layer is initialised."""
-        if not self.has_variable("lsh", "tables") and not self.is_mutable_collection("lsh"):
-            raise ValueError(
-                "variables must hold the collection lsh, with its tables: pass on what init or rehash returned"
-            )
-        stored = self.variable("lsh", "tables", lambda: self._method().build(self.make_rng("params"), weights)).value
-        tables = as_tables(nn.meta.unbox(stored), "lsh")
-        built_for = (tables.codes.shape[-1], tables.projections.shape[0])
-        if built_for != weights.shape:
-            raise ValueError(f"lsh must hold tables for (units, features) = {weights.shape}, got some for {built_for}")
-        return tables
+    Args:
+        method: the layer's hashing.
+        choose: chooses the units, as `ALSHDense.choose`.
+        stream: the RNG stream to draw from.
+        exact: compute all units.
+        module: the layer, which has the attributes of `nn.Dense`.
+        inputs: `(..., in)`.
+
+    Returns:
+        `(..., features)`.
+
+    Raises:
+        ValueError, flax.errors.InvalidRngError: as for a call of `ALSHDense`.
+    """
+    shape = (jnp.shape(inputs)[-1], module.features)
+    kernel = module.param("kernel", module.kernel_init, shape, module.param_dtype)
+
+    def param(name, *args):
+        return kernel if name == "kernel" else module.param(name, *args)
+
+    if module.is_initializing():
+        y = _exact(Overriding(module, param=param), inputs)
+        _tables(method, module, kernel.T)
+        return y
+    if exact:  # no tables are needed: a checkpoint of `nn.Dense` will do
+        return _exact(Overriding(module, param=param), inputs)
+    tables = _tables(method, module, kernel.T)
+    x: Any = module.promote_dtype(inputs, kernel, None, dtype=module.dtype)[0]
+    examples = examples_of(x)
+    ids = choose(sample_key(module, stream), tables, kernel.T, examples, method.size(module.features))
+    if module.is_mutable_collection("diagnostics"):
+        module.put_variable("diagnostics", "alsh", diagnose(tables, kernel.T, examples, ids))
+    product = product_of(module, method.form, ids, module.features)
+    return keep_active(_exact(Overriding(module, param=param, **product), inputs), ids)
+
+
+def _tables(method: ALSH, module: nn.Module, weights: jax.Array) -> Tables:
+    """A layer's tables, built when the layer is initialised."""
+    if not module.has_variable("lsh", "tables") and not module.is_mutable_collection("lsh"):
+        raise ValueError(
+            "variables must hold the collection lsh, with its tables: pass on what init or rehash returned"
+        )
+    stored = module.variable("lsh", "tables", lambda: method.build(module.make_rng("params"), weights)).value
+    tables = as_tables(nn.meta.unbox(stored), "lsh")
+    built_for = (tables.codes.shape[-1], tables.projections.shape[0])
+    if built_for != weights.shape:
+        raise ValueError(f"lsh must hold tables for (units, features) = {weights.shape}, got some for {built_for}")
+    return tables
 
 
 def rehash(variables: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from typing import Any
 import jax
 
 from jaxapprox._src.conversion.approximation import Approximation
-from jaxapprox._src.estimates.mc import MC
-from jaxapprox._src.linen.hashed import ALSHDense
+from jaxapprox._src.hashing.alsh import ALSH
+from jaxapprox._src.hashing.tables import Tables
+from jaxapprox._src.linen.hashed import call_hashed
 from jaxapprox._src.linen.products import estimated
 from jaxapprox._src.linen.rng import sample_key
 
@@ -29,11 +30,12 @@ def approximated(
     Raises:
         ValueError, flax.errors.InvalidRngError: as the layer that it becomes.
     """
-    if isinstance(method, MC):
-        if module.is_initializing():
-            return call(*args, **kwargs)
-        return estimated(method, sample_key(module, stream), type(module), module, *args, **kwargs)
-    names = ("features", "use_bias", "dtype", "param_dtype", "kernel_init", "bias_init")
-    own = {name: getattr(module, name) for name in names} | vars(method)
-    hashed: Any = ALSHDense(**own, rng_collection=stream, parent=module.scope)
-    return hashed(*args, deterministic=module.is_initializing(), **kwargs)
+    if isinstance(method, ALSH):
+
+        def choose(key: jax.Array, tables: Tables, weights: jax.Array, x: jax.Array, size: int) -> jax.Array:
+            return method.active_set(key, tables, x, size)
+
+        return call_hashed(method, choose, stream, False, module, *args, **kwargs)
+    if module.is_initializing():
+        return call(*args, **kwargs)
+    return estimated(method, sample_key(module, stream), type(module), module, *args, **kwargs)

@@ -13,7 +13,7 @@ from jax import lax
 from quick_compilation import jit
 
 from jaxapprox import ALSH, MC, uniform
-from jaxapprox.linen import ALSHDense, MCConv, MCDense, convert, rehash
+from jaxapprox.linen import MCConv, MCDense, convert, rehash
 
 IMAGES = jax.random.normal(jax.random.key(0), (2, 16, 16, 3))
 TOKENS = jax.random.normal(jax.random.key(0), (2, 5, 16))
@@ -98,25 +98,16 @@ def test_vae_hashed_with_its_methods():
     exact, variables = model.init(keys, FLAT), converted.init(keys, FLAT)
     chex.assert_trees_all_equal(variables["params"], exact["params"])
     z = jax.random.normal(jax.random.key(3), (3, 4))
-    hidden = {}
-
-    def capture(next_fun, args, kwargs, context):
-        y = next_fun(*args, **kwargs)
-        if isinstance(context.module, ALSHDense):
-            hidden["/".join(context.module.path)] = y
-        return y
-
-    with nn.intercept_methods(capture):
-        converted.apply(variables, z, rngs=sample(4), method=VAE.generate)
-    assert {path: np.count_nonzero(y, axis=1).tolist() for path, y in hidden.items()} == {
-        "decoder/layers_0": [6, 6, 6],
-        "decoder/layers_2": [8, 8, 8],
-    }
+    options = dict(capture_intermediates=True, mutable=["intermediates"])
+    _, seen = converted.apply(variables, z, rngs=sample(4), method=VAE.generate, **options)
+    for layer, active in (("layers_0", 6), ("layers_2", 8)):
+        (y,) = seen["intermediates"]["decoder"][layer]["__call__"]
+        assert np.count_nonzero(y, axis=1).tolist() == [active] * 3
     rngs = {**sample(4), "params": jax.random.key(5), "latent": jax.random.key(2)}
     _, built = converted.apply(exact, FLAT, rngs=rngs, mutable=["lsh"])
     assert jax.tree.map(jnp.shape, built["lsh"]) == jax.tree.map(jnp.shape, variables["lsh"])
     chex.assert_trees_all_equal(rehash({**exact, **built}), built["lsh"])
-    with pytest.raises(ValueError, match=r"lsh with the tables of decoder/layers_0"):
+    with pytest.raises(ValueError, match=r"^decoder/layers_0: variables must hold the collection lsh"):
         converted.apply(exact, FLAT, rngs=rngs)
 
 
@@ -239,7 +230,8 @@ def test_scanned_layers_need_their_tables():
     x = jnp.ones((1, 64))
     rules = [("layers/*", ALSH())]
     with pytest.raises(ValueError, match=r"got layers/dense \(the collection 'lsh', for its tables, .* variable_axes"):
-        convert(Scanned(3, SPLIT, AXES), rules, x, keep_ends=False)
+        convert(Scanned(3, SPLIT, AXES), [("layers/dense", ALSH())], x)
+    assert not convert(Scanned(3, SPLIT, AXES), rules, x, keep_ends=False).report.methods
     model = Scanned(3, SPLIT, {"params": 0, "lsh": 0})
     converted = convert(model, rules, x, keep_ends=False)
     variables = converted.init(jax.random.key(0), x)

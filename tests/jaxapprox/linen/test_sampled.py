@@ -188,7 +188,7 @@ def test_layers_draw_distinct_keys():
     seen = []
 
     def sampler(key, scores, num_samples):
-        seen.append(tuple(np.asarray(jax.random.key_data(key))))
+        jax.debug.callback(lambda data: seen.append(tuple(data.tolist())), jax.random.key_data(key))
         return uniform(key, scores, num_samples)
 
     class Two(nn.Module):
@@ -198,7 +198,8 @@ def test_layers_draw_distinct_keys():
                 x = MCDense(4, sampler=sampler, deterministic=False)(x)
             return x
 
-    Two().init(keys(0), ROWS)
+    jax.block_until_ready(Two().init(keys(0), ROWS))
+    jax.effects_barrier()
     assert len(seen) == len(set(seen)) == 2
 
 
