@@ -1,0 +1,69 @@
+"""Public functions and their gradients under JAX's flags: traced under each, and run where a flag watches values."""
+
+import contextlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from public_calls import CALLS, with_gradients
+from quick_compilation import jit
+
+KEY = jax.random.key(3)
+
+# What a flag is set to, and the keys that go with it.
+FLAGS = {
+    "jax_numpy_dtype_promotion=strict": (lambda: jax.numpy_dtype_promotion("strict"), jax.random.key),
+    "jax_numpy_rank_promotion=raise": (lambda: jax.numpy_rank_promotion("raise"), jax.random.key),
+    "jax_check_tracer_leaks": (jax.checking_leaks, jax.random.key),
+    "jax_default_prng_impl=rbg": (lambda: jax.default_prng_impl("rbg"), jax.random.key),
+    "raw keys": (contextlib.nullcontext, jax.random.PRNGKey),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("flag", FLAGS)
+def test_traced(flag, name):
+    """The flag changes neither a shape nor a dtype."""
+    call, (setting, make_key) = CALLS[name], FLAGS[flag]
+    function = with_gradients(call)
+    expected = jax.eval_shape(function, KEY, *call.arrays)
+    with setting():
+        assert jax.eval_shape(function, make_key(3), *call.arrays) == expected
+
+
+@pytest.fixture
+def x64():
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
+def doubled(leaf):
+    """A float32 array or its type in float64, and whatever else as it is."""
+    if leaf.dtype != np.float32:
+        return leaf
+    return jax.ShapeDtypeStruct(leaf.shape, np.float64) if isinstance(leaf, jax.ShapeDtypeStruct) else np.float64(leaf)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_x64(name, x64):
+    """Arrays of 32 bits give what they give without the flag, and those of 64 bits 64 bits; integers stay int32."""
+    call = CALLS[name]
+    function = with_gradients(call)
+    actual = jax.eval_shape(function, KEY, *call.arrays)
+    in_double = jax.eval_shape(function, KEY, *jax.tree.map(doubled, call.arrays))
+    jax.config.update("jax_enable_x64", False)
+    expected = jax.eval_shape(function, KEY, *call.arrays)
+    assert actual == expected
+    assert in_double == jax.tree.map(doubled, expected)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_run(name):
+    """With `jax_debug_nans` and `jax_transfer_guard=disallow`, compiled: nothing is NaN, nor sent from the host."""
+    call = CALLS[name]
+    arguments = jax.device_put((KEY, *call.arrays))
+    with jax.debug_nans(True), jax.transfer_guard("disallow"):
+        result = jit(with_gradients(call))(*arguments)
+    assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(result))
