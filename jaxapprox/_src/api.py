@@ -12,9 +12,9 @@ from jaxapprox._src.sampling.samplers import (
     systematic,
     topk,
     uniform,
-    with_second_moments,
 )
 from jaxapprox._src.sampling.scores import inclusion_probabilities
+from jaxapprox._src.sampling.second_moments import Moments, with_second_moments
 from jaxapprox._src.sampling.variance import predicted_variance
 from jaxapprox.registry import SAMPLERS
 
@@ -22,6 +22,7 @@ __all__ = [
     "ALSH",
     "MC",
     "SAMPLERS",
+    "Moments",
     "Sample",
     "Sampler",
     "bernoulli",

@@ -1,16 +1,22 @@
 """An answer to whether approximating pays, layer by layer: operations, time on this machine and expected error."""
 
 import dataclasses
+import logging
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from jaxapprox._src.conversion.approximation import Approximation, described
-from jaxapprox._src.conversion.cost import Cost, measure
-from jaxapprox._src.conversion.layer_products import Shape, hash_tables, relative_error
-from jaxapprox._src.conversion.recorder import Recorder
+from jaxapprox._src.conversion.cost import Cost, Steps, expected_seconds, measure, steps_of
+from jaxapprox._src.conversion.layer_products import hash_tables
+from jaxapprox._src.conversion.predicted_error import relative_error
+from jaxapprox._src.conversion.recorder import Recorded, Recorder
 from jaxapprox._src.conversion.rules import Layer, Report, Rules, aligned
+
+_LOG = logging.getLogger("jaxapprox")
+_LONG = 10.0  # seconds of waiting from which a user is told by default
 
 
 class LayerAdvice(NamedTuple):
@@ -95,20 +101,24 @@ def judge(
     A layer that a rule names in full is approximated whatever comes out.
     """
     named = {pattern for pattern, _ in rules}
-    products = recorder.products()
-    costs: dict[tuple[Shape, Approximation], Cost] = {}
+    recorded = recorder.recorded()
+    steps = _steps(key, report, recorded)
+    costs: dict[Any, Cost] = {}
     advice = []
     for number, (layer, tried, why) in enumerate(report.outcomes):
-        if tried is None or layer.path not in products:
+        if tried is None or layer.path not in recorded:
             advice.append(LayerAdvice(layer, tried, 0, None, math.nan, None, why or "it was not called"))
             continue
-        shape, x, kernel = products[layer.path]
+        product, lhs, rhs = recorded[layer.path]
+        kind = _kind(recorded[layer.path], tried)
         tables_key, error_key, cost_key = jax.random.split(jax.random.fold_in(key, number), 3)
-        tables = hash_tables(tables_key, tried, kernel)
-        error = relative_error(shape, tried, error_key, tables, x, kernel)
-        if (shape, tried) not in costs:  # equal layers take equally long
-            costs[shape, tried] = measure(shape, tried, cost_key, tables, x, kernel)
-        cost = costs[shape, tried]
+        operands = jnp.asarray(lhs), jnp.asarray(rhs)
+        tables = hash_tables(tables_key, tried, operands[1])
+        error = relative_error(product, tried, error_key, tables, *operands)
+        if kind not in costs:
+            costs[kind] = measure(steps[kind], cost_key, tables, *operands)
+        cost = costs[kind]
+        _LOG.info("advise: %s measured, %d of %d different layers", layer.path, len(costs), len(steps))
         speedup = cost.exact_seconds / cost.seconds
         objections = [f"speed-up {speedup:.2f}, below {min_speedup}"] if speedup < min_speedup else []
         objections += [] if error <= max_error else [f"error {error:.2f}, above {max_error}"]
@@ -117,3 +127,23 @@ def judge(
         method = tried if forced or not objections else None
         advice.append(LayerAdvice(layer, tried, recorder.calls[layer.path], cost, error, method, why))
     return Advice(tuple(advice))
+
+
+def _steps(key: jax.Array, report: Report, recorded: dict[str, Recorded]) -> dict[Any, Steps]:
+    """What is to be measured, by kind, having told the user how long that will take."""
+    steps: dict[Any, Steps] = {}
+    for path, tried in report.methods.items():
+        if path in recorded and (kind := _kind(recorded[path], tried)) not in steps:
+            product, lhs, rhs = recorded[path]
+            tables = jax.eval_shape(lambda key, rhs, tried=tried: hash_tables(key, tried, rhs), key, rhs)
+            steps[kind] = steps_of(product, tried, key, tables, lhs, rhs)
+    seconds = expected_seconds(list(steps.values()))
+    level = logging.WARNING if seconds > _LONG else logging.INFO
+    _LOG.log(level, "advise: about %.0f seconds to measure %d different layers", seconds, len(steps))
+    return steps
+
+
+def _kind(recorded: Recorded, tried: Approximation) -> Any:
+    """What layers that take equally long have in common."""
+    product, lhs, rhs = recorded
+    return product, lhs.shape, lhs.dtype, rhs.shape, rhs.dtype, tried

@@ -8,12 +8,17 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from jaxapprox._src.conversion.approximation import Approximation
-from jaxapprox._src.conversion.layer_products import Shape, approximate, exact
+from jaxapprox._src.conversion.layer_products import Product, approximate, exact
 
 _ROUNDS = 7
+_FEWEST_ROUNDS = 3
 _SECONDS_A_ROUND = 5e-3  # calls shorter than this are repeated
+_SECONDS_A_LAYER = 5.0  # after this no more than the fewest rounds are begun
+_CALLS = _ROUNDS + 2  # with those that warm up
+_SECONDS_TO_COMPILE = 2.0  # a layer's programs
 
 
 class Cost(NamedTuple):
@@ -30,32 +35,65 @@ class Cost(NamedTuple):
     seconds: float
 
 
-def measure(shape: Shape, method: Approximation, key: jax.Array, tables: Any, x: jax.Array, kernel: jax.Array) -> Cost:
-    """Measures one call of a layer with its gradients; `tables` are those of `layer_products.hash_tables`."""
+class Steps(NamedTuple):
+    """One call of a layer with its gradients, exact and approximated, ready to be compiled.
+
+    Both are functions of a key, tables of `layer_products.hash_tables`, the operands and the cotangent of the result.
+    """
+
+    exact: jax.stages.Lowered
+    approximate: jax.stages.Lowered
+    y: jax.ShapeDtypeStruct
+
+    @property
+    def flops(self) -> tuple[float, float]:
+        """Floating-point operations of both, as XLA counts them before it optimizes."""
+        exact, approximate = (float(step.cost_analysis()["flops"]) for step in (self.exact, self.approximate))
+        return exact, approximate
+
+
+def steps_of(product: Product, method: Approximation, key: jax.Array, tables: Any, lhs: Any, rhs: Any) -> Steps:
+    """Traces a layer's steps. All arguments but the first two may be arrays or their shapes and dtypes."""
+
+    def exactly(key, tables, lhs, rhs, g):
+        y, pull_back = jax.vjp(partial(exact, product), lhs, rhs)
+        return y, pull_back(g)
+
+    def approximately(key, tables, lhs, rhs, g):
+        y, pull_back = jax.vjp(partial(approximate, product, method, key, tables), lhs, rhs)
+        return y, pull_back(g)
+
+    y = jax.eval_shape(partial(exact, product), lhs, rhs)
+    return Steps(*(jax.jit(step).lower(key, tables, lhs, rhs, y) for step in (exactly, approximately)), y)
+
+
+def expected_seconds(steps: Sequence[Steps]) -> float:
+    """About how long it will take to measure so many layers, by their operations and a product on this machine."""
+    a = jnp.ones((512, 512))
+    product = partial(jax.jit(jnp.matmul), a, a)
+    _seconds(product, 1)
+    speed = 2 * 512**3 / _seconds(product, 3)
+    return sum(_SECONDS_TO_COMPILE + _CALLS * sum(step.flops) / speed for step in steps)
+
+
+def measure(steps: Steps, key: jax.Array, tables: Any, lhs: jax.Array, rhs: jax.Array) -> Cost:
+    """Measures one call of a layer with its gradients."""
     draw_key, cotangent_key = jax.random.split(key)
-
-    def exactly(key, tables, x, kernel, g):
-        y, pull_back = jax.vjp(partial(exact, shape), x, kernel)
-        return y, pull_back(g)
-
-    def approximately(key, tables, x, kernel, g):
-        y, pull_back = jax.vjp(partial(approximate, shape, method, key, tables), x, kernel)
-        return y, pull_back(g)
-
-    y = jax.eval_shape(partial(exact, shape), x, kernel)
-    operands = (draw_key, tables, x, kernel, jax.random.normal(cotangent_key, y.shape, y.dtype))
-    steps: list[Any] = [jax.jit(function).lower(*operands) for function in (exactly, approximately)]
-    exact_flops, flops = (float(step.cost_analysis()["flops"]) for step in steps)
-    return Cost(exact_flops, flops, *_seconds_in_turn([partial(step.compile(), *operands) for step in steps]))
+    operands = (draw_key, tables, lhs, rhs, jax.random.normal(cotangent_key, steps.y.shape, steps.y.dtype))
+    calls = [partial(step.compile(), *operands) for step in (steps.exact, steps.approximate)]
+    return Cost(*steps.flops, *_seconds_in_turn(calls))
 
 
 def _seconds_in_turn(functions: Sequence[Callable[[], Any]]) -> list[float]:
     """The median seconds of a call of each function, after a warm-up."""
+    start = time.perf_counter()
     repeats = []
     for function in functions:
         _seconds(function, 1)
         repeats.append(max(1, math.ceil(_SECONDS_A_ROUND / _seconds(function, 1))))
-    rounds = [[_seconds(f, n) for f, n in zip(functions, repeats, strict=True)] for _ in range(_ROUNDS)]
+    rounds: list[list[float]] = []
+    while len(rounds) < _FEWEST_ROUNDS or (len(rounds) < _ROUNDS and time.perf_counter() - start < _SECONDS_A_LAYER):
+        rounds.append([_seconds(f, n) for f, n in zip(functions, repeats, strict=True)])
     return [statistics.median(times) for times in zip(*rounds, strict=True)]
 
 

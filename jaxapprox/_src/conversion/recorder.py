@@ -1,12 +1,20 @@
 """A record of what the layers of a model multiply, taken while the model runs."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxapprox._src.conversion.layer_products import Shape, examples, shape_of
+from jaxapprox._src.conversion.layer_products import Product, product_of
+
+
+class Recorded(NamedTuple):
+    """A layer's product in its first call, with its operands."""
+
+    product: Product
+    lhs: np.ndarray
+    rhs: np.ndarray
 
 
 class Recorder:
@@ -16,27 +24,40 @@ class Recorder:
     """
 
     def __init__(self) -> None:
-        self.operands: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        self.settings: dict[str, dict[str, Any]] = {}
         self.calls: dict[str, int] = {}
+        self._products: dict[str, Product] = {}
+        self._operands: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
-    def noted(self, y: jax.Array, path: str, x: jax.Array, kernel: jax.Array, **settings: Any) -> jax.Array:
-        """Keeps the operands that y comes from, and returns y; `settings` are those of `shape_of`."""
-        self.settings[path] = settings
+    def watched(self, path: str, name: str, function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+        """`function` for the layer at `path` to compute its product by, so that it is recorded.
 
-        def keep(x: Any, kernel: Any) -> Any:
-            self.operands.setdefault(path, (np.array(x), np.array(kernel)))  # copies: the buffers are the caller's
-            self.calls[path] = self.calls.get(path, 0) + 1
-            return np.zeros((), y.dtype)
+        Args:
+            path: of the layer.
+            name: of the function in `jaxapprox._src.estimates.products` that has the arguments of `function`:
+                "conv_general_dilated", "conv_transpose", "dot_general" or "einsum".
+            function: the product as the layer computes it, such as `lax.dot_general`.
 
-        # `nn.scan` allows no effects: what counts as pure is called only if its result is of use.
-        return y + jax.pure_callback(keep, jax.ShapeDtypeStruct((), y.dtype), x, kernel, vmap_method="sequential")
+        Returns:
+            A function that has the arguments and the result of `function`.
+        """
 
-    def products(self) -> dict[str, tuple[Shape, jax.Array, jax.Array]]:
-        """The shape and the operands of each layer's product, by path; x has one batch axis."""
-        found = {}
-        for path, operands in self.operands.items():
-            x, kernel = map(jnp.asarray, operands)
-            x = examples(x, kernel)
-            found[path] = (shape_of(x, kernel, **self.settings[path]), x, kernel)
-        return found
+        def recorded(*args: Any, **kwargs: Any) -> jax.Array:
+            product, lhs, rhs = product_of(name, *args, **kwargs)
+            self._products[path] = product
+            y = function(*args, **kwargs)
+
+            def keep(lhs: Any, rhs: Any) -> Any:
+                # Copies: the buffers are the caller's.
+                self._operands.setdefault(path, (np.array(lhs), np.array(rhs)))
+                self.calls[path] = self.calls.get(path, 0) + 1
+                return np.zeros((), y.dtype)
+
+            # `nn.scan` allows no effects: what counts as pure is called only if its result is of use.
+            kept = jax.pure_callback(keep, jax.ShapeDtypeStruct((), y.dtype), lhs, rhs, vmap_method="sequential")
+            return y + kept
+
+        return recorded
+
+    def recorded(self) -> dict[str, Recorded]:
+        """What each layer multiplied in its first call, by path, in the order of the calls."""
+        return {path: Recorded(self._products[path], *operands) for path, operands in self._operands.items()}

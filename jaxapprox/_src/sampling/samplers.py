@@ -7,13 +7,7 @@ A contraction is a sum over n rows, y = \sum_i a_i \otimes b_i. A sample keeps a
 with scores s_i = |a_i| |b_i| saying how much each row matters. Except for `topk`, the estimate is unbiased whatever the
 scores. Every sampler has static shapes, so it works under `jit`, `vmap` over keys and `scan`.
 
-With random weights W_i (0 for a row that is not kept) the squared error of the estimate is
-
-    E |\hat y - y|^2 = \sum_{ij} <a_i \otimes b_i, a_j \otimes b_j> E[(W_i - 1) (W_j - 1)],
-
-so that the matrix of second moments E[(W_i - 1) (W_j - 1)] is all that theory needs to know of a sampler. Each states
-its own by `with_second_moments`; from them `predicted_variance` and `advise` follow. They are exact for every sampler
-but `systematic`.
+What theory says of a sampler's weights stands beside it, by `with_second_moments`: exactly, but for `systematic`.
 
 References:
     Adelman et al., Faster Neural Network Training with Approximate Tensor Operations, NeurIPS 2021.
@@ -23,14 +17,15 @@ References:
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxapprox._src.sampling.scores import checked_scores, inclusion_probabilities, shares_of
+from jaxapprox._src.sampling.scores import inclusion_probabilities, one_program, shares_of
+from jaxapprox._src.sampling.second_moments import Moments, with_second_moments
+from jaxapprox._src.varying import same_varying
 
 _BERNOULLI_OVERFLOW = 1e-6
 
@@ -62,81 +57,41 @@ class Sampler(Protocol):
     def __call__(self, key: jax.Array, scores: jax.Array, num_samples: int) -> Sample: ...
 
 
-class SecondMoments(Protocol):
-    """E[(W_i - 1) (W_j - 1)], W_i the whole weight of row i in a draw: `(n, n)` for scores `(n,)`."""
-
-    def __call__(self, scores: jax.Array, num_samples: int) -> jax.Array: ...
-
-
-_S = TypeVar("_S", bound=Sampler)
-
-
-def with_second_moments(second_moments: SecondMoments) -> Callable[[_S], _S]:
-    r"""A decorator that states a sampler's theory: sets its attribute `second_moments`.
-
-    The expected squared error of an estimate is \sum_{ij} <t_i, t_j> E[(W_i - 1) (W_j - 1)] with the terms t_i of the
-    sum and the weights W_i of a draw, 0 for a row that is not drawn.
-
-    >>> import jax
-    >>> import jax.numpy as jnp
-    >>> from jaxapprox import Sample, predicted_variance, with_second_moments
-    >>> def moments(scores, num_samples):  # of n / k times the number of draws, which is binomial
-    ...     n = scores.shape[0]
-    ...     return (n * jnp.eye(n) - 1) / num_samples
-    >>> @with_second_moments(moments)
-    ... def with_replacement(key, scores, num_samples):
-    ...     n = scores.shape[0]
-    ...     return Sample(jax.random.randint(key, (num_samples,), 0, n), jnp.full(num_samples, n / num_samples))
-    >>> float(predicted_variance(with_replacement, jnp.array([4.0, 2.0, 1.0, 0.0]), 2))
-    31.5
-
-    Args:
-        second_moments: a function of scores `(n,)` and `num_samples` that gives the matrix `(n, n)`.
-
-    Returns:
-        A function that takes a sampler and returns the same one.
-    """
-
-    def state(sampler: Any) -> Any:
-        sampler.second_moments = second_moments
-        return sampler
-
-    return state
-
-
-def _topk_moments(scores: jax.Array, num_samples: int) -> jax.Array:
-    sample = topk(jax.random.key(0), scores, num_samples)  # the key is not used
-    dropped = jnp.ones_like(scores).at[sample.indices].set(0)
-    return jnp.outer(dropped, dropped)
+@one_program
+def _topk_moments(scores: jax.Array, num_samples: int) -> Moments:
+    dropped = jnp.ones_like(scores).at[lax.top_k(scores, num_samples)[1]].set(0)
+    return Moments(jnp.zeros_like(scores), dropped, sign=1)
 
 
 @with_second_moments(_topk_moments)
+@one_program
 def topk(key: jax.Array, scores: jax.Array, num_samples: int) -> Sample:
     """The rows with the `num_samples` largest scores, at weight 1. Deterministic (`key` is not used) and biased.
 
     Args:
         key: accepted so that all samplers have one signature.
-        scores: `(n,)` non-negative.
+        scores: `(n,)` non-negative; a negative one counts as zero, a NaN or infinite one as the largest.
         num_samples: k, a Python int in [1, n].
 
     Returns:
         A `Sample` of k slots, all used.
 
     Raises:
-        ValueError: if `scores` or `num_samples` is not as above.
+        ValueError: if the shape of `scores` or `num_samples` is not as above.
     """
     del key
-    scores = checked_scores(scores, num_samples)
     return Sample(lax.top_k(scores, num_samples)[1], jnp.ones(num_samples, scores.dtype))
 
 
-def _uniform_moments(scores: jax.Array, num_samples: int) -> jax.Array:
+@one_program
+def _uniform_moments(scores: jax.Array, num_samples: int) -> Moments:
     n, k = scores.shape[0], num_samples
-    together = -(n - k) / (k * max(1, n - 1))
-    return jnp.full((n, n), together).at[jnp.diag_indices(n)].set(n / k - 1)
+    apart = (n - k) / (k * max(1, n - 1))  # how much less two rows are kept together than each by itself
+    return Moments(jnp.full_like(scores, n / k - 1 + apart), jnp.full_like(scores, math.sqrt(apart)), sign=-1)
 
 
 @with_second_moments(_uniform_moments)
+@one_program
 def uniform(key: jax.Array, scores: jax.Array, num_samples: int) -> Sample:
     """`num_samples` rows drawn without replacement, all subsets equally likely; weight n / k. Scores are not used.
 
@@ -151,18 +106,20 @@ def uniform(key: jax.Array, scores: jax.Array, num_samples: int) -> Sample:
     Raises:
         ValueError: as for `topk`.
     """
-    scores = checked_scores(scores, num_samples)
     n = scores.shape[0]
-    indices = lax.top_k(jax.random.uniform(key, (n,)), num_samples)[1]
+    indices = lax.top_k(jax.random.uniform(key, (n,), scores.dtype), num_samples)[1]
     return Sample(indices, jnp.full(num_samples, n / num_samples, scores.dtype))
 
 
-def _importance_moments(scores: jax.Array, num_samples: int) -> jax.Array:
+@one_program
+def _importance_moments(scores: jax.Array, num_samples: int) -> Moments:
     # With one draw, inclusion probabilities are draw probabilities.
-    return (jnp.diag(1 / inclusion_probabilities(scores, 1)) - 1) / num_samples
+    diagonal = 1 / (num_samples * inclusion_probabilities(scores, 1))
+    return Moments(diagonal, jnp.full_like(scores, 1 / math.sqrt(num_samples)), sign=-1)
 
 
 @with_second_moments(_importance_moments)
+@one_program
 def importance(key: jax.Array, scores: jax.Array, num_samples: int, *, uniform_mix: float = 0.1) -> Sample:
     """`num_samples` draws with replacement, p proportional to the scores mixed with uniform; weight 1 / (k p).
 
@@ -170,7 +127,7 @@ def importance(key: jax.Array, scores: jax.Array, num_samples: int, *, uniform_m
 
     Args:
         key: a PRNG key.
-        scores: `(n,)` non-negative.
+        scores: `(n,)` non-negative; a negative one counts as zero, a NaN or infinite one as the largest.
         num_samples: k, a Python int in [1, n].
         uniform_mix: share of the uniform distribution in p, in [0, 1].
 
@@ -178,20 +135,23 @@ def importance(key: jax.Array, scores: jax.Array, num_samples: int, *, uniform_m
         A `Sample` of k slots, all used.
 
     Raises:
-        ValueError: if an argument is not as above.
+        ValueError: if the shape of `scores` or another argument is not as above.
     """
-    shares = shares_of(checked_scores(scores, num_samples), uniform_mix)
+    shares = shares_of(scores, uniform_mix)
     total = jnp.cumsum(shares)
-    u = jax.random.uniform(key, (num_samples,)) * total[-1]
+    u = jax.random.uniform(key, (num_samples,), shares.dtype) * total[-1]
+    total, u = same_varying(total, u)
     indices = jnp.searchsorted(total, u, side="right").clip(max=shares.shape[0] - 1).astype(jnp.int32)
     return Sample(indices, 1 / (num_samples * shares[indices]))
 
 
-def _bernoulli_moments(scores: jax.Array, num_samples: int) -> jax.Array:
-    return jnp.diag(1 / inclusion_probabilities(scores, num_samples) - 1)
+@one_program
+def _bernoulli_moments(scores: jax.Array, num_samples: int) -> Moments:
+    return Moments(1 / inclusion_probabilities(scores, num_samples) - 1, jnp.zeros_like(scores), sign=-1)
 
 
 @with_second_moments(_bernoulli_moments)
+@one_program
 def bernoulli(key: jax.Array, scores: jax.Array, num_samples: int, *, uniform_mix: float = 0.1) -> Sample:
     """Each row independently, with its inclusion probability pi_i; weight 1 / pi_i.
 
@@ -210,22 +170,24 @@ def bernoulli(key: jax.Array, scores: jax.Array, num_samples: int, *, uniform_mi
     """
     probabilities = inclusion_probabilities(scores, num_samples, uniform_mix=uniform_mix)
     n = probabilities.shape[0]
-    kept = jax.random.uniform(key, (n,)) < probabilities
+    kept = jax.random.uniform(key, (n,), probabilities.dtype) < probabilities
     indices = jnp.nonzero(kept, size=bernoulli_slots(n, num_samples), fill_value=n)[0].astype(jnp.int32)
     used, indices = indices < n, indices.clip(max=n - 1)
     return Sample(indices, jnp.where(used, 1 / probabilities[indices], 0))
 
 
-def _systematic_moments(scores: jax.Array, num_samples: int) -> jax.Array:
+@one_program
+def _systematic_moments(scores: jax.Array, num_samples: int) -> Moments:
     # The joint inclusion probabilities by the high-entropy approximation of Hajek: a few per cent off for tens of rows.
     pi = inclusion_probabilities(scores, num_samples)
     left_out = 1 - pi
     spread = jnp.sum(pi * left_out)
-    together = -jnp.outer(left_out, left_out) / jnp.where(spread > 0, spread, 1)
-    return together.at[jnp.diag_indices(scores.shape[0])].set(1 / pi - 1)
+    together = left_out / jnp.sqrt(jnp.where(spread > 0, spread, 1))
+    return Moments(1 / pi - 1 + jnp.square(together), together, sign=-1)
 
 
 @with_second_moments(_systematic_moments)
+@one_program
 def systematic(key: jax.Array, scores: jax.Array, num_samples: int, *, uniform_mix: float = 0.1) -> Sample:
     """Exactly `num_samples` distinct rows with inclusion probabilities pi_i; weight 1 / pi_i.
 
@@ -251,15 +213,16 @@ def systematic(key: jax.Array, scores: jax.Array, num_samples: int, *, uniform_m
         ValueError: as for `importance`.
     """
     probabilities = inclusion_probabilities(scores, num_samples, uniform_mix=uniform_mix)
-    n, k = probabilities.shape[0], num_samples
+    n, k, dtype = probabilities.shape[0], num_samples, probabilities.dtype
     order_key, offset_key = jax.random.split(key)
     # Rows kept for certain come first: their segments end on whole numbers, so rounding cannot lose one.
-    order = jnp.argsort(jnp.where(probabilities >= 1, -1.0, jax.random.uniform(order_key, (n,))))
+    order = jnp.argsort(jnp.where(probabilities >= 1, -1.0, jax.random.uniform(order_key, (n,), dtype)))
     ends = jnp.cumsum(probabilities[order])
-    points = jax.random.uniform(offset_key) + jnp.arange(k)
+    points = jax.random.uniform(offset_key, (), dtype) + jnp.arange(k, dtype=dtype)
+    ends, points = same_varying(ends, points)
     positions = jnp.searchsorted(ends, points, side="right")
     # Rounding may put two points into one segment just shorter than 1: move the second to the next row.
-    steps = jnp.arange(k)
+    steps = jnp.arange(k, dtype=positions.dtype)
     positions = jnp.minimum(lax.cummax(positions - steps) + steps, n - k + steps)
     indices = order[positions].astype(jnp.int32)
     return Sample(indices, 1 / probabilities[indices])

@@ -1,8 +1,14 @@
 """What scores say about rows: how likely each is to be drawn.
 
-Scores are used as follows: a negative score counts as zero, a NaN or infinite one as the largest (so that the row is
-kept, and shows), and all-zero scores as equal ones. Outside of tracing, negative and NaN scores are a `ValueError`.
+Values are never refused, so that a draw means the same within compiled programs, which can't look at them, and
+outside: a negative score counts as zero, a NaN or infinite one as the largest (so that the row is kept, and shows), and
+all-zero scores as equal ones.
 """
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +17,35 @@ from jax import lax
 
 _SMALLEST_SHARE = 1e-20  # keeps every inclusion probability positive when `uniform_mix` is zero
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
+
+def one_program(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """A function of `scores`, `num_samples` and perhaps a key and `uniform_mix`, checked and compiled as one program.
+
+    It is given scores that `finite_scores` has cleaned. Within another compiled program it is a part of that.
+    """
+    signature = inspect.signature(function)
+
+    @functools.partial(jax.jit, static_argnames=("num_samples", "uniform_mix"), inline=True)
+    def program(scores, **arguments):
+        return function(**arguments, scores=finite_scores(scores))
+
+    @functools.wraps(function)
+    def checked(*args, **kwargs):
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        arguments = bound.arguments
+        check_scores(arguments["scores"], arguments["num_samples"])
+        if "uniform_mix" in arguments:
+            check_uniform_mix(arguments["uniform_mix"])
+        return program(**arguments)
+
+    return checked
+
+
+@one_program
 def inclusion_probabilities(scores: jax.Array, num_samples: int, *, uniform_mix: float = 0.1) -> jax.Array:
     r"""pi_i = min(1, lambda s~_i) with lambda such that they sum to `num_samples`; each is in (0, 1].
 
@@ -24,7 +58,7 @@ def inclusion_probabilities(scores: jax.Array, num_samples: int, *, uniform_mix:
     [1.  0.5 0.5]
 
     Args:
-        scores: `(n,)` non-negative.
+        scores: `(n,)` non-negative; a negative one counts as zero, a NaN or infinite one as the largest.
         num_samples: k, a Python int in [1, n].
         uniform_mix: in [0, 1]; 1 makes all probabilities k / n.
 
@@ -32,15 +66,15 @@ def inclusion_probabilities(scores: jax.Array, num_samples: int, *, uniform_mix:
         `(n,)` float32 (or wider, as the scores).
 
     Raises:
-        ValueError: if an argument is not as above.
+        ValueError: if the shape of `scores` or another argument is not as above.
     """
-    shares = shares_of(checked_scores(scores, num_samples), uniform_mix)
+    shares = shares_of(scores, uniform_mix)
     n, k = shares.shape[0], num_samples
     if k == n:
         return jnp.ones_like(shares)
     largest_first = lax.top_k(shares, n)[0]
     tails = jnp.cumsum(largest_first[::-1])[::-1]  # tails[m]: what all but the m largest add up to
-    certain = jnp.arange(k)
+    certain = jnp.arange(k, dtype=shares.dtype)
     scale = (k - certain) / tails[:k]
     certain_count = jnp.argmax(scale * largest_first[:k] <= 1)  # the last candidate always fits
     probabilities = jnp.minimum(1, scale[certain_count] * shares)
@@ -48,29 +82,43 @@ def inclusion_probabilities(scores: jax.Array, num_samples: int, *, uniform_mix:
     return jnp.where((certain_count > 0) & (shares >= largest_first[certain_count - 1]), 1, probabilities)
 
 
-def checked_scores(scores: jax.Array, num_samples: int) -> jax.Array:
-    """`scores` as finite non-negative numbers of at least float32, without a gradient."""
+def check_scores(scores: jax.Array, num_samples: int) -> None:
+    """Refuses all but scores of shape `(n,)` and a `num_samples` that fits."""
     if getattr(scores, "ndim", None) != 1 or scores.shape[0] == 0:
         raise ValueError(f"scores must have shape (n,) with n >= 1, got shape {np.shape(scores)}")
     n = scores.shape[0]
     if isinstance(num_samples, bool) or not isinstance(num_samples, int | np.integer) or not 1 <= num_samples <= n:
         raise ValueError(f"num_samples must be a Python int between 1 and n = {n}, got {num_samples!r}")
-    if not isinstance(scores, jax.core.Tracer) and not np.all(np.asarray(scores) >= 0):
-        raise ValueError("scores must be non-negative numbers, got a negative or NaN one")
-    return finite_scores(scores)
+
+
+def check_uniform_mix(uniform_mix: float) -> None:
+    """Refuses all but numbers in [0, 1]."""
+    if not isinstance(uniform_mix, int | float | np.number) or not 0 <= uniform_mix <= 1:
+        raise ValueError(f"uniform_mix must be a number in [0, 1], got {uniform_mix!r}")
 
 
 def finite_scores(scores: jax.Array) -> jax.Array:
-    """Negative scores become 0; NaN, infinite and huger ones the largest that n of them can have without overflow."""
-    scores = lax.stop_gradient(scores).astype(jnp.promote_types(scores.dtype, jnp.float32))
+    """Scores as finite non-negative numbers of at least float32, without a gradient, whole on every device.
+
+    Negative scores become 0; NaN, infinite and huger ones the largest that n of them can have without overflow.
+    """
+    scores = _whole(lax.stop_gradient(scores))
+    wide = jnp.issubdtype(scores.dtype, jnp.floating) and jnp.finfo(scores.dtype).bits >= 32
+    scores = scores if wide else scores.astype(jnp.float32)
     largest = jnp.finfo(scores.dtype).max / (8 * scores.shape[0])  # 1 / sum is a normal number too
     return jnp.where(scores <= largest, jnp.maximum(scores, 0), largest)
 
 
+def _whole(scores: jax.Array) -> jax.Array:
+    """`scores`, if they are split over an explicit mesh axis, on every device: each draws from all of them."""
+    sharding = jax.typeof(scores).sharding
+    if not any(sharding.spec):
+        return scores
+    return jax.sharding.reshard(scores, jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec()))
+
+
 def shares_of(scores: jax.Array, uniform_mix: float) -> jax.Array:
     """Positive numbers that add up to 1: the share of each row in the scores, mixed with uniform."""
-    if not 0 <= uniform_mix <= 1:
-        raise ValueError(f"uniform_mix must be in [0, 1], got {uniform_mix!r}")
     n = scores.shape[0]
     total = jnp.sum(scores)
     shares = jnp.where(total > 0, scores / jnp.where(total > 0, total, 1), 1 / n)

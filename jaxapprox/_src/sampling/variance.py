@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxapprox._src.sampling.samplers import Sampler
-from jaxapprox._src.sampling.scores import checked_scores
+from jaxapprox._src.sampling.scores import check_scores, finite_scores
+from jaxapprox._src.sampling.second_moments import Moments, second_moments_of
 
 
 def predicted_variance(
@@ -24,7 +25,7 @@ def predicted_variance(
         sampler: any that states its second moments by `with_second_moments`, as all of jaxapprox's own do for their
             default options. The prediction is exact, but for `systematic` approximate: a few per cent off for tens of
             rows.
-        scores: `(n,)`, the non-negative scores that the sampler is given.
+        scores: `(n,)`, the scores that the sampler is given, which take values as it does.
         num_samples: k, a Python int in [1, n].
         gram: `(n, n)` inner products of the terms; for `a @ b` that is `(a.T @ a) * (b @ b.T)`. Without it
             the terms are taken as orthogonal, with the scores as their norms: incoherent rows.
@@ -33,19 +34,25 @@ def predicted_variance(
         A scalar, in the squared unit of y.
 
     Raises:
-        ValueError: if an argument is not as above.
+        ValueError: if the shape of `scores` or another argument is not as above.
     """
-    second_moments = getattr(sampler, "second_moments", None)
-    if second_moments is None:
-        raise ValueError(
-            f"sampler must state its second moments, got {sampler!r}, which has none: decorate it with"
-            " jaxapprox.with_second_moments"
-        )
-    checked_scores(scores, num_samples)
+    check_scores(scores, num_samples)
     n = scores.shape[0]
     if gram is not None and gram.shape != (n, n):
         raise ValueError(f"gram must have shape ({n}, {n}), as scores has {n} rows, got {gram.shape}")
-    moments = second_moments(scores, num_samples)
-    if moments.shape != (n, n):
-        raise ValueError(f"sampler must state second moments of shape ({n}, {n}), got {moments.shape} by {sampler!r}")
-    return jnp.sum(jnp.square(scores) * jnp.diag(moments)) if gram is None else jnp.sum(gram * moments)
+    return _quadratic(second_moments_of(sampler, scores, num_samples), scores, gram)
+
+
+@jax.jit
+def _quadratic(moments: Moments | jax.Array, scores: jax.Array, gram: jax.Array | None) -> jax.Array:
+    if gram is None:
+        diagonal = (
+            moments.diagonal + moments.sign * jnp.square(moments.vector)
+            if isinstance(moments, Moments)
+            else jnp.diag(moments)
+        )
+        return jnp.sum(jnp.square(finite_scores(scores)) * diagonal)
+    if isinstance(moments, Moments):
+        together = jnp.vdot(moments.vector, gram @ moments.vector)
+        return jnp.sum(moments.diagonal * jnp.diag(gram)) + moments.sign * together
+    return jnp.sum(gram * moments)

@@ -232,22 +232,22 @@ def test_numpy_and_raw_keys_are_accepted(sampler):
 
 @named([topk, bernoulli, systematic])
 @pytest.mark.parametrize("bad", [jnp.nan, jnp.inf])
-def test_nan_and_infinite_scores_are_kept_under_jit(sampler, bad):
-    """Under tracing a NaN or infinite score counts as the largest: its row is in every draw, at finite weight."""
+def test_nan_and_infinite_scores_are_kept(sampler, bad):
+    """A NaN or infinite score counts as the largest: its row is in every draw, at finite weight."""
     scores = SKEWED.at[jnp.asarray([1, 8])].set(bad)
     weights = np.asarray(many(sampler, scores, 3)[0])
     assert np.all(np.isfinite(weights))
     np.testing.assert_array_equal(weights[:, [1, 8]], 1)
 
 
-@named(MIXED)
-def test_negative_scores_count_as_zero_under_jit(sampler):
-    """Under tracing a negative score draws exactly as zero would."""
-    draw = jax.jit(lambda scores, key: sampler(key, scores, 4))
-    negative, zero = SKEWED.at[2].set(-3.0), SKEWED.at[2].set(0.0)
-    for key in jax.random.split(jax.random.key(9), 5):
-        a, b = draw(negative, key), draw(zero, key)
-        chex.assert_trees_all_equal(a, b)
+@named(ALL)
+def test_values_mean_the_same_compiled_or_not(sampler):
+    """A negative score draws exactly as zero would, NaN as infinity, within a compiled program and outside."""
+    key, outside = jax.random.key(9), functools.partial(sampler, num_samples=4)
+    odd, plain = (SKEWED.at[jnp.asarray([2, 8])].set(jnp.asarray(values)) for values in ((-3.0, jnp.nan), (0, jnp.inf)))
+    expected = outside(key, plain)
+    for draw in (outside, jax.jit(outside)):
+        chex.assert_trees_all_equal(draw(key, odd), expected)
 
 
 def test_finite_scores_can_be_added_up():

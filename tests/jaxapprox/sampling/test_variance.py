@@ -113,7 +113,6 @@ def test_all_zero_scores_predict_no_noise(sampler):
         (dict(num_samples=0), "num_samples"),
         (dict(num_samples=7), "num_samples"),
         (dict(num_samples=2.0), "num_samples"),
-        (dict(scores=jnp.asarray([1.0, -1, 1, 1, 1, 1])), "scores"),
         (dict(scores=jnp.ones((6, 1))), "scores"),
     ],
 )
