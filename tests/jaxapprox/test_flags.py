@@ -1,9 +1,10 @@
 """Public functions and their gradients under JAX's flags: traced under each, and run where a flag watches values."""
 
 import contextlib
+import functools
 
+import chex
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from public_calls import CALLS, with_gradients
@@ -21,22 +22,28 @@ FLAGS = {
 }
 
 
+@functools.cache
+def without_flags(name):
+    return jax.eval_shape(with_gradients(CALLS[name]), KEY, *CALLS[name].arrays)
+
+
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("flag", FLAGS)
 def test_traced(flag, name):
     """The flag changes neither a shape nor a dtype."""
     call, (setting, make_key) = CALLS[name], FLAGS[flag]
-    function = with_gradients(call)
-    expected = jax.eval_shape(function, KEY, *call.arrays)
+    expected = without_flags(name)
     with setting():
-        assert jax.eval_shape(function, make_key(3), *call.arrays) == expected
+        assert jax.eval_shape(with_gradients(call), make_key(3), *call.arrays) == expected
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def x64():
     jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", False)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", False)
 
 
 def doubled(leaf):
@@ -47,16 +54,13 @@ def doubled(leaf):
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_x64(name, x64):
+def test_x64(name):
     """Arrays of 32 bits give what they give without the flag, and those of 64 bits 64 bits; integers stay int32."""
-    call = CALLS[name]
-    function = with_gradients(call)
-    actual = jax.eval_shape(function, KEY, *call.arrays)
-    in_double = jax.eval_shape(function, KEY, *jax.tree.map(doubled, call.arrays))
-    jax.config.update("jax_enable_x64", False)
-    expected = jax.eval_shape(function, KEY, *call.arrays)
-    assert actual == expected
-    assert in_double == jax.tree.map(doubled, expected)
+    call, expected = CALLS[name], without_flags(name)
+    with x64():
+        assert jax.eval_shape(with_gradients(call), KEY, *call.arrays) == expected
+        actual = jax.eval_shape(with_gradients(call), KEY, *jax.tree.map(doubled, call.arrays))
+    assert actual == jax.tree.map(doubled, expected)
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -66,4 +70,4 @@ def test_run(name):
     arguments = jax.device_put((KEY, *call.arrays))
     with jax.debug_nans(True), jax.transfer_guard("disallow"):
         result = jit(with_gradients(call))(*arguments)
-    assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(result))
+    chex.assert_tree_all_finite(result)

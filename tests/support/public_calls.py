@@ -100,7 +100,9 @@ def with_gradients(call: Call) -> Callable[..., Any]:
 
 def floating(arrays: tuple[Any, ...]) -> list[int]:
     """Which of the arrays can be differentiated in; hash tables can't."""
-    return [i for i, array in enumerate(arrays) if hasattr(array, "dtype") and jnp.issubdtype(array.dtype, jnp.floating)]
+    return [
+        i for i, array in enumerate(arrays) if hasattr(array, "dtype") and jnp.issubdtype(array.dtype, jnp.floating)
+    ]
 
 
 def block_layer(layer: Callable[..., Any], by_units: bool) -> Callable[..., Any]:
@@ -118,7 +120,7 @@ def block_layer(layer: Callable[..., Any], by_units: bool) -> Callable[..., Any]
 def rows_layer(key, x, ids, kernel, bias):
     y = active_rows.forward(x, kernel.T, bias, ids)
     dx, gradient = active_rows.pull_back(x, kernel.T, ids, y)
-    return y, dx, active_rows.add_rows(kernel.T, bias, gradient, -0.5)
+    return y, dx, gradient
 
 
 partial = functools.partial
@@ -173,6 +175,13 @@ CALLS: dict[str, Call] = {
         has_gradient=False,
     ),
     "active_rows": Call(rows_layer, (X, IDS), (KERNEL, BIAS), has_gradient=False),
+    "active_rows.add_rows": Call(
+        lambda key, x, ids, weights, bias: active_rows.add_rows(
+            weights, bias, active_rows.RowGradient(ids, x[:, :3], x), -0.5
+        ),
+        *((), (X, IDS, KERNEL.T, BIAS)),
+        has_gradient=False,
+    ),
     "active_layers.dense": Call(
         block_layer(lambda key, params, x, activation: active_layers.dense(params, x, activation=activation), False),
         *((X,), (KERNEL, BIAS)),
@@ -204,3 +213,10 @@ CALLS: dict[str, Call] = {
     "nnx.ALSHDense": Call(nnx_layer("ALSHDense", 6, 12, active=0.25), (X,), (KERNEL, BIAS, TABLES)),
     "nnx.AdaptiveDropout": Call(nnx_layer("AdaptiveDropout"), (X,)),
 }
+
+# For what has to be compiled.
+ONE_OF_EACH_KIND = (
+    *("conv", "mc_conv, unit channel, mode straight_through", "mc_conv, unit edge, mode backward"),
+    *("mc_dense, mode forward", "lsh.active_set, select union, few units", "lsh.active_set, select union, many units"),
+    *("active_rows", "active_layers.sampled", "adaptive_dropout", "linen.ALSHDense", "nnx.MCConv"),
+)
