@@ -1,8 +1,8 @@
 """The names of `jaxapprox` itself: see `jaxapprox/__init__.py`."""
 
-from jaxapprox._src.estimates.contraction import MC
 from jaxapprox._src.estimates.conv import conv, mc_conv
 from jaxapprox._src.estimates.dense import mc_dense
+from jaxapprox._src.estimates.mc import MC
 from jaxapprox._src.hashing.alsh import ALSH
 from jaxapprox._src.sampling.samplers import (
     Sample,

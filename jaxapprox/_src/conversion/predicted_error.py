@@ -11,7 +11,8 @@ from jax import lax
 from jaxapprox._src.conversion.approximation import Approximation
 from jaxapprox._src.conversion.groups import groups_of
 from jaxapprox._src.conversion.layer_products import Product, approximate, exact
-from jaxapprox._src.estimates.contraction import MC, norms
+from jaxapprox._src.estimates.mc import MC
+from jaxapprox._src.estimates.slices import norms
 from jaxapprox._src.hashing.alsh import ALSH
 from jaxapprox._src.sampling.second_moments import Moments, second_moments_of
 from jaxapprox._src.sampling.variance import predicted_variance

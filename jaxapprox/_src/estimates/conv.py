@@ -1,53 +1,15 @@
 """Convolution with a gradient that is fast everywhere, and its Monte-Carlo estimate."""
 
-import dataclasses
-import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 
-from jaxapprox._src.checks import check_operands
-from jaxapprox._src.estimates import conv_maps, edges
-from jaxapprox._src.estimates.contraction import MC, UNITS, Contraction, estimate, plus_bias
-from jaxapprox._src.estimates.geometry import Geometry, Padding, make_geometry
+from jaxapprox._src.checks import check_key, check_operands
+from jaxapprox._src.estimates.geometry import Padding, channels_last, check_ranks, per_axis
+from jaxapprox._src.estimates.mc import MC
+from jaxapprox._src.estimates.products import conv_general_dilated
 from jaxapprox._src.sampling.samplers import Sampler, systematic
-
-
-@dataclasses.dataclass(frozen=True)
-class ChannelConv(Contraction):
-    """A convolution sampled by whole channels (Adelman et al., NeurIPS 2021)."""
-
-    geometry: Geometry
-
-    def forward(self, x, kernel):
-        return conv_maps.forward(self.geometry, x, kernel)
-
-    def input_grad(self, g, kernel):
-        return conv_maps.input_grad(self.geometry, g, kernel)
-
-    def kernel_grad(self, x, g):
-        return conv_maps.kernel_grad(self.geometry, x, g)
-
-
-class EdgeConv(ChannelConv):
-    """A convolution sampled by single edges of the patch (Appendix B)."""
-
-    def forward_estimate(self, method, key, x, kernel):
-        num_edges = math.prod(self.geometry.window) * x.shape[-1]
-        if method.size(num_edges) == num_edges:
-            return self.forward(x, kernel)
-        rows = method.draw(key, edges.edge_scores(self.geometry, x, kernel))
-        return edges.edge_product(self.geometry, x, kernel, rows)
-
-    def input_grad_estimate(self, method, key, g, kernel):
-        num_edges = math.prod(self.geometry.window) * g.shape[-1]
-        if method.size(num_edges) == num_edges:
-            return self.input_grad(g, kernel)
-        geometry, g, flipped = edges.transposed(self.geometry, g, kernel)
-        return EdgeConv(geometry).forward_estimate(method, key, g, flipped)
-
-
-_BY_UNIT: dict[str, type[ChannelConv]] = dict(zip(UNITS, (ChannelConv, EdgeConv), strict=True))
 
 
 def conv(
@@ -57,11 +19,15 @@ def conv(
     strides: int | Sequence[int] = 1,
     padding: Padding = "SAME",
     kernel_dilation: int | Sequence[int] = 1,
+    input_dilation: int | Sequence[int] = 1,
+    feature_group_count: int = 1,
+    precision: Any = None,
+    preferred_element_type: Any = None,
 ) -> jax.Array:
     """The exact convolution; equals `lax.conv_general_dilated`, with faster gradients on a CPU.
 
     Its gradient is as fast inside `scan`, `map` and `while` as outside, and `vmap` over kernels costs as much as the
-    convolutions one after another. Reverse-mode differentiation of any order; no forward mode.
+    convolutions one after another. It can be differentiated in both modes and to any order.
 
     >>> import jax.numpy as jnp
     >>> from jaxapprox import conv
@@ -74,19 +40,24 @@ def conv(
 
     Args:
         x: `(batch, *spatial, in)`, one to three spatial axes, any floating dtype.
-        kernel: `(*window, in, out)`, of the same dtype.
+        kernel: `(*window, in / feature_group_count, out)`, of the same dtype.
         strides: a positive integer, or one for each spatial axis.
-        padding: "SAME", "VALID", a non-negative integer, or `(low, high)` (or an integer) for each spatial axis.
+        padding: "SAME", "SAME_LOWER", "VALID", an integer, or `(low, high)` (or an integer) for each spatial axis;
+            negative ones take inputs away.
         kernel_dilation: distance between the taps of the kernel; as `strides`.
+        input_dilation: distance to put between the inputs; as `strides`. Where it is not 1, padding is by integers.
+        feature_group_count: the number of groups that the channels are divided into. The gradients of a grouped
+            convolution are XLA's own, without the speed above.
+        precision, preferred_element_type: as in `lax.conv_general_dilated`.
 
     Returns:
-        `(batch, *out_spatial, out)` in the dtype of x.
+        `(batch, *out_spatial, out)` in the dtype of x, or in `preferred_element_type`.
 
     Raises:
-        ValueError: if an argument is not as above; grouped convolutions are refused.
+        ValueError: if an argument is not as above.
     """
-    check_operands(x, kernel)
-    return conv_maps.forward(make_geometry(x.shape, kernel.shape, strides, padding, kernel_dilation), x, kernel)
+    settings = (strides, padding, input_dilation, kernel_dilation, feature_group_count)
+    return _product(MC(), None, x, kernel, *settings, precision, preferred_element_type)
 
 
 def mc_conv(
@@ -98,6 +69,10 @@ def mc_conv(
     strides: int | Sequence[int] = 1,
     padding: Padding = "SAME",
     kernel_dilation: int | Sequence[int] = 1,
+    input_dilation: int | Sequence[int] = 1,
+    feature_group_count: int = 1,
+    precision: Any = None,
+    preferred_element_type: Any = None,
     sampler: Sampler = systematic,
     unit: str = "channel",
     mode: str = "forward",
@@ -122,7 +97,8 @@ def mc_conv(
 
     Args:
         key: a PRNG key; the draw is a function of it and of the scores.
-        x, kernel, strides, padding, kernel_dilation: as in `conv`.
+        x, kernel, strides, padding, kernel_dilation, input_dilation, precision, preferred_element_type: as in `conv`.
+        feature_group_count: as in `conv`. The groups are sampled one by one: n is that of a group.
         ratio: share of the rows to keep, in (0, 1].
         sampler: `systematic`, `importance`, `uniform`, `bernoulli`, `topk`, or any `jaxapprox.Sampler`.
         unit: "channel" keeps whole channels, all taps of each (n = in); "edge" keeps single (tap, channel) edges of the
@@ -135,63 +111,35 @@ def mc_conv(
         min_samples: the fewest rows to keep (all, where there are fewer).
 
     Returns:
-        `(batch, *out_spatial, out)` in the dtype of x.
+        `(batch, *out_spatial, out)` in the dtype of x, or in `preferred_element_type`.
 
     Raises:
         ValueError: if an argument is not as above, in a line that names it.
     """
+    check_key(key)
+    settings = (strides, padding, input_dilation, kernel_dilation, feature_group_count)
     method = MC(ratio, sampler, unit, mode, min_samples)
-    return _estimated(key, x, kernel, method, strides, padding, kernel_dilation)
+    return _product(method, key, x, kernel, *settings, precision, preferred_element_type)
+
+
+def _product(method, key, x, kernel, strides, padding, input_dilation, kernel_dilation, *settings):
+    """`conv_general_dilated`, with one number for all axes wherever there may be one for each."""
+    check_operands(x, kernel)
+    spatial = check_ranks(x.shape, kernel.shape)
+    strides = per_axis("strides", strides, spatial)
+    dilations = (
+        per_axis("input_dilation", input_dilation, spatial),
+        per_axis("kernel_dilation", kernel_dilation, spatial),
+    )
+    return conv_general_dilated(method, key, x, kernel, strides, padding, *dilations, channels_last(spatial), *settings)
 
 
 def convolution(
-    key: jax.Array | None,
-    x: jax.Array,
-    kernel: jax.Array,
-    bias: jax.Array | None,
-    method: MC,
-    *,
-    strides: int | Sequence[int] | None = None,
-    padding: Padding = "SAME",
-    kernel_dilation: int | Sequence[int] | None = None,
-) -> jax.Array:
-    """What a convolutional layer computes: `mc_conv` by `method`, or without a key `conv`, plus the bias.
+    key, x, kernel, bias, method, *, strides=1, padding="SAME", kernel_dilation=1
+):  # until the layers call `conv_general_dilated`
+    from jaxapprox._src.estimates.contraction import plus_bias
 
-    Args:
-        key: a PRNG key, or None.
-        x: `(*batch, *spatial, in)` with any number of batch axes.
-        kernel: `(*window, in, features)`.
-        bias: `(features,)` or None.
-        method: how the convolution is estimated.
-        strides, padding, kernel_dilation: as in `conv`; strides and dilation are 1 where None, as in Flax.
-
-    Returns:
-        `(*batch, *out_spatial, features)`.
-
-    Raises:
-        ValueError: if an argument is not as above.
-    """
     spatial = kernel.ndim - 2
-    if x.ndim < spatial + 1:
-        raise ValueError(f"x must have shape (*batch, *spatial, in) with {spatial} spatial axes, got shape {x.shape}")
-    strides, kernel_dilation = (1 if steps is None else steps for steps in (strides, kernel_dilation))
     images = x.reshape(-1, *x.shape[-spatial - 1 :])
-    if key is None:
-        y = conv(images, kernel, strides=strides, padding=padding, kernel_dilation=kernel_dilation)
-    else:
-        y = _estimated(key, images, kernel, method, strides, padding, kernel_dilation)
+    y = _product(method, key, images, kernel, strides or 1, padding, 1, kernel_dilation or 1, 1, None, None)
     return plus_bias(y.reshape(*x.shape[: -spatial - 1], *y.shape[1:]), bias)
-
-
-def _estimated(
-    key: jax.Array,
-    images: jax.Array,
-    kernel: jax.Array,
-    method: MC,
-    strides: int | Sequence[int],
-    padding: Padding,
-    kernel_dilation: int | Sequence[int],
-) -> jax.Array:
-    check_operands(images, kernel)
-    geometry = make_geometry(images.shape, kernel.shape, strides, padding, kernel_dilation)
-    return estimate(_BY_UNIT[method.unit](geometry), method, key, images, kernel)

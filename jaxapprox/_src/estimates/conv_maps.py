@@ -6,8 +6,8 @@ For an input x, a kernel w and an output cotangent g these are
     input_grad(g, w)   dx[n, i, c] = sum_{t, o} g[n, q, o] w[t, c, o]    over all (q, t) with s q + d t - p = i
     kernel_grad(x, g)  dw[t, c, o] = sum_{n, q} x[n, s q + d t - p, c] g[n, q, o]
 
-with strides s, dilation d and low padding p. The derivatives of each are the other two, so the set is closed under
-reverse-mode differentiation of any order.
+with strides s, dilation d and low padding p. The transposes of each are the other two, so the set is closed under
+differentiation of any order.
 
 Why not `lax.conv_general_dilated` and its own gradient: on a CPU, XLA turns a *gradient* convolution into its fast form
 only at the top level of a program, and `vmap` over kernels into a slow grouped convolution. Here every map is stated
@@ -15,93 +15,104 @@ as plain forward convolutions (a strided input gradient as one per output phase,
 examples that fit the cache), and `vmap` over both operands runs them in turn. Accelerators get XLA's own forms.
 """
 
+import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.custom_batching import custom_vmap
 
-from jaxapprox._src.estimates.geometry import Geometry, dimension_numbers
+from jaxapprox._src.estimates import multilinear
+from jaxapprox._src.estimates.geometry import Geometry, channels_last
+from jaxapprox._src.varying import same_varying
 
-_Map = Callable[[jax.Array, jax.Array], jax.Array]
 _KERNEL_GRAD_BLOCK_BYTES = 4 << 20  # measured best on 1 MB of second-level cache per core; flat within a factor of 2
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def forward(geometry: Geometry, x: jax.Array, kernel: jax.Array) -> jax.Array:
+@dataclasses.dataclass(frozen=True)
+class Conv:
+    """A convolution, without its operands.
+
+    Attributes:
+        geometry: its window, strides, padding and dilation.
+        precision: of its products, and of those of its gradients, as `lax.conv_general_dilated` takes it.
+        dtype: of its output (`preferred_element_type`); None for that of its operands.
+    """
+
+    geometry: Geometry
+    precision: Any = None
+    dtype: Any = None
+
+
+def forward(conv: Conv, x: jax.Array, kernel: jax.Array) -> jax.Array:
     """The convolution: x `(batch, *spatial, in)`, kernel `(*window, in, out)` -> `(batch, *out_spatial, out)`."""
-    return _in_turn_on_cpu(functools.partial(lax_conv, geometry), functools.partial(lax_conv, geometry))(x, kernel)
+    return multilinear.apply(_Forward(conv), x, kernel)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def input_grad(geometry: Geometry, g: jax.Array, kernel: jax.Array) -> jax.Array:
+def input_grad(conv: Conv, g: jax.Array, kernel: jax.Array) -> jax.Array:
     """Its transpose in x: g `(batch, *out_spatial, out)`, kernel `(*window, in, out)` -> `(batch, *spatial, in)`."""
-    if g.size == 0:  # XLA refuses empty windows
-        return jnp.zeros((g.shape[0], *geometry.in_shape, kernel.shape[-2]), g.dtype)
-    return _in_turn_on_cpu(
-        functools.partial(_input_grad_by_phase, geometry), functools.partial(_input_grad_by_transpose, geometry)
-    )(g, kernel)
+    return _gradient(_InputGrad, conv, g, kernel).astype(kernel.dtype)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def kernel_grad(geometry: Geometry, x: jax.Array, g: jax.Array) -> jax.Array:
+def kernel_grad(conv: Conv, x: jax.Array, g: jax.Array) -> jax.Array:
     """Its transpose in the kernel: x `(batch, *spatial, in)`, g `(batch, *out_spatial, out)` -> kernel's shape."""
-    if g.size == 0:
-        return jnp.zeros((*geometry.window, x.shape[-1], g.shape[-1]), x.dtype)
-    return _in_turn_on_cpu(
-        functools.partial(_kernel_grad_by_block, geometry), functools.partial(_kernel_grad_by_transpose, geometry)
-    )(x, g)
+    return _gradient(_KernelGrad, conv, x, g).astype(x.dtype)
 
 
-def _keep_both(function):
-    return lambda geometry, a, b: (function(geometry, a, b), (a, b))
+def _gradient(kind: type["_ConvMap"], conv: Conv, a: jax.Array, b: jax.Array) -> jax.Array:
+    wide = jnp.promote_types(a.dtype, b.dtype)  # they differ by `conv.dtype`
+    return multilinear.apply(kind(dataclasses.replace(conv, dtype=None)), a.astype(wide), b.astype(wide))
 
 
-forward.defvjp(
-    _keep_both(forward),
-    lambda geometry, xw, g: (input_grad(geometry, g, xw[1]), kernel_grad(geometry, xw[0], g)),
-)
-input_grad.defvjp(
-    _keep_both(input_grad),
-    lambda geometry, gw, t: (forward(geometry, t, gw[1]), kernel_grad(geometry, t, gw[0])),
-)
-kernel_grad.defvjp(
-    _keep_both(kernel_grad),
-    lambda geometry, xg, t: (input_grad(geometry, xg[1], t), forward(geometry, xg[0], t)),
-)
+@dataclasses.dataclass(frozen=True)
+class _ConvMap(multilinear.Map):
+    conv: Conv
+
+    in_turn_on_cpu = True
 
 
-def _in_turn_on_cpu(cpu: _Map, accelerator: _Map) -> _Map:
-    """`cpu` or `accelerator` by platform; `vmap` over both operands runs the former in turn."""
+class _Forward(_ConvMap):
+    def __call__(self, x, kernel):
+        return lax_conv(self.conv, x, kernel)
 
-    def by_platform(a, b):
-        return lax.platform_dependent(a, b, cpu=cpu, default=accelerator)
-
-    @custom_vmap
-    def mapped(a, b):
-        return by_platform(a, b)
-
-    @mapped.def_vmap
-    def rule(axis_size, batched, a, b):
-        if all(batched):
-            in_turn = functools.partial(lax.map, lambda ab: mapped(*ab))
-            out = lax.platform_dependent(
-                a, b, cpu=lambda a, b: in_turn((a, b)), default=lambda a, b: jax.vmap(accelerator)(a, b)
-            )
-        else:  # one shared operand: XLA folds the mapped axis into a batch or channel axis
-            out = jax.vmap(by_platform, in_axes=tuple(0 if is_batched else None for is_batched in batched))(a, b)
-        return out, True
-
-    return mapped
+    def transpose(self, position, g, x, kernel):
+        return input_grad(self.conv, g, kernel) if position == 0 else kernel_grad(self.conv, x, g)
 
 
-def lax_conv(geometry: Geometry, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`lax.conv_general_dilated`, with the gradients that JAX gives it."""
-    return _plain_conv(x, kernel, geometry.strides, geometry.padding, geometry.dilation)
+class _InputGrad(_ConvMap):
+    def __call__(self, g, kernel):
+        if g.size == 0:  # XLA refuses empty windows
+            return jnp.zeros((g.shape[0], *self.conv.geometry.in_shape, kernel.shape[-2]), g.dtype)
+        by_phase, by_transpose = (functools.partial(f, self.conv) for f in (_by_phase, _input_grad_by_transpose))
+        return lax.platform_dependent(g, kernel, cpu=by_phase, default=by_transpose)
+
+    def transpose(self, position, t, g, kernel):
+        return forward(self.conv, t, kernel) if position == 0 else kernel_grad(self.conv, t, g)
+
+
+class _KernelGrad(_ConvMap):
+    def __call__(self, x, g):
+        if g.size == 0:
+            return jnp.zeros((*self.conv.geometry.window, x.shape[-1], g.shape[-1]), x.dtype)
+        by_block, by_transpose = (functools.partial(f, self.conv) for f in (_by_block, _kernel_grad_by_transpose))
+        return lax.platform_dependent(x, g, cpu=by_block, default=by_transpose)
+
+    def over_devices(self, x, g):  # blocks of examples would be sent from device to device
+        return _kernel_grad_by_transpose(self.conv, x, g) if g.size else self(x, g)
+
+    def transpose(self, position, t, x, g):
+        return input_grad(self.conv, g, t) if position == 0 else forward(self.conv, x, t)
+
+
+def lax_conv(conv: Conv, x: jax.Array, kernel: jax.Array, groups: int = 1) -> jax.Array:
+    """`lax.conv_general_dilated`, with the gradients that JAX gives it; kernel `(*window, in / groups, out)`."""
+    geometry = conv.geometry
+    strides, padding, dilation = geometry.strides, geometry.padding, geometry.dilation
+    return _plain_conv(x, kernel, strides, padding, dilation, conv.precision, conv.dtype, groups)
 
 
 def _plain_conv(
@@ -110,7 +121,9 @@ def _plain_conv(
     strides: Sequence[int],
     padding: Sequence[tuple[int, int]],
     dilation: Sequence[int],
-    preferred_element_type=None,
+    precision: Any,
+    dtype: Any,
+    groups: int = 1,
 ) -> jax.Array:
     return lax.conv_general_dilated(
         x,
@@ -118,29 +131,31 @@ def _plain_conv(
         strides,
         padding,
         rhs_dilation=dilation,
-        dimension_numbers=dimension_numbers(x.ndim - 2),
-        preferred_element_type=preferred_element_type,
+        dimension_numbers=channels_last(x.ndim - 2),
+        feature_group_count=groups,
+        precision=precision,
+        preferred_element_type=dtype,
     )
 
 
-def _input_grad_by_transpose(geometry: Geometry, g: jax.Array, kernel: jax.Array) -> jax.Array:
-    x = jax.ShapeDtypeStruct((g.shape[0], *geometry.in_shape, kernel.shape[-2]), g.dtype)
-    (dx,) = jax.linear_transpose(lambda x: lax_conv(geometry, x, kernel), x)(g)
+def _input_grad_by_transpose(conv: Conv, g: jax.Array, kernel: jax.Array) -> jax.Array:
+    x = jnp.zeros((g.shape[0], *conv.geometry.in_shape, kernel.shape[-2]), g.dtype)
+    (dx,) = jax.linear_transpose(lambda x: lax_conv(conv, x, kernel), same_varying(x, g)[0])(g)
     return dx
 
 
-def _kernel_grad_by_transpose(geometry: Geometry, x: jax.Array, g: jax.Array) -> jax.Array:
-    kernel = jax.ShapeDtypeStruct((*geometry.window, x.shape[-1], g.shape[-1]), x.dtype)
-    (dw,) = jax.linear_transpose(lambda kernel: lax_conv(geometry, x, kernel), kernel)(g)
+def _kernel_grad_by_transpose(conv: Conv, x: jax.Array, g: jax.Array) -> jax.Array:
+    kernel = jnp.zeros((*conv.geometry.window, x.shape[-1], g.shape[-1]), x.dtype)
+    (dw,) = jax.linear_transpose(lambda kernel: lax_conv(conv, x, kernel), same_varying(kernel, g)[0])(g)
     return dw
 
 
-def _input_grad_by_phase(geometry: Geometry, g: jax.Array, kernel: jax.Array) -> jax.Array:
+def _by_phase(conv: Geometry, g: jax.Array, kernel: jax.Array) -> jax.Array:
     """One plain convolution for each residue of the input position modulo the strides, then interleaved.
 
     Input position i = s m + a meets the taps t with d t = a + p (mod s), at the outputs m + (a + p - d t) / s.
     """
-    rank = len(geometry.window)
+    geometry, rank = conv.geometry, len(conv.geometry.window)
     sizes = [-(-n // s) for n, s in zip(geometry.in_shape, geometry.strides, strict=True)]
     flipped = jnp.swapaxes(kernel, -1, -2)
     phases = []
@@ -148,7 +163,8 @@ def _input_grad_by_phase(geometry: Geometry, g: jax.Array, kernel: jax.Array) ->
         axes = [_phase_axis(geometry, axis, phase[axis], sizes[axis]) for axis in range(rank)]
         taps, padding, dilation = zip(*axes, strict=True)
         if all(taps):
-            phases.append(_plain_conv(g, flipped[tuple(_as_slice(t) for t in taps)], (1,) * rank, padding, dilation))
+            kept = flipped[tuple(_as_slice(t) for t in taps)]
+            phases.append(_plain_conv(g, kept, (1,) * rank, padding, dilation, conv.precision, None))
         else:  # the window is narrower than the stride and never covers these inputs
             phases.append(jnp.zeros((g.shape[0], *sizes, kernel.shape[-2]), g.dtype))
     dx = _interleave(phases, geometry.strides)
@@ -184,28 +200,29 @@ def _interleave(phases: list[jax.Array], strides: Sequence[int]) -> jax.Array:
     return phases[0]
 
 
-def _kernel_grad_by_block(geometry: Geometry, x: jax.Array, g: jax.Array) -> jax.Array:
+def _by_block(conv: Conv, x: jax.Array, g: jax.Array) -> jax.Array:
     """The kernel gradient summed over blocks of examples small enough to be transposed within the cache."""
     example_bytes = (math.prod(x.shape[1:]) + math.prod(g.shape[1:])) * x.dtype.itemsize
     block = 1 << max(0, (_KERNEL_GRAD_BLOCK_BYTES // max(1, example_bytes)).bit_length() - 1)
     whole, rest = divmod(x.shape[0], block)
     if whole + bool(rest) <= 1:
-        return _kernel_grad_of_block(geometry, x, g).astype(x.dtype)
+        return _kernel_grad_of_block(conv, x, g).astype(x.dtype)
 
     def add_block(total, i):
         slices = (lax.dynamic_slice_in_dim(a, i * block, block) for a in (x, g))
-        return total + _kernel_grad_of_block(geometry, *slices), None
+        return total + _kernel_grad_of_block(conv, *slices), None
 
     dtype = jnp.promote_types(x.dtype, jnp.float32)
-    total = jnp.zeros((*geometry.window, x.shape[-1], g.shape[-1]), dtype)
-    total, _ = lax.scan(add_block, total, jnp.arange(whole))
+    total = jnp.zeros((*conv.geometry.window, x.shape[-1], g.shape[-1]), dtype)
+    total, _ = lax.scan(add_block, same_varying(total, x)[0], jnp.arange(whole))
     if rest:
-        total += _kernel_grad_of_block(geometry, x[-rest:], g[-rest:])
+        total += _kernel_grad_of_block(conv, x[-rest:], g[-rest:])
     return total.astype(x.dtype)
 
 
-def _kernel_grad_of_block(geometry: Geometry, x: jax.Array, g: jax.Array) -> jax.Array:
+def _kernel_grad_of_block(conv: Conv, x: jax.Array, g: jax.Array) -> jax.Array:
     """x as a batch of channels with the examples as features, convolved with g as the window."""
+    geometry = conv.geometry
     axes = zip(geometry.extent, geometry.out_shape, geometry.strides, geometry.in_shape, geometry.padding, strict=True)
     padding = [(lo, e + (m - 1) * s - n - lo) for e, m, s, n, (lo, _) in axes]
     dw = _plain_conv(
@@ -214,6 +231,7 @@ def _kernel_grad_of_block(geometry: Geometry, x: jax.Array, g: jax.Array) -> jax
         geometry.dilation,
         padding,
         geometry.strides,
-        preferred_element_type=jnp.promote_types(x.dtype, jnp.float32),
+        conv.precision,
+        jnp.promote_types(x.dtype, jnp.float32),
     )
     return jnp.moveaxis(dw, 0, -2)

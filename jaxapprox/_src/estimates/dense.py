@@ -1,26 +1,13 @@
 """The Monte-Carlo matrix product."""
 
-import dataclasses
+from typing import Any
 
 import jax
 
-from jaxapprox._src.checks import check_operands
-from jaxapprox._src.estimates.contraction import MC, Contraction, estimate, plus_bias
+from jaxapprox._src.checks import check_key, check_operands
+from jaxapprox._src.estimates.mc import MC
+from jaxapprox._src.estimates.products import dot_general
 from jaxapprox._src.sampling.samplers import Sampler, systematic
-
-
-@dataclasses.dataclass(frozen=True)
-class DenseProduct(Contraction):
-    """x `(batch, in)` times kernel `(in, out)`."""
-
-    def forward(self, x, kernel):
-        return x @ kernel
-
-    def input_grad(self, g, kernel):
-        return g @ kernel.T
-
-    def kernel_grad(self, x, g):
-        return x.T @ g
 
 
 def mc_dense(
@@ -32,6 +19,8 @@ def mc_dense(
     sampler: Sampler = systematic,
     mode: str = "forward",
     min_samples: int = 1,
+    precision: Any = None,
+    preferred_element_type: Any = None,
 ) -> jax.Array:
     """The Monte-Carlo estimate of `x @ kernel` by column-row sampling (the paper's section 4.2, MC-approx).
 
@@ -56,38 +45,26 @@ def mc_dense(
             "backward" is exact and estimates the input gradient over output units, the kernel gradient over examples;
             "straight_through" estimates the output and has the exact gradients.
         min_samples: the fewest rows to keep (all, where there are fewer).
+        precision, preferred_element_type: as in `lax.dot_general`.
 
     Returns:
-        `(..., out)` in the dtype of x.
+        `(..., out)` in the dtype of x, or in `preferred_element_type`.
 
     Raises:
         ValueError: if an argument is not as above, in a line that names it.
     """
-    return _estimated(key, x, kernel, MC(ratio, sampler, mode=mode, min_samples=min_samples))
-
-
-def dense(key: jax.Array | None, x: jax.Array, kernel: jax.Array, bias: jax.Array | None, method: MC) -> jax.Array:
-    """What a dense layer computes: `mc_dense` by `method`, or without a key the exact product, plus the bias.
-
-    Args:
-        key: a PRNG key, or None.
-        x: `(..., in)`.
-        kernel: `(in, features)`.
-        bias: `(features,)` or None.
-        method: how the product is estimated.
-
-    Returns:
-        `(..., features)`.
-
-    Raises:
-        ValueError: if an argument is not as above.
-    """
-    return plus_bias(x @ kernel if key is None else _estimated(key, x, kernel, method), bias)
-
-
-def _estimated(key: jax.Array, x: jax.Array, kernel: jax.Array, method: MC) -> jax.Array:
+    method = MC(ratio, sampler, mode=mode, min_samples=min_samples)
+    check_key(key)
     check_operands(x, kernel)
     if x.ndim < 1 or kernel.ndim != 2 or x.shape[-1] != kernel.shape[0]:
         raise ValueError(f"kernel must have shape (in, out) with in = x.shape[-1], got {kernel.shape} for x {x.shape}")
-    rows = x.reshape(-1, x.shape[-1])
-    return estimate(DenseProduct(), method, key, rows, kernel).reshape(*x.shape[:-1], kernel.shape[1])
+    contracted = (((x.ndim - 1,), (0,)), ((), ()))
+    return dot_general(method, key, x, kernel, contracted, precision, preferred_element_type)
+
+
+def dense(key, x, kernel, bias, method):  # until the layers call `dot_general`
+    from jaxapprox._src.estimates.contraction import plus_bias
+
+    return plus_bias(
+        x @ kernel if key is None else dot_general(method, key, x, kernel, (((x.ndim - 1,), (0,)), ((), ()))), bias
+    )

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxapprox._src.estimates.contraction import Rows
 from jaxapprox._src.estimates.geometry import Geometry
+from jaxapprox._src.estimates.mc import Rows
 
 
 def edge_scores(geometry: Geometry, x: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -1,15 +1,24 @@
 """The products that layers compute, as `jax.lax` and `jax.numpy` have them, estimated by Monte Carlo.
 
 Each takes a method and a key before the arguments of its model, so that with both bound it can stand in its place:
-`functools.partial(dot_general, method, key)` for `lax.dot_general`. Without a key the product is exact.
+`functools.partial(dot_general, method, key)` for `lax.dot_general`. Without a key the product is exact. What can't be
+sampled is refused by a `ValueError` of one line.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import opt_einsum
+from jax import lax
 
-from jaxapprox._src.estimates.contraction import MC
+from jaxapprox._src.estimates.convolutions import convolve, convolve_transposed
+from jaxapprox._src.estimates.dot import Axes, dot
+from jaxapprox._src.estimates.geometry import channels_last
+from jaxapprox._src.estimates.mc import MC
+from jaxapprox._src.explicit_axes import as_auto
 
 
 def conv_general_dilated(
@@ -28,7 +37,35 @@ def conv_general_dilated(
     out_sharding: Any = None,
 ) -> jax.Array:
     """`lax.conv_general_dilated`: lhs `(batch, *spatial, in)`, rhs `(*window, in / groups, out)`."""
-    raise NotImplementedError
+    exact = functools.partial(
+        lax.conv_general_dilated,
+        window_strides=window_strides,
+        padding=padding,
+        lhs_dilation=lhs_dilation,
+        rhs_dilation=rhs_dilation,
+        dimension_numbers=dimension_numbers,
+        feature_group_count=feature_group_count,
+        precision=precision,
+        preferred_element_type=preferred_element_type,
+        out_sharding=out_sharding,
+    )
+    numbers = channels_last(lhs.ndim - 2)
+    if lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers) != numbers:
+        raise ValueError(f"dimension_numbers must be those of channels last, {numbers}, got {dimension_numbers}")
+    if key is None and not (_are_floating(lhs, rhs) and lhs.ndim in (3, 4, 5)):
+        return exact(lhs, rhs)
+    estimated = functools.partial(
+        convolve,
+        method,
+        strides=window_strides,
+        padding=padding,
+        input_dilation=1 if lhs_dilation is None else lhs_dilation,
+        kernel_dilation=1 if rhs_dilation is None else rhs_dilation,
+        groups=feature_group_count,
+        precision=precision,
+        dtype=preferred_element_type,
+    )
+    return as_auto(estimated, lambda key, lhs, rhs: exact(lhs, rhs), key, lhs, rhs)
 
 
 def conv_transpose(
@@ -43,8 +80,30 @@ def conv_transpose(
     precision: Any = None,
     preferred_element_type: Any = None,
 ) -> jax.Array:
-    """`lax.conv_transpose`: lhs `(batch, *spatial, in)`, rhs `(*window, in, out)`, in and out swapped if transposed."""
-    raise NotImplementedError
+    """`lax.conv_transpose`: lhs `(batch, *spatial, in)`, rhs `(*window, in, out)`.
+
+    With `transpose_kernel` rhs is the kernel `(*window, out, in)` of the convolution of which this is the gradient.
+    """
+    exact = functools.partial(
+        lax.conv_transpose,
+        strides=strides,
+        padding=padding,
+        rhs_dilation=rhs_dilation,
+        transpose_kernel=transpose_kernel,
+        precision=precision,
+        preferred_element_type=preferred_element_type,
+    )
+    if key is None and not (_are_floating(lhs, rhs) and lhs.ndim in (3, 4, 5)):
+        return exact(lhs, rhs)
+
+    def estimated(key, lhs, rhs):
+        kernel = jnp.swapaxes(jnp.flip(rhs, range(rhs.ndim - 2)), -1, -2) if transpose_kernel else rhs
+        dilation = 1 if rhs_dilation is None else rhs_dilation
+        return convolve_transposed(
+            method, key, lhs, kernel, strides, padding, dilation, precision, preferred_element_type
+        )
+
+    return as_auto(estimated, lambda key, lhs, rhs: exact(lhs, rhs), key, lhs, rhs)
 
 
 def dot_general(
@@ -52,13 +111,24 @@ def dot_general(
     key: jax.Array | None,
     lhs: jax.Array,
     rhs: jax.Array,
-    dimension_numbers: Any,
+    dimension_numbers: Axes,
     precision: Any = None,
     preferred_element_type: Any = None,
     out_sharding: Any = None,
 ) -> jax.Array:
     """`lax.dot_general`: lhs is the layer's input, rhs its kernel."""
-    raise NotImplementedError
+
+    def exact(key, lhs, rhs):
+        return lax.dot_general(
+            lhs, rhs, dimension_numbers, precision, preferred_element_type, out_sharding=out_sharding
+        )
+
+    if key is None:
+        return exact(key, lhs, rhs)
+    estimated = functools.partial(
+        dot, method, axes=dimension_numbers, precision=precision, dtype=preferred_element_type
+    )
+    return as_auto(estimated, exact, key, lhs, rhs)
 
 
 def einsum(
@@ -71,5 +141,51 @@ def einsum(
     preferred_element_type: Any = None,
     out_sharding: Any = None,
 ) -> jax.Array:
-    """`jnp.einsum` of two operands: lhs is the layer's input, rhs its kernel."""
-    raise NotImplementedError
+    """`jnp.einsum` of two operands: lhs is the layer's input, rhs its kernel.
+
+    The rows of its sum are the entries of the axes that both have and the result has not; an axis that the other
+    operand and the result lack is summed over beforehand.
+    """
+
+    def exact(key, lhs, rhs):
+        return jnp.einsum(
+            equation,
+            lhs,
+            rhs,
+            precision=precision,
+            preferred_element_type=preferred_element_type,
+            out_sharding=out_sharding,
+        )
+
+    if key is None:
+        return exact(key, lhs, rhs)
+    names, result, _ = opt_einsum.parser.parse_einsum_input((equation, lhs, rhs))
+    of_lhs, of_rhs = names.split(",")
+    for name in (of_lhs, of_rhs):
+        if len(set(name)) != len(name):
+            raise ValueError(f"einsum_str must name each axis of an operand once, got {equation!r}")
+
+    def estimated(key, lhs, rhs):
+        x, x_names = _summed(lhs, of_lhs, of_rhs + result)
+        kernel, kernel_names = _summed(rhs, of_rhs, of_lhs + result)
+        contracted = [name for name in x_names if name in kernel_names and name not in result]
+        batch = [name for name in x_names if name in kernel_names and name in result]
+        axes = tuple(
+            tuple(tuple(names.index(name) for name in common) for names in (x_names, kernel_names))
+            for common in (contracted, batch)
+        )
+        y = dot(method, key, x, kernel, axes, precision, preferred_element_type)
+        free = [name for name in x_names + kernel_names if name not in contracted and name not in batch]
+        return lax.transpose(y, [[*batch, *free].index(name) for name in result])
+
+    return as_auto(estimated, exact, key, lhs, rhs)
+
+
+def _summed(a: jax.Array, names: str, others: str) -> tuple[jax.Array, str]:
+    """`a` summed over the axes that no other operand and no result names, and the names of the rest."""
+    alone = [i for i, name in enumerate(names) if name not in others]
+    return jnp.sum(a, alone), "".join(name for name in names if name in others)
+
+
+def _are_floating(lhs: jax.Array, rhs: jax.Array) -> bool:
+    return lhs.dtype == rhs.dtype and jnp.issubdtype(lhs.dtype, jnp.floating)

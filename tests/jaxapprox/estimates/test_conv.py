@@ -165,7 +165,7 @@ def test_jit_scan_and_checkpoint():
         (dict(strides=(1, 1, 1)), "strides"),
         (dict(kernel_dilation=True), "kernel_dilation"),
         (dict(padding="CIRCULAR"), "padding"),
-        (dict(padding=-1), "padding"),
+        (dict(padding=1.5), "padding"),
         (dict(padding=[(1, 1)]), "padding"),
         (dict(padding=None), "padding"),
     ],

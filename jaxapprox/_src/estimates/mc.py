@@ -1,0 +1,82 @@
+"""How a sum is sampled: the settings, and the rows that they draw."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxapprox._src.checks import check_choice, check_int, check_share
+from jaxapprox._src.sampling.samplers import Sampler, systematic
+from jaxapprox._src.sampling.scores import finite_scores
+from jaxapprox._src.shares import count_of
+
+UNITS = ("channel", "edge")
+MODES = ("forward", "backward", "straight_through")
+
+
+class Rows(NamedTuple):
+    """A sample of distinct rows out of n, with its inverse."""
+
+    indices: jax.Array  # (slots,) int32
+    weights: jax.Array  # (slots,) float
+    slot_of: jax.Array  # (n,) int32: the slot that holds the row, or `slots` where none does
+
+
+@dataclasses.dataclass(frozen=True)
+class MC:
+    """How a layer is estimated by Monte Carlo: how many rows of its sum are drawn, by what, and what the draw is for.
+
+    >>> from jaxapprox import MC
+    >>> rules = [("stem", None), ("*", MC(ratio=0.25, mode="backward"))]  # for `convert`
+
+    Attributes:
+        ratio: share of the rows to keep, in (0, 1].
+        sampler: `systematic`, `importance`, `uniform`, `bernoulli`, `topk`, or any `jaxapprox.Sampler`.
+        unit: what the rows of a convolution are, "channel" or "edge", as in `jaxapprox.mc_conv`. A dense layer has only
+            channels.
+        mode: what is estimated, "forward", "backward" or "straight_through", as in `jaxapprox.mc_conv`.
+        min_samples: the fewest rows to keep (all, where there are fewer).
+
+    Raises:
+        ValueError: if an attribute is not as above.
+    """
+
+    ratio: float = 0.5
+    sampler: Sampler = systematic
+    unit: str = "channel"
+    mode: str = "forward"
+    min_samples: int = 1
+
+    def __post_init__(self):
+        check_share("ratio", self.ratio)
+        check_int("min_samples", self.min_samples, None)
+        if not callable(self.sampler):
+            raise ValueError(f"sampler must be a function such as jaxapprox.systematic, got {self.sampler!r}")
+        check_choice("unit", self.unit, UNITS)
+        check_choice("mode", self.mode, MODES)
+
+    def size(self, n: int) -> int:
+        """The number k of rows that are kept of n; at k = n nothing is drawn and the sum is exact."""
+        return count_of(self.ratio, n, self.min_samples)
+
+    def draw(self, key: jax.Array, scores: jax.Array) -> Rows:
+        """Draws rows by their scores.
+
+        Args:
+            key: a PRNG key.
+            scores: `(n,)` floating; NaN counts as the largest.
+
+        Returns:
+            The rows. Of a row that the sampler drew more than once, the first slot has the whole weight and the other
+            slots have the weight 0.
+        """
+        n = scores.shape[0]
+        sample = self.sampler(key, finite_scores(scores), self.size(n))
+        slots = sample.indices.shape[0]
+        steps = jnp.arange(slots, dtype=jnp.int32)
+        slot_of = jnp.full(n, slots, jnp.int32).at[sample.indices].min(steps)
+        weight_of = jnp.zeros(n, sample.weights.dtype).at[sample.indices].add(sample.weights)
+        weights = jnp.where(slot_of[sample.indices] == steps, weight_of[sample.indices], 0)
+        return Rows(sample.indices, lax.stop_gradient(weights), slot_of)
