@@ -8,14 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from public_calls import CALLS, ONE_OF_EACH_KIND, Call, floating, with_gradients
+from public_calls import CALLS, DIFFERENTIABLE, ONE_OF_EACH_KIND, Call, floating, with_gradients
 from quick_compilation import jit
 
 from jaxapprox import MC, mc_conv, mc_dense, uniform
 from jaxapprox.linen import MCConv
 
 KEYS = jax.random.split(jax.random.key(3), 2)
-DIFFERENTIABLE = [name for name, call in CALLS.items() if call.has_gradient]
 
 
 def over_keys(function):

@@ -10,9 +10,8 @@ import numpy as np
 from flax import nnx
 from oracles import vectors
 
-import jaxapprox.linen
-import jaxapprox.nnx
-from jaxapprox import SAMPLERS, active_layers, active_rows, conv, lsh, mc_conv, mc_dense
+from jaxapprox import SAMPLERS, active_layers, active_rows, conv, linen, lsh, mc_conv, mc_dense
+from jaxapprox import nnx as janx
 from jaxapprox import inclusion_probabilities as probabilities
 from jaxapprox.adaptive_dropout import adaptive_dropout
 from jaxapprox.diagnostics import diagnose
@@ -53,24 +52,25 @@ def keyless(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda key, *arrays: function(*arrays)
 
 
-def linen_layer(kind: str, *settings: Any, **named: Any) -> Callable[..., Any]:
-    """`settings` without the features, of which a shard of a kernel has fewer."""
+def linen_layer(make: Callable[..., Any]) -> Callable[..., Any]:
+    """A layer, from a function of its kernel's shape: a shard of a kernel is a smaller layer's."""
 
     def call(key, x, kernel=None, bias=None, tables=None):
-        features = () if kernel is None else kernel.shape[-1:]
-        layer = getattr(jaxapprox.linen, kind)(*features, *settings, **named)
         variables = {"params": {"kernel": kernel, "bias": bias}, "lsh": {"tables": tables}}
-        return layer.apply(variables, x, deterministic=False, rngs={"sample": key})
+        return make(np.shape(kernel)).apply(variables, x, deterministic=False, rngs={"sample": key})
 
     return call
 
 
-def nnx_layer(kind: str, *settings: Any, **named: Any) -> Callable[..., Any]:
-    def make(**weights: Any):
-        return getattr(jaxapprox.nnx, kind)(*settings, rngs=nnx.Rngs(params=0, sample=1), **named, **weights)
+def nnx_layer(make: Callable[..., Any]) -> Callable[..., Any]:
+    """A layer, from a function of its kernel's shape that takes `rngs` and `param_dtype` as well."""
 
     def call(key, x, kernel=None, bias=None, tables=None):
-        layer = make(param_dtype=x.dtype) if tables else nnx.eval_shape(make)  # its arrays are replaced
+        def new():
+            weights = {} if kernel is None else {"param_dtype": x.dtype}
+            return make(np.shape(kernel), rngs=nnx.Rngs(params=0, sample=1), **weights)
+
+        layer = new() if tables else nnx.eval_shape(new)  # its arrays are replaced
         if kernel is not None:
             layer.kernel, layer.bias = nnx.Param(kernel), nnx.Param(bias)
         if tables is not None:
@@ -124,7 +124,7 @@ def rows_layer(key, x, ids, kernel, bias):
 
 
 partial = functools.partial
-_DENSE = ((X,), (KERNEL, BIAS), 2)
+_CONV, _DENSE = ((IMAGES,), (WINDOW, BIAS[:4]), 2), ((X,), (KERNEL, BIAS), 2)
 CALLS: dict[str, Call] = {
     "conv": Call(keyless(partial(conv, strides=2)), (IMAGES,), (WINDOW,), 1),
     **{
@@ -204,16 +204,39 @@ CALLS: dict[str, Call] = {
         has_gradient=False,
     ),
     "adaptive_dropout": Call(lambda key, z: adaptive_dropout(key, z, jnp.tanh, alpha=1.0, beta=0.0), (X,)),
-    "linen.MCConv": Call(linen_layer("MCConv", (3, 3)), (IMAGES,), (WINDOW, BIAS[:4]), 2),
-    "linen.MCDense": Call(linen_layer("MCDense"), *_DENSE),
-    "linen.ALSHDense": Call(linen_layer("ALSHDense", active=0.25), (X,), (KERNEL, BIAS, TABLES)),
-    "linen.AdaptiveDropout": Call(linen_layer("AdaptiveDropout"), (X,)),
-    "nnx.MCConv": Call(nnx_layer("MCConv", 4, 4, (3, 3)), (IMAGES,), (WINDOW, BIAS[:4]), 2),
-    "nnx.MCDense": Call(nnx_layer("MCDense", 6, 12), *_DENSE),
-    "nnx.ALSHDense": Call(nnx_layer("ALSHDense", 6, 12, active=0.25), (X,), (KERNEL, BIAS, TABLES)),
-    "nnx.AdaptiveDropout": Call(nnx_layer("AdaptiveDropout"), (X,)),
+    **{
+        f"linen.{kind.__name__}": Call(linen_layer(lambda shape, kind=kind: kind(shape[-1], shape[:-2])), *_CONV)
+        for kind in (linen.MCConv, linen.MCConvTranspose)
+    },
+    **{
+        f"linen.{kind.__name__}": Call(linen_layer(lambda shape, kind=kind: kind(shape[-1])), *_DENSE)
+        for kind in (linen.MCDense, linen.MCDenseGeneral)
+    },
+    "linen.MCEinsum": Call(linen_layer(lambda shape: linen.MCEinsum(shape, "nd,df->nf")), *_DENSE),
+    "linen.ALSHDense": Call(
+        linen_layer(lambda shape: linen.ALSHDense(shape[-1], active=0.25)), (X,), (KERNEL, BIAS, TABLES)
+    ),
+    "linen.AdaptiveDropout": Call(linen_layer(lambda shape: linen.AdaptiveDropout()), (X,)),
+    **{
+        f"nnx.{kind.__name__}": Call(
+            nnx_layer(lambda shape, kind=kind, **given: kind(*shape[-2:], shape[:-2], **given)), *_CONV
+        )
+        for kind in (janx.MCConv, janx.MCConvTranspose)
+    },
+    **{
+        f"nnx.{kind.__name__}": Call(nnx_layer(lambda shape, kind=kind, **given: kind(*shape, **given)), *_DENSE)
+        for kind in (janx.MCDense, janx.MCLinearGeneral)
+    },
+    "nnx.MCEinsum": Call(
+        nnx_layer(lambda shape, **given: janx.MCEinsum("nd,df->nf", shape, shape[-1:], **given)), *_DENSE
+    ),
+    "nnx.ALSHDense": Call(
+        nnx_layer(lambda shape, **given: janx.ALSHDense(*shape, active=0.25, **given)), (X,), (KERNEL, BIAS, TABLES)
+    ),
+    "nnx.AdaptiveDropout": Call(nnx_layer(lambda shape, **given: janx.AdaptiveDropout(**given)), (X,)),
 }
 
+DIFFERENTIABLE = [name for name, call in CALLS.items() if call.has_gradient]
 # For what has to be compiled.
 ONE_OF_EACH_KIND = (
     *("conv", "mc_conv, unit channel, mode straight_through", "mc_conv, unit edge, mode backward"),
