@@ -11,8 +11,8 @@ from flax import nnx
 from oracles import vectors
 
 from jaxapprox import SAMPLERS, active_layers, active_rows, conv, linen, lsh, mc_conv, mc_dense
-from jaxapprox import nnx as janx
 from jaxapprox import inclusion_probabilities as probabilities
+from jaxapprox import nnx as janx
 from jaxapprox.adaptive_dropout import adaptive_dropout
 from jaxapprox.diagnostics import diagnose
 
