@@ -7,8 +7,8 @@ from test_flags import FLAGS
 
 TEXT = (ROOT / "docs" / "drop_in.md").read_text()
 COLUMNS = {
-    "jit, vmap, scan, checkpoint": CALLS,
-    "grad, jvp, hessian": DIFFERENTIABLE,
+    "over keys": CALLS,
+    "derivatives": DIFFERENTIABLE,
     "flags, platforms": CALLS,
     **{
         title: CHECKS[title][1]

@@ -25,7 +25,7 @@ KEY = jax.random.key(5)
 NAMES = [name for name, call in CALLS.items() if call.examples]
 EXPLICIT = [name for name in NAMES if not name.startswith("active_layers")]  # those are for batches of one
 SPLIT = [name for name in NAMES if CALLS[name].split]
-COMPUTED = [name for name in ONE_OF_EACH_KIND if name in NAMES]
+COMPUTED = [name for name in ONE_OF_EACH_KIND if name in EXPLICIT]
 SPLIT_EXPLICIT = [name for name in SPLIT if np.ndim(CALLS[name].weights[0]) == 2]  # JAX's convolution refuses the rest
 SOME = ("mc_conv, unit channel, mode backward", "mc_dense, mode forward", "nnx.MCConv")  # with kernels to split
 HASHED = ("lsh.active_set, select union, many units", "linen.ALSHDense")
