@@ -26,5 +26,5 @@ def test_the_matrix():
 
 
 def test_the_flags():
-    for flag in (*FLAGS, "jax_enable_x64", "jax_debug_nans", "jax_transfer_guard"):
+    for flag in (*FLAGS, "jax_enable_x64", "jax_debug_nans", "jax_transfer_guard=disallow"):
         assert f"`{flag}`" in TEXT, flag
