@@ -3,7 +3,6 @@
 from device_checks import CHECKS
 from forked import ROOT
 from public_calls import CALLS, DIFFERENTIABLE, ONE_OF_EACH_KIND
-from test_flags import FLAGS
 
 TEXT = (ROOT / "docs" / "drop_in.md").read_text()
 COLUMNS = {
@@ -23,8 +22,3 @@ def test_the_matrix():
     rows += [[f"`{name}`", *("yes" if name in names else "" for names in COLUMNS.values())] for name in CALLS]
     table = "\n".join("|" + "|".join(f" {cell} " if cell != "---" else cell for cell in row) + "|" for row in rows)
     assert table in TEXT, f"docs/drop_in.md must have this table:\n{table}"
-
-
-def test_the_flags():
-    for flag in (*FLAGS, "jax_enable_x64", "jax_debug_nans", "jax_transfer_guard=disallow"):
-        assert f"`{flag}`" in TEXT, flag

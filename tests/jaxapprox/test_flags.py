@@ -7,6 +7,7 @@ import chex
 import jax
 import numpy as np
 import pytest
+from forked import ROOT
 from public_calls import CALLS, ONE_OF_EACH_KIND, with_gradients
 from quick_compilation import jit
 
@@ -74,3 +75,9 @@ def test_run(name):
     with jax.debug_nans(True), jax.transfer_guard("disallow"):
         result = jit(with_gradients(call))(*arguments)
     chex.assert_tree_all_finite(result)
+
+
+def test_the_docs_name_them():
+    text = (ROOT / "docs" / "drop_in.md").read_text()
+    for flag in (*FLAGS, "jax_enable_x64", "jax_debug_nans", "jax_transfer_guard=disallow"):
+        assert f"`{flag}`" in text, flag
