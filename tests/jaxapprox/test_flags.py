@@ -1,4 +1,7 @@
-"""Public functions and their gradients under JAX's flags: traced under each, and run where a flag watches values."""
+"""Public functions and their gradients under JAX's flags: traced under each, and run where a flag watches values.
+
+All tests have `jax_numpy_rank_promotion=raise`: see conftest.py.
+"""
 
 import contextlib
 import functools
@@ -16,10 +19,8 @@ KEY = jax.random.key(3)
 # What a flag is set to, and the keys that go with it.
 FLAGS = {
     "jax_numpy_dtype_promotion=strict": (lambda: jax.numpy_dtype_promotion("strict"), jax.random.key),
-    "jax_numpy_rank_promotion=raise": (lambda: jax.numpy_rank_promotion("raise"), jax.random.key),
     "jax_check_tracer_leaks": (jax.checking_leaks, jax.random.key),
-    "jax_default_prng_impl=rbg": (lambda: jax.default_prng_impl("rbg"), jax.random.key),
-    "raw keys": (contextlib.nullcontext, jax.random.PRNGKey),
+    "jax_default_prng_impl=rbg": (lambda: jax.default_prng_impl("rbg"), jax.random.PRNGKey),  # and raw keys
 }
 
 
@@ -78,6 +79,13 @@ def test_run(name):
 
 
 def test_the_docs_name_them():
+    assert jax.config.jax_numpy_rank_promotion == "raise"
     text = (ROOT / "docs" / "drop_in.md").read_text()
-    for flag in (*FLAGS, "jax_enable_x64", "jax_debug_nans", "jax_transfer_guard=disallow"):
+    for flag in (
+        *FLAGS,
+        "jax_numpy_rank_promotion=raise",
+        "jax_enable_x64",
+        "jax_debug_nans",
+        "jax_transfer_guard=disallow",
+    ):
         assert f"`{flag}`" in text, flag
