@@ -1,13 +1,28 @@
 """Flax Linen layers over the sampled and hashed products, and the conversion of models to them.
 
-`MCConv`, `MCDense` and `ALSHDense` have the parameters of `nn.Conv` and `nn.Dense` and train on an approximation of
-them; `convert` puts them into an existing model, and `advise` says where that pays.
+`MCConv`, `MCConvTranspose`, `MCDense`, `MCDenseGeneral` and `MCEinsum` are Flax's layers `nn.Conv` and so on, and train
+on an estimate of themselves; `ALSHDense` is an `nn.Dense` that hashes. `convert` approximates the layers of an existing
+model in these ways, and `advise` says where that pays.
 """
 
 from jaxapprox._src.linen.advice import advise
-from jaxapprox._src.linen.conversion import Converted, convert
+from jaxapprox._src.linen.conversion import convert
+from jaxapprox._src.linen.converted import Converted
 from jaxapprox._src.linen.dropout import AdaptiveDropout
 from jaxapprox._src.linen.hashed import ALSHDense, rehash
-from jaxapprox._src.linen.sampled import MCConv, MCDense
+from jaxapprox._src.linen.sampled import MCDense, MCDenseGeneral, MCEinsum
+from jaxapprox._src.linen.sampled_conv import MCConv, MCConvTranspose
 
-__all__ = ["ALSHDense", "AdaptiveDropout", "Converted", "MCConv", "MCDense", "advise", "convert", "rehash"]
+__all__ = [
+    "ALSHDense",
+    "AdaptiveDropout",
+    "Converted",
+    "MCConv",
+    "MCConvTranspose",
+    "MCDense",
+    "MCDenseGeneral",
+    "MCEinsum",
+    "advise",
+    "convert",
+    "rehash",
+]

@@ -15,16 +15,9 @@ pi)^K for Gaussian projections, theta the angle between P and Q: see `cosines` a
 
 from jaxapprox._src.hashing.active_dense import active_dense
 from jaxapprox._src.hashing.active_sets import active_set, shared_active_set
-from jaxapprox._src.hashing.tables import (
-    MOST_BITS,
-    Tables,
-    build,
-    collision_probability,
-    collisions,
-    cosines,
-    query_codes,
-    rebuild,
-)
+from jaxapprox._src.hashing.building import MOST_BITS, build, rebuild
+from jaxapprox._src.hashing.codes import collision_probability, collisions, cosines, query_codes
+from jaxapprox._src.hashing.tables import Tables
 
 __all__ = [
     "MOST_BITS",

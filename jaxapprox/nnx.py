@@ -8,6 +8,19 @@ from jaxapprox._src.nnx.advice import advise
 from jaxapprox._src.nnx.conversion import convert
 from jaxapprox._src.nnx.dropout import AdaptiveDropout
 from jaxapprox._src.nnx.hashed import ALSHDense, HashTable, rehash
-from jaxapprox._src.nnx.sampled import MCConv, MCDense
+from jaxapprox._src.nnx.sampled import MCDense, MCEinsum, MCLinearGeneral
+from jaxapprox._src.nnx.sampled_convolution import MCConv, MCConvTranspose
 
-__all__ = ["ALSHDense", "AdaptiveDropout", "HashTable", "MCConv", "MCDense", "advise", "convert", "rehash"]
+__all__ = [
+    "ALSHDense",
+    "AdaptiveDropout",
+    "HashTable",
+    "MCConv",
+    "MCConvTranspose",
+    "MCDense",
+    "MCEinsum",
+    "MCLinearGeneral",
+    "advise",
+    "convert",
+    "rehash",
+]

@@ -8,7 +8,7 @@ import pytest
 import quick_compilation
 from forked import Forked
 
-from jaxapprox._src.hashing import tables as hashing
+from jaxapprox._src.hashing import building
 
 os.environ.setdefault("XLA_FLAGS", quick_compilation.FLAGS)  # XLA_FLAGS= for what users have
 
@@ -28,7 +28,7 @@ def forget_programs():
 @pytest.fixture(params=["comparison", "buckets"])
 def path(request, monkeypatch):
     """Both ways of finding units, whatever the layer's size."""
-    monkeypatch.setattr(hashing, "_BUCKETS_FROM_UNITS", 1 if request.param == "buckets" else 1 << 30)
+    monkeypatch.setattr(building, "_BUCKETS_FROM_UNITS", 1 if request.param == "buckets" else 1 << 30)
     return request.param
 
 

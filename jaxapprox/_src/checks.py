@@ -22,24 +22,12 @@ def check_share(name: str, value: float) -> None:
 
 
 def check_weights(weights: jax.Array, shape: tuple[int, int] | None) -> None:
-    """Refuses all but floating `(units, features)`, of `shape` if it is given, that can be hashed."""
+    """Refuses all but floating `(units, features)`, of `shape` if it is given."""
     if getattr(weights, "ndim", None) != 2 or 0 in weights.shape or not jnp.issubdtype(weights.dtype, jnp.floating):
         got = f"shape {np.shape(weights)}, {getattr(weights, 'dtype', type(weights).__name__)}"
         raise ValueError(f"weights must be a floating array (units, features), got {got}")
     if shape is not None and weights.shape != shape:
         raise ValueError(f"weights must have the shape the tables were built for, {shape}, got {weights.shape}")
-    check_finite("weights", weights)
-
-
-def check_finite(name: str, array: jax.Array) -> None:
-    """Refuses NaN, infinity and rows of zeros; traced values can't be looked at, and get arbitrary codes."""
-    if isinstance(array, jax.core.Tracer):
-        return
-    values = np.asarray(array)
-    if not np.all(np.isfinite(values)):
-        raise ValueError(f"{name} must be finite, got NaN or infinity: look for where they come from")
-    if not np.all(np.any(values, -1)):
-        raise ValueError(f"{name} must have no row of zeros, which has no direction to hash: leave it out")
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:

@@ -1,10 +1,14 @@
-"""Meshes whose axes are of type Explicit, on which JAX gives every array a sharding as part of its type."""
+"""Meshes whose axes are of type Explicit, on which JAX gives every array a sharding as part of its type.
+
+Where an operation's value could be split in several ways, JAX asks for one if axes are Explicit, and lets XLA choose if
+they are Auto.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
-from jax.sharding import AxisType
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 
 def as_auto(function: Callable[..., Any], exact: Callable[..., Any], *operands: Any) -> Any:
@@ -16,15 +20,34 @@ def as_auto(function: Callable[..., Any], exact: Callable[..., Any], *operands: 
             raises where there is none.
         *operands: arrays. Where none has Explicit axes the function is called as it is.
     """
-    mesh = next(filter(None, map(_explicit_mesh, jax.tree.leaves(operands))), None)
-    if mesh is None:
+    if _explicit_mesh(operands) is None:
         return function(*operands)
     out: Any = jax.eval_shape(exact, *operands)
-    with jax.sharding.use_abstract_mesh(mesh):
-        return jax.sharding.auto_axes(function, out_sharding=out.sharding.spec)(*operands)
+    return split_as(out.sharding.spec, function, *operands)
 
 
-def _explicit_mesh(array: Any) -> Any:
-    """The mesh in the array's type, if one of its axes is Explicit."""
-    mesh = jax.typeof(array).sharding.mesh
-    return mesh if AxisType.Explicit in (mesh.axis_types or ()) else None
+def split_as(split: Any, function: Callable[..., Any], *operands: Any) -> Any:
+    """`as_auto` where it is known how the value is to be split.
+
+    Args:
+        split: a `PartitionSpec` for each array of the value: a tree of them, or a prefix of it, such as one for all.
+        function, *operands: as in `as_auto`.
+    """
+    mesh = _explicit_mesh(operands)
+    if mesh is None:
+        return function(*operands)
+    axes = tuple(n for n, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind == AxisType.Explicit)
+    out = jax.tree.map(lambda s: NamedSharding(mesh, s), split, is_leaf=lambda s: isinstance(s, PartitionSpec))
+    return jax.sharding.auto_axes(function, axes=axes, out_sharding=out)(*operands)
+
+
+def split_of(array: Any, axes: int | None = None) -> PartitionSpec:
+    """How an array, or the first `axes` axes of it, is split over Explicit mesh axes, where there are any."""
+    kind: Any = jax.typeof(array)
+    return PartitionSpec(*kind.sharding.spec[:axes])
+
+
+def _explicit_mesh(operands: Any) -> Any:
+    """The mesh in the arrays' types, if one of its axes is Explicit."""
+    meshes = (jax.typeof(array).sharding.mesh for array in jax.tree.leaves(operands))
+    return next((mesh for mesh in meshes if AxisType.Explicit in (mesh.axis_types or ())), None)

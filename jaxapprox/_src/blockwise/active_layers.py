@@ -16,10 +16,12 @@ from typing import NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import PartitionSpec
 
 from jaxapprox._src.blockwise.blocks import EVERYTHING, Block, Where, take
 from jaxapprox._src.checks import check_key, check_share
 from jaxapprox._src.estimates.contraction import MC
+from jaxapprox._src.explicit_axes import split_as
 from jaxapprox._src.hashing.active_sets import shared_active_set
 from jaxapprox._src.hashing.tables import Tables
 from jaxapprox._src.sampling.samplers import Sampler, bernoulli_slots
@@ -273,7 +275,8 @@ def _affine(
         (dz,) = of_activation(g)
         # Computed once, not again for each entry of the product that XLA fuses into the update at a batch of one.
         dz, inputs = lax.optimization_barrier((dz, values))
-        block = dz.T @ inputs if by_units else inputs.T @ dz
+        left, right = (dz, inputs) if by_units else (inputs, dz)
+        block = split_as(PartitionSpec(), lambda left, right: left.T @ right, left, right)  # a sum over the batch
         of_values = dz @ matrix if by_units else (matrix @ dz.T).T
         name = "weights" if by_units else "kernel"
         return {name: Block(where, block), "bias": Block(where_bias, jnp.sum(dz, 0))}, of_values

@@ -11,10 +11,19 @@ until `add_rows` adds a multiple of it to the rows it touches. Autodiff has no s
 are `(units, features)`, so that a unit's are contiguous.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import lax
+from jax.sharding import PartitionSpec
+
+from jaxapprox._src.explicit_axes import split_as, split_of
+from jaxapprox._src.hashing.batches import in_groups
+from jaxapprox._src.varying import same_varying
+
+# On a CPU of two cores: 0.5 to 0.9 times the time of one at a time; all at once takes 1.5 to 4 times as long.
+_AT_A_TIME = 8
 
 
 class RowGradient(NamedTuple):
@@ -60,8 +69,12 @@ def forward(x: jax.Array, weights: jax.Array, bias: jax.Array | None, ids: jax.A
         ValueError: if a shape does not fit.
     """
     _check(x, weights, ids)
-    y = _each_example(lambda x, ids: weights[ids] @ x, x, ids)
-    return y if bias is None else y + bias[ids]
+
+    def outputs(x, weights, bias, ids):
+        y = _each_example(lambda x, ids: weights[ids] @ x, x, ids)
+        return y if bias is None else y + bias[ids]
+
+    return split_as(split_of(x, 1), outputs, *_arrays(x, weights, bias, ids))
 
 
 def pull_back(x: jax.Array, weights: jax.Array, ids: jax.Array, g: jax.Array) -> tuple[jax.Array, RowGradient]:
@@ -80,7 +93,11 @@ def pull_back(x: jax.Array, weights: jax.Array, ids: jax.Array, g: jax.Array) ->
     _check(x, weights, ids)
     if g.shape != ids.shape:
         raise ValueError(f"g must have the shape of ids, {ids.shape}, got {g.shape}")
-    dx = _each_example(lambda g, ids: g @ weights[ids], g, ids)
+
+    def of_inputs(weights, g, ids):
+        return _each_example(lambda g, ids: g @ weights[ids], g, ids)
+
+    dx = split_as(split_of(x, 1), of_inputs, *_arrays(weights, g, ids))
     # No coefficient before dx: all rows are read when `add_rows` writes the first, and the weights need no copy.
     dx, g = lax.optimization_barrier((dx, g))
     return dx, RowGradient(ids, g, x)
@@ -105,17 +122,34 @@ def add_rows(
 
     def add(weights, example):
         ids, coefficients, x = example
-        return weights.at[ids].add((scale * coefficients)[:, None] * x[None, :], unique_indices=True), None
+        return weights.at[ids].add(coefficients[:, None] * x[None, :], unique_indices=True), None
 
-    weights = lax.scan(add, weights, gradient)[0]
-    return weights, bias if bias is None else bias.at[gradient.ids].add(scale * gradient.coefficients)
+    def added(weights, bias, gradient, scale):
+        weights, bias, gradient = same_varying(weights, bias, gradient)
+        coefficients = scale * gradient.coefficients
+        weights = lax.scan(add, weights, (gradient.ids, coefficients, gradient.x))[0]
+        return weights, bias if bias is None else bias.at[gradient.ids].add(coefficients)
+
+    weights, bias = _arrays(weights, bias)
+    splits = split_of(weights), PartitionSpec() if bias is None else split_of(bias)
+    return split_as(splits, added, weights, bias, gradient, scale)
 
 
 def _each_example(function, *arrays: jax.Array) -> jax.Array:
-    """`function` of each example's rows: on a CPU in turn, so that the rows gathered for one stay in its cache."""
-    return lax.platform_dependent(
-        *arrays, cpu=lambda *arrays: lax.map(lambda one: function(*one), arrays), default=jax.vmap(function)
-    )
+    """`function` of each example's rows: on a CPU a few at a time, so that the rows gathered for one stay in its cache.
+
+    On several devices the examples that a device has are in groups of their own.
+    """
+
+    def in_turn(*arrays):
+        y = in_groups(lambda *group: lax.map(lambda one: function(*one), group), _AT_A_TIME, *arrays)
+        return y.reshape(-1, *y.shape[2:])
+
+    return lax.platform_dependent(*arrays, cpu=in_turn, default=jax.vmap(function))
+
+
+def _arrays(*arrays: jax.Array | None) -> Any:
+    return jax.tree.map(jnp.asarray, arrays)
 
 
 def _check(x: jax.Array, weights: jax.Array, ids: jax.Array) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 
@@ -36,7 +37,7 @@ class Block(NamedTuple):
 
 def take(array: jax.Array, where: Where) -> jax.Array:
     """The values of a block: `(r, c)`; a gather of single elements only where both rows and columns are given."""
-    index = _index(where)
+    index, array = _index(where), jnp.asarray(array)
     if index is None:
         return array
     # Read once and in whole rows: XLA would fuse the gather into each use, which then reads element by element, and
@@ -46,7 +47,7 @@ def take(array: jax.Array, where: Where) -> jax.Array:
 
 def add(array: jax.Array, block: Block) -> jax.Array:
     """The array with values added to a block: in place where it may be, as in a loop's carry or donated."""
-    index = _index(block.where)
+    index, array = _index(block.where), jnp.asarray(array)
     if index is None:
         return array + block.values
     return array.at[index].add(block.values, mode="drop", unique_indices=True)
@@ -55,7 +56,9 @@ def add(array: jax.Array, block: Block) -> jax.Array:
 def put(array: jax.Array, block: Block) -> jax.Array:
     """The array with other values in a block: in place where it may be, as in `add`."""
     index = _index(block.where)
-    return block.values if index is None else array.at[index].set(block.values, mode="drop", unique_indices=True)
+    if index is None:
+        return block.values
+    return jnp.asarray(array).at[index].set(block.values, mode="drop", unique_indices=True)
 
 
 def vjp(

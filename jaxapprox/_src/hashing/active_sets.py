@@ -1,8 +1,8 @@
 """The units that an input activates: maximum-inner-product search by hash tables.
 
 There are two ways to the same kind of answer, by the size of the layer (`Tables.has_buckets`). Small layers compare the
-codes of all units, all examples at once. Large ones collect ids from the buckets that the input falls into, example by
-example, so that the memory is that of the layer's units whatever the batch.
+codes of all units, all examples at once. Large ones collect ids from the buckets that the input falls into, in memory
+that is bounded whatever the batch.
 """
 
 import sys
@@ -13,9 +13,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import PartitionSpec
 
 from jaxapprox._src.checks import check_choice, check_key
-from jaxapprox._src.hashing.tables import Tables, query_codes
+from jaxapprox._src.explicit_axes import split_as, split_of
+from jaxapprox._src.hashing.batches import in_groups, largest
+from jaxapprox._src.hashing.codes import check_inputs, query_codes
+from jaxapprox._src.hashing.tables import Tables, as_tables
+from jaxapprox._src.varying import same_varying
+
+_ENTRIES = 1 << 20  # of the groups of examples that are looked up side by side: a bound to the memory of a query
 
 
 def active_set(
@@ -42,8 +49,8 @@ def active_set(
 
     Args:
         key: a PRNG key: for the subsampling, the ties and the random fill. The same key gives the same sets.
-        tables: from `build`.
-        x: `(batch, features)`, finite, no row of zeros.
+        tables: from `build`; with NumPy arrays, or as a dict by field, they serve as well.
+        x: `(batch, features)`. Whatever its values, the ids are valid: see `query_codes` for rows of zeros and NaN.
         size: units an example activates, a Python int in [1, units].
         select: "union" is the paper's rule: tables in order, each bucket subsampled to `size`, until `size` units are
             found; what is missing is filled with random units. "count" takes the units with the most collisions first,
@@ -58,15 +65,21 @@ def active_set(
     Raises:
         ValueError: if an argument is not as above.
     """
+    tables = as_tables(tables)
     units = tables.codes.shape[-1]
     if isinstance(size, bool) or not isinstance(size, int | np.integer) or not 1 <= size <= units:
         raise ValueError(f"size must be a Python int between 1 and the number of units ({units}), got {size!r}")
-    check_choice("select", select, tuple(_BY_COMPARISON))
+    check_choice("select", select, SELECTS)
     check_key(key)
-    codes = query_codes(tables, x, features)
-    if tables.has_buckets:
-        return _collect(jax.random.split(key, x.shape[0]), tables, codes, size, *_FROM_BUCKETS[select])
-    return _compare(key, tables, codes, size, _BY_COMPARISON[select])
+    check_inputs(x, (tables.projections if features is None else features).shape[0])
+
+    def find(key, tables, x, features):
+        codes = query_codes(tables, x, features)
+        if tables.has_buckets:
+            return _collect(key, tables, codes, size, *_FROM_BUCKETS[select])
+        return _compare(key, tables, codes, size, _BY_COMPARISON[select])
+
+    return split_as(split_of(x, 1), find, key, tables, x, features)
 
 
 def shared_active_set(
@@ -89,14 +102,28 @@ def shared_active_set(
     Raises:
         ValueError: as for `active_set`.
     """
-    own_key, tie_key = jax.random.split(key)
-    chosen = active_set(own_key, tables, x, size=size, select=select, features=features)
-    if x.shape[0] == 1:
-        return chosen[0]
-    units = tables.codes.shape[-1]
-    votes = jnp.zeros(units, jnp.int32).at[chosen.reshape(-1)].add(1)
-    order = jax.random.permutation(tie_key, units)
-    return order[lax.top_k(votes[order], size)[1]]
+    tables = as_tables(tables)
+    check_key(key)
+
+    def find(key, tables, x, features):
+        own_key, tie_key = jax.random.split(key)
+        chosen = active_set(own_key, tables, x, size=size, select=select, features=features)
+        if x.shape[0] == 1:
+            return chosen[0]
+        units = tables.codes.shape[-1]
+        order = jax.random.permutation(tie_key, units)
+        return order[lax.top_k(count(chosen, units)[order], size)[1]]
+
+    return split_as(PartitionSpec(), find, key, tables, x, features)
+
+
+def count(ids: jax.Array, units: int) -> jax.Array:
+    """In how many of the sets `(batch, size)` each unit is: `(units,)` int32."""
+
+    def of_group(ids):
+        return jnp.zeros(units, jnp.int32).at[ids.reshape(-1)].add(1)
+
+    return jnp.sum(in_groups(of_group, _ENTRIES // units, ids), 0, dtype=jnp.int32)
 
 
 def _compare(
@@ -107,11 +134,11 @@ def _compare(
     The random order of equal ranks is what subsamples a bucket and draws the fill.
     """
     ranks = rank(tables.codes[None] == codes[:, :, None])
-    return lax.top_k(-_ties_broken(key, ranks), size)[1].astype(jnp.int32)
+    return largest(-_ties_broken(key, ranks), size)
 
 
 def _ties_broken(key: jax.Array, ranks: jax.Array) -> jax.Array:
-    """Ranks plus a random fraction, as float32, for which XLA has the fastest `top_k` on a CPU."""
+    """Ranks plus a random fraction, as float32, of which XLA finds the largest fastest on a CPU."""
     return ranks.astype(jnp.float32) + jax.random.uniform(key, ranks.shape, jnp.float32)
 
 
@@ -146,12 +173,14 @@ class _Choose(Protocol):
     def __call__(self, key: jax.Array, ids: jax.Array, first: jax.Array, looked_at: int, size: int, /) -> jax.Array: ...
 
 
-def _collect(keys: jax.Array, tables: Tables, codes: jax.Array, size: int, places: int, choose: _Choose) -> jax.Array:
+def _collect(key: jax.Array, tables: Tables, codes: jax.Array, size: int, places: int, choose: _Choose) -> jax.Array:
     """The sets of examples with these codes, by a look at `places` times `size` places in buckets for each.
 
-    Examples come one after another, so that one array with an entry for each unit serves all of them.
+    One array with an entry for each unit serves the examples of a group, one after another. Groups are computed side by
+    side, on several devices where the batch is split over them.
     """
     num_tables, units = tables.codes.shape
+    batch = codes.shape[0]
     looked_at = min(num_tables, places) * size
     n = looked_at + size  # the fill follows
 
@@ -164,7 +193,12 @@ def _collect(keys: jax.Array, tables: Tables, codes: jax.Array, size: int, place
         first = first_place.at[ids].get(mode="fill", fill_value=n)
         return first_place.at[ids].set(n, mode="drop"), choose(choice_key, ids, first, looked_at, size)
 
-    return lax.scan(one, jnp.full(units, n, jnp.int32), (keys, codes))[1]
+    def group(*examples):
+        first_place, examples, _ = same_varying(jnp.full(units, n, jnp.int32), examples, tables)
+        return lax.scan(one, first_place, examples)[1]
+
+    ids = in_groups(group, _ENTRIES // max(units, n), jax.random.split(key, batch), codes)
+    return ids.reshape(batch, size)
 
 
 def _first_found(key: jax.Array, ids: jax.Array, first: jax.Array, looked_at: int, size: int) -> jax.Array:
@@ -178,11 +212,12 @@ def _most_often_found(key: jax.Array, ids: jax.Array, first: jax.Array, looked_a
     n = ids.shape[0]
     times_found = jnp.zeros(n, jnp.int32).at[first[:looked_at]].add(1, mode="drop")
     rank = _ties_broken(key, -times_found)
-    return ids[lax.top_k(jnp.where(first == jnp.arange(n), -rank, -jnp.inf), size)[1]]
+    return ids[largest(jnp.where(first == jnp.arange(n), -rank, -jnp.inf), size)]
 
 
 def _bucket_members(key: jax.Array, tables: Tables, codes: jax.Array, size: int, count: int) -> jax.Array:
     """`(count,)` ids: up to `size` from the bucket of each table, table after table; then the number of units."""
+    assert tables.order is not None and tables.offsets is not None
     num_tables, units = tables.codes.shape
     table = jnp.arange(num_tables)
     start, stop = tables.offsets[table, codes], tables.offsets[table, codes + 1]
@@ -208,3 +243,4 @@ _FROM_BUCKETS: dict[str, tuple[int, _Choose]] = {
     "union": (4, _first_found),
     "count": (sys.maxsize, _most_often_found),
 }
+SELECTS = tuple(_FROM_BUCKETS)

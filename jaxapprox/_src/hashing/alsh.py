@@ -4,9 +4,12 @@ import dataclasses
 
 import jax
 
-from jaxapprox._src.checks import check_share
-from jaxapprox._src.hashing.active_sets import active_set, shared_active_set
-from jaxapprox._src.hashing.tables import Tables, build, rebuild
+from jaxapprox._src.checks import check_choice, check_share
+from jaxapprox._src.explicit_axes import split_as, split_of
+from jaxapprox._src.hashing.active_dense import FORMS
+from jaxapprox._src.hashing.active_sets import SELECTS, active_set, shared_active_set
+from jaxapprox._src.hashing.building import build, rebuild
+from jaxapprox._src.hashing.tables import Tables
 from jaxapprox._src.shares import count_of
 
 
@@ -22,11 +25,11 @@ class ALSH:
         num_tables, num_bits, transform, num_powers, max_norm, projection: as in `jaxapprox.lsh.build`.
         select: as in `jaxapprox.lsh.active_set`.
         shared: one active set for the whole batch (`jaxapprox.lsh.shared_active_set`) instead of one for each example.
-        form: as in `jaxapprox.lsh.active_dense`.
+        form: as in `jaxapprox.lsh.active_dense`: what is computed follows from the batch by default.
         hashed_evaluation: evaluate through the hash too, instead of exactly (the paper).
 
     Raises:
-        ValueError: if `active` is not in (0, 1].
+        ValueError: if `active` is not in (0, 1], or `form` or `select` is unknown.
     """
 
     active: float = 0.05
@@ -38,11 +41,13 @@ class ALSH:
     projection: str = "rademacher"
     select: str = "union"
     shared: bool = False
-    form: str = "gathered"
+    form: str = "auto"
     hashed_evaluation: bool = False
 
     def __post_init__(self):
         check_share("active", self.active)
+        check_choice("form", self.form, FORMS)
+        check_choice("select", self.select, SELECTS)
 
     def size(self, units: int) -> int:
         """The number of active units in a layer of `units`."""
@@ -69,6 +74,11 @@ class ALSH:
         """
         choose = shared_active_set if self.shared else active_set
         return choose(key, tables, x, size=size, select=self.select)
+
+
+def examples_of(x: jax.Array) -> jax.Array:
+    """Inputs `(*batch, features)` with one batch axis."""
+    return split_as(split_of(x, min(1, x.ndim - 1)), lambda x: x.reshape(-1, x.shape[-1]), x)
 
 
 def rebuild_from_kernel(tables: Tables, kernel: jax.Array) -> Tables:

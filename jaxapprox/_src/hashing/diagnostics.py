@@ -5,8 +5,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import PartitionSpec
 
-from jaxapprox._src.hashing.tables import Tables, query_codes, unit_codes
+from jaxapprox._src.explicit_axes import split_as
+from jaxapprox._src.hashing.active_sets import count
+from jaxapprox._src.hashing.batches import largest
+from jaxapprox._src.hashing.codes import query_codes, unit_codes
+from jaxapprox._src.hashing.tables import Tables, as_tables
 
 _EXAMPLES = 8
 _UNITS = 128
@@ -46,12 +51,16 @@ def diagnose(tables: Tables, weights: jax.Array, x: jax.Array, ids: jax.Array) -
     Returns:
         `Diagnostics`; no gradient flows through them.
     """
+    return split_as(PartitionSpec(), _diagnose, as_tables(tables), weights, x, ids)
+
+
+def _diagnose(tables: Tables, weights: jax.Array, x: jax.Array, ids: jax.Array) -> Diagnostics:
     weights, x = lax.stop_gradient((weights, x[:_EXAMPLES]))
     units, size = weights.shape[0], ids.shape[-1]
-    active = jnp.zeros(units, bool).at[ids.reshape(-1)].set(True)
+    active = count(jnp.atleast_2d(ids), units) > 0
     ids = jnp.broadcast_to(ids[:_EXAMPLES] if ids.ndim == 2 else ids[None], (x.shape[0], size))
     codes = query_codes(tables, x)
-    truth = lax.top_k(x @ weights.T, size)[1]
+    truth = largest(x @ weights.T, size)
     is_active = jax.vmap(lambda own, true: jnp.zeros(units, bool).at[own].set(True)[true])(ids, truth)
     found = jnp.any(tables.codes.T[ids] == codes[:, None, :], -1)
     every = -(-units // _UNITS)
@@ -66,7 +75,7 @@ def diagnose(tables: Tables, weights: jax.Array, x: jax.Array, ids: jax.Array) -
 
 def _occupied(tables: Tables, codes: jax.Array) -> jax.Array:
     """Whether the bucket of each of the codes `(batch, tables)` holds a unit: `(batch, tables)` bool."""
-    if not tables.has_buckets:
+    if tables.offsets is None:
         return jnp.any(tables.codes[None] == codes[:, :, None], -1)
     table = jnp.arange(codes.shape[1])[None, :]
     return tables.offsets[table, codes + 1] > tables.offsets[table, codes]

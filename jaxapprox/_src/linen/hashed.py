@@ -1,29 +1,34 @@
 """A dense layer that trains on the units which hashing finds."""
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
-from flax.linen.dtypes import promote_dtype
-from flax.typing import Initializer
 
-from jaxapprox._src.estimates.contraction import plus_bias
-from jaxapprox._src.hashing.active_dense import active_dense
-from jaxapprox._src.hashing.alsh import ALSH, rebuild_from_kernel
+from jaxapprox._src.conversion.hashed_product import product_of
+from jaxapprox._src.hashing.active_dense import keep_active
+from jaxapprox._src.hashing.alsh import ALSH, examples_of, rebuild_from_kernel
 from jaxapprox._src.hashing.diagnostics import diagnose
-from jaxapprox._src.hashing.tables import Tables
+from jaxapprox._src.hashing.tables import Tables, as_tables
+from jaxapprox._src.linen.naming import naming
 from jaxapprox._src.linen.rng import sample_key
+from jaxapprox._src.overriding import Overriding
+
+_exact: Any = inspect.unwrap(nn.Dense.__call__)
 
 
-class ALSHDense(nn.Module):
+class ALSHDense(nn.Dense):
     """`nn.Dense` that trains on the units which locality-sensitive hashing finds for each example (ALSH-approx).
 
     Inactive units output exactly 0, bias included, and get no gradient. Parameters have the names, shapes and
-    initialisers of `nn.Dense`; the hash tables live in the collection "lsh", which a call only reads: `rehash` makes
-    new ones. Each call that hashes needs a key from the RNG stream "sample". With `mutable=["diagnostics"]` such a call
-    writes its `jaxapprox.diagnostics.Diagnostics` into that collection, as "alsh".
+    initialisers of `nn.Dense`, and deterministic calls are its own; so is the product where `form` computes all units.
+    The hash tables live in the collection "lsh", which a call only reads: `rehash` makes new ones. `init` computes the
+    exact layer. Each call that hashes needs a key from the RNG stream "sample". With `mutable=["diagnostics"]` such a
+    call writes its `jaxapprox.diagnostics.Diagnostics` into that collection, as "alsh".
 
     >>> import jax
     >>> from jaxapprox.linen import ALSHDense
@@ -37,19 +42,17 @@ class ALSHDense(nn.Module):
     [5, 5, 5, 5]
 
     Attributes:
-        features: output units.
         active: share of the units that an example activates, in (0, 1]; at least one unit.
         num_tables, num_bits, transform, num_powers, max_norm, projection: as in `jaxapprox.lsh.build`.
         select: as in `jaxapprox.lsh.active_set`.
         shared: one active set for the whole batch (`jaxapprox.lsh.shared_active_set`) instead of one for each example.
-        form: as in `jaxapprox.lsh.active_dense`.
+        form: as in `jaxapprox.lsh.active_dense`; a layer with a `dot_general` of its own can't be "gathered".
         hashed_evaluation: evaluate through the hash too, instead of exactly (the paper).
-        use_bias, dtype, param_dtype, kernel_init, bias_init: as in `nn.Dense`.
         deterministic: True for evaluation; may be given to the call instead.
         rng_collection: the RNG stream that keys are drawn from.
+        features, and all others: as in `nn.Dense`.
     """
 
-    features: int
     active: float = 0.05
     num_tables: int = 5
     num_bits: int = 6
@@ -59,42 +62,22 @@ class ALSHDense(nn.Module):
     projection: str = "rademacher"
     select: str = "union"
     shared: bool = False
-    form: str = "gathered"
+    form: str = "auto"
     hashed_evaluation: bool = False
-    use_bias: bool = True
-    dtype: Any = None
-    param_dtype: Any = jax.numpy.float32
-    kernel_init: Initializer = nn.initializers.lecun_normal()
-    bias_init: Initializer = nn.initializers.zeros_init()
     deterministic: bool | None = None
     rng_collection: str = "sample"
 
     @nn.compact
-    def __call__(self, x: jax.Array, deterministic: bool | None = None) -> jax.Array:
-        """x `(..., in)` -> `(..., features)`; all leading axes together are the examples.
+    def __call__(self, inputs: jax.Array, deterministic: bool | None = None) -> jax.Array:
+        """inputs `(..., in)` -> `(..., features)`; all leading axes together are the examples.
 
         Raises:
-            ValueError: if an attribute, the collection "lsh" or the values of x do not fit.
+            ValueError: if an attribute or the collection "lsh" does not fit; the layer is named.
             flax.errors.InvalidRngError: if a key is needed and the stream "sample" is missing.
         """
-        method = self._method()
         deterministic = nn.merge_param("deterministic", self.deterministic, deterministic)
-        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features), self.param_dtype)
-        bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype) if self.use_bias else None
-        weights = kernel.T
-        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
-        exact = deterministic and not self.hashed_evaluation
-        if exact and not self.is_initializing():  # no tables are needed: a checkpoint of `nn.Dense` can be evaluated
-            return plus_bias(x @ kernel, bias)
-        tables = self._tables(weights)
-        if exact:
-            return plus_bias(x @ kernel, bias)
-        examples = x.reshape(-1, x.shape[-1])
-        key = sample_key(self, self.rng_collection)
-        ids = self.choose(key, tables, weights, examples, method.size(self.features))
-        if self.is_mutable_collection("diagnostics") and not self.is_initializing():
-            self.put_variable("diagnostics", "alsh", diagnose(tables, weights, examples, ids))
-        return active_dense(examples, kernel, bias, ids, form=self.form).reshape(*x.shape[:-1], self.features)
+        with naming(self):
+            return self._computed(self._method(), inputs, deterministic)
 
     def choose(self, key: jax.Array, tables: Tables, weights: jax.Array, x: jax.Array, size: int) -> jax.Array:
         """Chooses the units that examples activate. A subclass may choose by another rule.
@@ -115,14 +98,37 @@ class ALSHDense(nn.Module):
         """The layer's attributes as an `ALSH`, which checks them."""
         return ALSH(**{field.name: getattr(self, field.name) for field in dataclasses.fields(ALSH)})
 
+    def _computed(self, method: ALSH, inputs: jax.Array, deterministic: bool) -> jax.Array:
+        shape = (jnp.shape(inputs)[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
+
+        def param(name, *args):
+            return kernel if name == "kernel" else self.param(name, *args)
+
+        if self.is_initializing():
+            y = _exact(Overriding(self, param=param), inputs)
+            self._tables(kernel.T)
+            return y
+        if deterministic and not self.hashed_evaluation:  # no tables are needed: a checkpoint of `nn.Dense` will do
+            return _exact(Overriding(self, param=param), inputs)
+        tables = self._tables(kernel.T)
+        x: Any = self.promote_dtype(inputs, kernel, None, dtype=self.dtype)[0]
+        examples = examples_of(x)
+        key = sample_key(self, self.rng_collection)
+        ids = self.choose(key, tables, kernel.T, examples, method.size(self.features))
+        if self.is_mutable_collection("diagnostics"):
+            self.put_variable("diagnostics", "alsh", diagnose(tables, kernel.T, examples, ids))
+        product = product_of(self, method.form, ids, self.features)
+        return keep_active(_exact(Overriding(self, param=param, **product), inputs), ids)
+
     def _tables(self, weights: jax.Array) -> Tables:
         """The layer's tables, built when the layer is initialised."""
         if not self.has_variable("lsh", "tables") and not self.is_mutable_collection("lsh"):
             raise ValueError(
-                f"variables must hold the collection lsh with the tables of {'/'.join(self.path) or 'this layer'}:"
-                " pass on what init or rehash returned"
+                "variables must hold the collection lsh, with its tables: pass on what init or rehash returned"
             )
-        tables = self.variable("lsh", "tables", lambda: self._method().build(self.make_rng("params"), weights)).value
+        stored = self.variable("lsh", "tables", lambda: self._method().build(self.make_rng("params"), weights)).value
+        tables = as_tables(nn.meta.unbox(stored), "lsh")
         built_for = (tables.codes.shape[-1], tables.projections.shape[0])
         if built_for != weights.shape:
             raise ValueError(f"lsh must hold tables for (units, features) = {weights.shape}, got some for {built_for}")
@@ -141,25 +147,31 @@ def rehash(variables: Mapping[str, Any]) -> dict[str, Any]:
     False
 
     Args:
-        variables: with the collections "params" and "lsh"; leading axes (seeds, scanned layers) are mapped over.
+        variables: with the collections "params" and "lsh", as they are or as they come back from a file: boxed, with
+            NumPy arrays, with dicts in the place of `Tables`. Leading axes (seeds, scanned layers) are mapped over.
 
     Returns:
         The new collection "lsh".
 
     Raises:
-        ValueError: if a collection is missing, or a kernel has a unit of zeros or is not finite.
+        ValueError: if a collection is missing, or does not fit the other; the layer is named.
     """
     if not {"params", "lsh"} <= set(variables):
         raise ValueError(f"variables must hold the collections params and lsh, got {', '.join(variables) or 'none'}")
-    return _rehashed(variables["lsh"], variables["params"])
+    return _rehashed((), nn.meta.unbox(variables["lsh"]), nn.meta.unbox(variables["params"]))
 
 
-def _rehashed(tables: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
-    """New tables of one module and of the modules within it."""
+def _rehashed(path: tuple[str, ...], tables: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """New tables of the module at a path and of the modules within it."""
     new: dict[str, Any] = {}
     for name, child in tables.items():
-        if isinstance(child, Tables):
-            new[name] = rebuild_from_kernel(child, params["kernel"])
+        is_module = isinstance(child, Mapping) and not {"codes", "projections"} & child.keys()
+        needed = name if is_module else "kernel"
+        if needed not in params:
+            raise ValueError(f"params must hold {'/'.join((*path, needed))}, as lsh has tables of it, got none")
+        if is_module:
+            new[name] = _rehashed((*path, name), child, params[name])
         else:
-            new[name] = _rehashed(child, params[name])
+            where = "/".join(path) or "this layer"
+            new[name] = rebuild_from_kernel(as_tables(child, f"lsh of {where}"), jnp.asarray(params["kernel"]))
     return new

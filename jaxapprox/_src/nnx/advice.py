@@ -1,5 +1,6 @@
 """Advice on whether approximating the layers of an NNX model pays."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,10 @@ from flax import nnx
 from jaxapprox._src.conversion.advice import Advice, check_thresholds, judge
 from jaxapprox._src.conversion.recorder import Recorder
 from jaxapprox._src.conversion.rules import Rules, decide
-from jaxapprox._src.nnx.inspection import layers_of, replace
+from jaxapprox._src.estimates.mc import MC
+from jaxapprox._src.nnx.inspection import layers_of, module_at
+from jaxapprox._src.nnx.random_module import Keys
+from jaxapprox._src.nnx.replacement import approximate
 
 
 def advise(
@@ -51,25 +55,18 @@ def advise(
     check_thresholds(min_speedup, max_error)
     report = decide(rules, layers_of(model, rules), keep_ends=keep_ends, min_channels=min_channels)
     recorder = Recorder()
-    copy: Any = nnx.clone(model)
-
-    def watch(path: str, node: Any) -> Any:
-        if path in report.methods:
-            product, names = ("conv_general_dilated", _CONV) if isinstance(node, nnx.Conv) else ("dot_general", ())
-            settings = {name: getattr(node, name) for name in names}
-            setattr(node, product, _recorded(recorder, path, getattr(node, product), settings))
-        return node
-
-    replace(copy, watch)
-    jax.block_until_ready(copy(*args, **kwargs))
+    watched: Any = nnx.clone(model)
+    for path in report.methods:
+        layer = module_at(watched, path)
+        approximate(layer, MC(), "sample", jax.random.split(jax.random.key(0)))
+        layer.deterministic = True
+        layer.call_product = functools.partial(_watched, recorder, path)
+    jax.block_until_ready(watched(*args, **kwargs))
     return judge(key, rules, report, recorder, min_speedup, max_error)
 
 
-_CONV = ("strides", "padding", "kernel_dilation")
-
-
-def _recorded(recorder: Recorder, path: str, product: Callable[..., Any], settings: dict[str, Any]) -> Any:
-    def recorded(x: jax.Array, kernel: jax.Array, *args: Any, **kwargs: Any) -> jax.Array:
-        return recorder.noted(product(x, kernel, *args, **kwargs), path, x, kernel, **settings)
-
-    return recorded
+def _watched(
+    recorder: Recorder, path: str, product: Callable[..., jax.Array], deterministic: bool | None, rngs: Keys | None
+) -> Callable[..., jax.Array]:
+    """`SampledModule.call_product` for a layer that stays exact and is recorded."""
+    return recorder.watched(path, product.__name__, functools.partial(product, MC(), None))

@@ -1,19 +1,16 @@
 """An existing NNX model with some of its layers approximated."""
 
+import copy
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
-from jaxapprox._src.conversion.approximation import Approximation
 from jaxapprox._src.conversion.rules import Report, Rules, decide
-from jaxapprox._src.hashing.alsh import ALSH
-from jaxapprox._src.nnx.hashed import ALSHDense, StoredTables
-from jaxapprox._src.nnx.inspection import layers_of, replace
-from jaxapprox._src.nnx.sampled import MCConv, MCDense
-
-_SHARED = ("in_features", "out_features", "use_bias", "dtype", "param_dtype")
-_CONV = (*_SHARED, "kernel_size", "strides", "padding", "kernel_dilation")
+from jaxapprox._src.nnx.inspection import layers_of, module_at
+from jaxapprox._src.nnx.random_module import stream_of
+from jaxapprox._src.nnx.replacement import approximate
 
 
 def convert(
@@ -65,39 +62,28 @@ def convert(
     """
     report = decide(rules, layers_of(model, rules), keep_ends=keep_ends, min_channels=min_channels)
     methods = report.methods
-    if methods and rng_collection not in rngs:
-        raise ValueError(
-            f"rngs must hold the stream {rng_collection!r}, from which {next(iter(methods))} draws"
-            f" (layers approximated: {len(methods)}), got {', '.join(rngs) or 'none'}"
-        )
-    converted = nnx.clone(model)
+    keys = {}
+    if methods:
+        user = f"{next(iter(methods))} (layers approximated: {len(methods)})"
+        stream = stream_of(rngs, rng_collection, user)
+        keys = {path: jnp.stack([stream(), stream()]) for path in methods}
+    converted = copied(model)
 
-    def replacement(path: str, node: Any) -> Any:
-        return _approximate(node, methods[path], rng_collection, rngs) if path in methods else node
+    def approximated(model: Any, keys: dict[str, jax.Array]) -> Any:
+        for path, method in methods.items():
+            approximate(module_at(model, path), method, rng_collection, keys[path])
+        return model
 
-    replace(converted, replacement)
-    return converted, report
+    if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(nnx.state(model))):
+        return nnx.eval_shape(approximated, converted, keys), report
+    return approximated(converted, keys), report
 
 
-def _approximate(layer: Any, method: Approximation, rng_collection: str, rngs: nnx.Rngs) -> nnx.Module:
-    """The layer that replaces `layer`, with its parameters."""
-    convolves = isinstance(layer, nnx.Conv)
-    kind: Any = ALSHDense if isinstance(method, ALSH) else MCConv if convolves else MCDense
-    own = {name: getattr(layer, name) for name in (_CONV if convolves else _SHARED)}
-    stack = layer.kernel[...].shape[: -2 - len(layer.kernel_size) if convolves else -2]
+def copied(model: nnx.Module) -> Any:
+    """A model like another, with arrays of its own."""
+    graph, state = nnx.split(model)
+    return nnx.merge(graph, jax.tree.map(_copied_leaf, state))
 
-    def make() -> Any:
-        return kind(**own, rng_collection=rng_collection, rngs=nnx.Rngs({"params": 0, rng_collection: 0}))
 
-    new = nnx.eval_shape(make)  # its arrays are replaced
-    new.method = method
-    new.kernel, new.bias = layer.kernel, layer.bias
-    stream = rngs[rng_collection]
-    new.rngs = nnx.RngStream(jax.random.split(stream(), stack) if stack else stream(), tag=rng_collection)
-    if isinstance(method, ALSH):
-        build = method.build
-        for _ in stack:
-            build = jax.vmap(build)
-        keys = jax.random.split(stream(), stack) if stack else stream()
-        new.tables = StoredTables(build(keys, layer.kernel[...].swapaxes(-1, -2)))
-    return new
+def _copied_leaf(leaf: Any) -> Any:
+    return jnp.copy(leaf) if isinstance(leaf, jax.Array) else copy.copy(leaf)

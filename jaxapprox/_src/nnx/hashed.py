@@ -3,16 +3,19 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
-from flax.typing import Initializer
 
-from jaxapprox._src.estimates.contraction import plus_bias
-from jaxapprox._src.hashing.active_dense import active_dense
-from jaxapprox._src.hashing.alsh import ALSH, rebuild_from_kernel
+from jaxapprox._src.conversion.hashed_product import product_of
+from jaxapprox._src.hashing.active_dense import keep_active
+from jaxapprox._src.hashing.alsh import ALSH, examples_of, rebuild_from_kernel
 from jaxapprox._src.hashing.diagnostics import Diagnostics, diagnose
-from jaxapprox._src.hashing.tables import Tables
-from jaxapprox._src.nnx.random_module import Keys
-from jaxapprox._src.nnx.weighted_module import WeightedModule, default_bias_init, default_kernel_init
+from jaxapprox._src.hashing.tables import Tables, as_tables
+from jaxapprox._src.nnx.random_module import Keys, RandomModule
+from jaxapprox._src.nnx.signatures import metadata_by_initialisers, taking_all_of
+from jaxapprox._src.overriding import Overriding
+
+_exact: Any = nnx.Linear.__call__
 
 
 class HashTable(nnx.Variable):
@@ -24,24 +27,27 @@ class StoredTables(nnx.Module):
 
     def __init__(self, tables: Tables):
         for name, array in tables._asdict().items():
-            setattr(self, name, HashTable(array))
+            setattr(self, name, None if array is None else HashTable(array))
 
     def load(self) -> Tables:
         """The tables as the library's functions take them."""
-        return Tables(*(getattr(self, name)[...] for name in Tables._fields))
+        variables = {name: getattr(self, name) for name in Tables._fields}
+        return as_tables({name: variable[...] for name, variable in variables.items() if variable is not None})
 
     def store(self, tables: Tables) -> None:
         """Replaces the tables."""
         for name, array in tables._asdict().items():
-            getattr(self, name)[...] = array
+            if array is not None:
+                getattr(self, name)[...] = array
 
 
-class ALSHDense(WeightedModule):
+class ALSHDense(nnx.Linear, RandomModule):
     """`nnx.Linear` that trains on the units which locality-sensitive hashing finds for each example (ALSH-approx).
 
-    Inactive units output exactly 0, bias included, and get no gradient. `kernel` and `bias` have the names, shapes and
-    initial values of `nnx.Linear`'s; the hash functions come from another fork of the stream that the layer draws from.
-    A call only reads the tables; `rehash` makes new ones as the weights move.
+    It takes what `nnx.Linear` takes, with the same meaning, and has the same parameters; deterministic calls are its
+    own, and so is the product where `form` computes all units. Inactive units output exactly 0, bias included, and get
+    no gradient. The hash functions come from another fork of the stream that the layer draws from. A call only reads
+    the tables; `rehash` makes new ones as the weights move.
 
     >>> import jax
     >>> from flax import nnx
@@ -54,21 +60,19 @@ class ALSHDense(WeightedModule):
     (4, 5)
 
     Args:
-        in_features, out_features: units.
+        *args, **kwargs: as in `nnx.Linear`.
         active, num_tables, num_bits, transform, num_powers, max_norm, projection, select, shared, form,
             hashed_evaluation: as in `jaxapprox.linen.ALSHDense`.
-        use_bias, dtype, param_dtype, kernel_init, bias_init: as in `nnx.Linear`.
-        deterministic, rng_collection, rngs: as in `jaxapprox.nnx.MCConv`.
+        deterministic, rng_collection, rngs: as in `jaxapprox.nnx.MCDense`.
 
     Raises:
         ValueError: if an argument does not fit, or `rngs` lacks the stream.
     """
 
+    @taking_all_of(nnx.Linear.__init__)
     def __init__(
         self,
-        in_features: int,
-        out_features: int,
-        *,
+        *args: Any,
         active: float = 0.05,
         num_tables: int = 5,
         num_bits: int = 6,
@@ -78,41 +82,45 @@ class ALSHDense(WeightedModule):
         projection: str = "rademacher",
         select: str = "union",
         shared: bool = False,
-        form: str = "gathered",
+        form: str = "auto",
         hashed_evaluation: bool = False,
-        use_bias: bool = True,
-        dtype: Any = None,
-        param_dtype: Any = jax.numpy.float32,
-        kernel_init: Initializer = default_kernel_init,
-        bias_init: Initializer = default_bias_init,
         deterministic: bool = False,
         rng_collection: str = "sample",
         rngs: nnx.Rngs,
+        **kwargs: Any,
     ):
-        weights = (use_bias, dtype, param_dtype, kernel_init, bias_init)
-        super().__init__((in_features, out_features), *weights, deterministic, rng_collection, rngs)
+        super().__init__(*args, rngs=rngs, **metadata_by_initialisers(super().__init__, kwargs))
+        RandomModule.__init__(self, deterministic, rng_collection, rngs)
         hashing = (num_tables, num_bits, transform, num_powers, max_norm, projection)
         self.method = ALSH(active, *hashing, select, shared, form, hashed_evaluation)
         self.tables = StoredTables(self.method.build(rngs[rng_collection](), self.kernel[...].T))
 
-    def __call__(self, x: jax.Array, *, deterministic: bool | None = None, rngs: Keys | None = None) -> jax.Array:
-        """x `(..., in)` -> `(..., out)`; all leading axes together are the examples.
+    def __call__(
+        self,
+        inputs: jax.Array,
+        out_sharding: Any = None,
+        *,
+        deterministic: bool | None = None,
+        rngs: Keys | None = None,
+    ) -> jax.Array:
+        """inputs `(..., in)` -> `(..., out)`; all leading axes together are the examples.
 
         Args:
+            inputs, out_sharding: as in `nnx.Linear`.
             deterministic, rngs: instead of the layer's own.
 
         Raises:
-            ValueError: if an attribute or the values of x do not fit.
+            ValueError: if an attribute does not fit, or `rngs` lacks the stream.
         """
         deterministic = self.deterministic if deterministic is None else deterministic
         key = self._key(deterministic and not self.method.hashed_evaluation, rngs)
-        x, kernel, bias = self._promoted(x)
+        given = {} if out_sharding is None else {"out_sharding": out_sharding}
         if key is None:
-            return plus_bias(x @ kernel, bias)
-        examples = x.reshape(-1, x.shape[-1])
-        ids = self.active_set(examples, rngs=key)
-        y = active_dense(examples, kernel, bias, ids, form=self.method.form)
-        return y.reshape(*x.shape[:-1], self.out_features)
+            return _exact(self, inputs, **given)
+        x, *_ = self.promote_dtype((inputs, self.kernel[...], None), dtype=self.dtype)
+        ids = self.active_set(examples_of(x), rngs=key)
+        product = product_of(self, self.method.form, ids, self.out_features)
+        return keep_active(_exact(Overriding(self, **product), inputs, **given), ids)
 
     def active_set(self, x: jax.Array, *, rngs: Keys | None = None) -> jax.Array:
         """The units that examples x `(batch, in)` activate: `(batch, size)` or, shared, `(size,)` int32."""
@@ -137,10 +145,7 @@ def rehash(model: nnx.Module) -> None:
     >>> rehash(layer)
     >>> bool((layer.tables.load().codes == before).all())
     False
-
-    Raises:
-        ValueError: if a kernel has a unit of zeros or is not finite.
     """
     for _, module in nnx.iter_graph(model):
         if isinstance(module, ALSHDense):
-            module.tables.store(rebuild_from_kernel(module.tables.load(), module.kernel[...]))
+            module.tables.store(rebuild_from_kernel(module.tables.load(), jnp.asarray(module.kernel[...])))

@@ -1,86 +1,64 @@
-"""The layers of an NNX model, and a way to put others in their places."""
+"""The layers of an NNX model."""
 
-from collections.abc import Callable, Iterator, MutableMapping, MutableSequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import jax
 from flax import nnx
 
-from jaxapprox._src.conversion.approximation import Approximation
 from jaxapprox._src.conversion.refusals import left_alone, unsuited
 from jaxapprox._src.conversion.rules import Layer, Rules, method_of
-from jaxapprox._src.nnx.hashed import ALSHDense
-from jaxapprox._src.nnx.sampled import MCConv, MCDense
-
-_REPLACEABLE = (nnx.Conv, nnx.Linear)
-_APPROXIMATE = (MCConv, MCDense, ALSHDense)
-_LEFT_ALONE = (nnx.ConvTranspose, nnx.LinearGeneral, nnx.Einsum)
+from jaxapprox._src.nnx.layer_shapes import features_of
+from jaxapprox._src.nnx.replacement import APPROXIMATE, REPLACEABLE, failure_of
 
 
 def layers_of(model: nnx.Module, rules: Rules) -> list[Layer]:
-    """The layers of a model, in the order in which its modules got their attributes; each once.
+    """The layers of a model, in the order in which its modules got their attributes; each once, by its first path.
 
     Each says why the method that `rules` give it can't replace it.
     """
-    found: list[Layer] = []
-
-    def note(path: str, node: Any) -> Any:
-        if isinstance(node, (*_REPLACEABLE, *_APPROXIMATE, *_LEFT_ALONE)):
-            found.append(_layer(path, node, method_of(rules, path)))
-        return node
-
-    replace(model, note)
+    found = []
+    for path, module in modules_of(model):
+        if isinstance(module, (*REPLACEABLE, *APPROXIMATE)):
+            inputs, outputs = features_of(module)
+            method = method_of(rules, path)
+            refusal = left_alone(module, REPLACEABLE, APPROXIMATE) or unsuited(module, method, inputs, nnx.Linear)
+            if method is not None and not refusal:
+                refusal = failure_of(module, method)
+            found.append(Layer(path, type(module).__name__, inputs, outputs, refusal))
     return found
 
 
-def replace(model: nnx.Module, replacement: Callable[[str, Any], Any]) -> None:
-    """Calls `replacement(path, node)` for each node below `model`, and puts what it returns in the node's place.
-
-    A node that occurs twice is asked for once, by its first path, and replaced in all of its places.
-    """
-    _replaced("", model, replacement, {})
+def modules_of(model: nnx.Module) -> Iterator[tuple[str, nnx.Module]]:
+    """The modules below a model with their paths; each once."""
+    yield from _below(model, "", {id(model): model})
 
 
-def _replaced(path: str, node: Any, replacement: Callable[[str, Any], Any], known: dict[int, Any]) -> Any:
-    if not isinstance(node, nnx.Module | MutableSequence | MutableMapping | tuple):
-        return node
-    if id(node) in known:
-        return known[id(node)]
-    known[id(node)] = new = replacement(path, node) if path else node
-    if new is not node:
-        return new
-    changes = {}
-    for name, child in _children(node):
-        other = _replaced(f"{path}/{name}" if path else str(name), child, replacement, known)
-        if other is not child:
-            changes[name] = other
-    if not changes:
-        return node
-    if isinstance(node, tuple):
-        known[id(node)] = tuple(changes.get(i, child) for i, child in enumerate(node))
-        return known[id(node)]
-    for name, other in changes.items():
-        if isinstance(node, MutableSequence | MutableMapping):
-            node[name] = other
-        else:
-            setattr(node, name, other)
+def module_at(model: nnx.Module, path: str) -> Any:
+    """The module of a path that `modules_of` gave for this model or one of which it is a copy."""
+    node: Any = model
+    while path:
+        name, node = next((n, child) for n, child in _children(node) if path == n or path.startswith(f"{n}/"))
+        path = path[len(name) + 1 :]
     return node
 
 
-def _children(node: Any) -> Iterator[tuple[Any, Any]]:
-    if isinstance(node, MutableSequence | tuple):
-        return iter(list(enumerate(node)))
-    items = node.items() if isinstance(node, MutableMapping) else vars(node).items()
-    return iter([(name, child) for name, child in items if not str(name).startswith("_")])
+def _below(node: Any, prefix: str, known: dict[int, Any]) -> Iterator[tuple[str, nnx.Module]]:
+    for name, child in _children(node):
+        if id(child) in known:
+            continue
+        known[id(child)] = child  # the reference keeps others from getting the id
+        if isinstance(child, nnx.Module):
+            yield prefix + name, child
+        yield from _below(child, f"{prefix}{name}/", known)
 
 
-def _layer(path: str, module: Any, method: Approximation | None) -> Layer:
-    inputs, outputs = (_size(getattr(module, name, None)) for name in ("in_features", "out_features"))
-    groups = getattr(module, "feature_group_count", 1)
-    inputs, outputs = inputs // groups, outputs // groups
-    refusal = left_alone(module, _REPLACEABLE, _APPROXIMATE) or unsuited(module, method, inputs, nnx.Linear)
-    return Layer(path, type(module).__name__, inputs, outputs, refusal)
-
-
-def _size(features: Any) -> int:
-    """The number of features; 0 for layers with several axes of features."""
-    return features if isinstance(features, int) else 0
+def _children(node: Any) -> list[tuple[str, Any]]:
+    """What NNX finds in a node, by name: attributes of its objects, items of all that JAX takes for a tree."""
+    if isinstance(node, nnx.Variable):
+        return []
+    if isinstance(node, nnx.Pytree | Mapping):
+        items = node.items() if isinstance(node, Mapping) else vars(node).items()
+        return [(str(name), child) for name, child in items]
+    leaves, _ = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda child: child is not node)
+    return [(jax.tree_util.keystr(path, simple=True), child) for path, child in leaves if path]

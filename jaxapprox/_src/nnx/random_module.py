@@ -10,14 +10,9 @@ class RandomModule(nnx.Module):
     """A module with a fork of the stream `rng_collection`; `train()` and `eval()` of any model around it switch it."""
 
     def __init__(self, deterministic: bool, rng_collection: str, rngs: nnx.Rngs):
-        if rng_collection not in rngs:  # nor does "default" serve: draws would depend on what else uses it
-            raise ValueError(
-                f"rngs must hold the stream {rng_collection!r} for {type(self).__name__}, got"
-                f" {', '.join(rngs) or 'none'}: pass nnx.Rngs(..., {rng_collection}=seed)"
-            )
         self.deterministic = deterministic
         self.rng_collection = rng_collection
-        self.rngs = rngs[rng_collection].fork()
+        self.rngs = stream_of(rngs, rng_collection, type(self).__name__).fork()
 
     def set_view(self, deterministic: bool | None = None) -> None:
         """Sets the switch, as `nnx.view` does with the modules of a model."""
@@ -34,7 +29,19 @@ class RandomModule(nnx.Module):
         if rngs is None:
             return self.rngs()
         if isinstance(rngs, nnx.Rngs):
-            if self.rng_collection not in rngs:
-                raise ValueError(f"rngs must hold the stream {self.rng_collection!r}, got {', '.join(rngs) or 'none'}")
-            return rngs[self.rng_collection]()
+            return stream_of(rngs, self.rng_collection, type(self).__name__)()
         return rngs() if isinstance(rngs, nnx.RngStream) else rngs
+
+
+def stream_of(rngs: nnx.Rngs, rng_collection: str, user: str) -> nnx.RngStream:
+    """The stream of that name or, without one, NNX's default stream, as `nnx.Dropout` chooses.
+
+    Raises:
+        ValueError: if `rngs` has neither; `user` says for what it must.
+    """
+    if rng_collection not in rngs and "default" not in rngs:
+        raise ValueError(
+            f"rngs must hold the stream {rng_collection!r} or a default one for {user}, got"
+            f" {', '.join(rngs) or 'none'}: pass nnx.Rngs(..., {rng_collection}=seed)"
+        )
+    return rngs[rng_collection]

@@ -1,105 +1,24 @@
-"""Layers that train on a Monte-Carlo estimate of themselves."""
+"""Dense layers that train on a Monte-Carlo estimate of themselves."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
 from flax import nnx
-from flax.typing import Initializer
 
-from jaxapprox._src.estimates.contraction import MC
-from jaxapprox._src.estimates.conv import convolution
-from jaxapprox._src.estimates.dense import dense
-from jaxapprox._src.estimates.geometry import Padding
+from jaxapprox._src.estimates import products
+from jaxapprox._src.estimates.mc import MC
 from jaxapprox._src.nnx.random_module import Keys
-from jaxapprox._src.nnx.weighted_module import WeightedModule, default_bias_init, default_kernel_init
+from jaxapprox._src.nnx.sampled_module import SampledModule
+from jaxapprox._src.nnx.signatures import metadata_by_initialisers, taking_all_of
 from jaxapprox._src.sampling.samplers import Sampler, systematic
 
-
-class MCConv(WeightedModule):
-    """`nnx.Conv` that trains on a Monte-Carlo estimate of itself (the paper's Appendix B).
-
-    Its `kernel` and `bias` have the names, shapes and initial values of `nnx.Conv`'s, so a state moves between the two.
-
-    >>> import jax
-    >>> from flax import nnx
-    >>> from jaxapprox.nnx import MCConv
-    >>> layer = MCConv(32, 64, (3, 3), ratio=0.25, rngs=nnx.Rngs(params=0, sample=1))
-    >>> x = jax.random.normal(jax.random.key(2), (8, 16, 16, 32))
-    >>> layer(x).shape  # from 8 of the 32 channels
-    (8, 16, 16, 64)
-    >>> layer.eval()  # exact from here on
-
-    Args:
-        in_features, out_features: channels.
-        kernel_size: taps along each spatial axis; its length is the number of spatial axes, one to three.
-        strides, padding, kernel_dilation, ratio, sampler, unit, mode, min_samples: as in `jaxapprox.mc_conv`.
-        use_bias, dtype, param_dtype, kernel_init, bias_init: as in `nnx.Conv`.
-        deterministic: the exact convolution; set by `train()` and `eval()`.
-        rng_collection: the stream of `rngs` that keys are drawn from, by a fork of it.
-        rngs: with the streams "params" and "sample".
-
-    Raises:
-        ValueError: if `rngs` lacks the stream.
-    """
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        kernel_size: int | Sequence[int],
-        strides: int | Sequence[int] | None = 1,
-        *,
-        padding: Padding = "SAME",
-        ratio: float = 0.5,
-        kernel_dilation: int | Sequence[int] | None = 1,
-        use_bias: bool = True,
-        dtype: Any = None,
-        param_dtype: Any = jax.numpy.float32,
-        kernel_init: Initializer = default_kernel_init,
-        bias_init: Initializer = default_bias_init,
-        sampler: Sampler = systematic,
-        unit: str = "channel",
-        mode: str = "forward",
-        min_samples: int = 1,
-        deterministic: bool = False,
-        rng_collection: str = "sample",
-        rngs: nnx.Rngs,
-    ):
-        window = (kernel_size,) if isinstance(kernel_size, int) else tuple(kernel_size)
-        shape = (*window, in_features, out_features)
-        weights = (use_bias, dtype, param_dtype, kernel_init, bias_init)
-        super().__init__(shape, *weights, deterministic, rng_collection, rngs)
-        self.kernel_size = window
-        self.strides, self.padding, self.kernel_dilation = strides, padding, kernel_dilation
-        self.method = MC(ratio, sampler, unit, mode, min_samples)
-
-    def __call__(self, x: jax.Array, *, deterministic: bool | None = None, rngs: Keys | None = None) -> jax.Array:
-        """x `(*batch, *spatial, in)` -> `(*batch, *out_spatial, out)`.
-
-        Args:
-            deterministic, rngs: instead of the layer's own.
-
-        Raises:
-            ValueError: if an attribute or the shape of x does not fit.
-        """
-        x, kernel, bias = self._promoted(x)
-        return convolution(
-            self._key(deterministic, rngs),
-            x,
-            kernel,
-            bias,
-            self.method,
-            strides=self.strides,
-            padding=self.padding,
-            kernel_dilation=self.kernel_dilation,
-        )
+_linear, _linear_general, _einsum = nnx.Linear.__call__, nnx.LinearGeneral.__call__, nnx.Einsum.__call__
 
 
-class MCDense(WeightedModule):
+class MCDense(nnx.Linear, SampledModule):
     """`nnx.Linear` that trains on a Monte-Carlo estimate of itself.
 
-    Its `kernel` and `bias` have the names, shapes and initial values of `nnx.Linear`'s.
+    It takes what `nnx.Linear` takes, with the same meaning, and has the same parameters.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
@@ -110,45 +29,167 @@ class MCDense(WeightedModule):
     8
 
     Args:
-        in_features, out_features: units.
+        *args, **kwargs: as in `nnx.Linear`. A `dot_general` of its own serves evaluation alone.
         ratio, sampler, mode, min_samples: as in `jaxapprox.mc_dense`.
-        use_bias, dtype, param_dtype, kernel_init, bias_init: as in `nnx.Linear`.
-        deterministic, rng_collection, rngs: as in `MCConv`.
+        deterministic: the exact product; set by `train()` and `eval()`.
+        rng_collection: the stream of `rngs` that keys are drawn from, by a fork of it; without it the default stream.
+        rngs: with the streams "params" and "sample", or a default one.
 
     Raises:
-        ValueError: if `rngs` lacks the stream.
+        ValueError: if an argument does not fit, or `rngs` lacks the stream.
     """
 
+    @taking_all_of(nnx.Linear.__init__)
     def __init__(
         self,
-        in_features: int,
-        out_features: int,
-        *,
+        *args: Any,
         ratio: float = 0.5,
-        use_bias: bool = True,
-        dtype: Any = None,
-        param_dtype: Any = jax.numpy.float32,
-        kernel_init: Initializer = default_kernel_init,
-        bias_init: Initializer = default_bias_init,
         sampler: Sampler = systematic,
         mode: str = "forward",
         min_samples: int = 1,
         deterministic: bool = False,
         rng_collection: str = "sample",
         rngs: nnx.Rngs,
+        **kwargs: Any,
     ):
-        weights = (use_bias, dtype, param_dtype, kernel_init, bias_init)
-        super().__init__((in_features, out_features), *weights, deterministic, rng_collection, rngs)
-        self.method = MC(ratio, sampler, mode=mode, min_samples=min_samples)
+        super().__init__(*args, rngs=rngs, **metadata_by_initialisers(super().__init__, kwargs))
+        method = MC(ratio, sampler, mode=mode, min_samples=min_samples)
+        SampledModule.__init__(self, method, deterministic, rng_collection, rngs)
 
-    def __call__(self, x: jax.Array, *, deterministic: bool | None = None, rngs: Keys | None = None) -> jax.Array:
-        """x `(..., in)` -> `(..., out)`; all leading axes together are the examples.
+    def __call__(
+        self,
+        inputs: jax.Array,
+        out_sharding: Any = None,
+        *,
+        deterministic: bool | None = None,
+        rngs: Keys | None = None,
+    ) -> jax.Array:
+        """inputs `(..., in)` -> `(..., out)`; all leading axes together are the examples.
 
         Args:
+            inputs, out_sharding: as in `nnx.Linear`.
             deterministic, rngs: instead of the layer's own.
 
         Raises:
-            ValueError: if an attribute or the shape of x does not fit.
+            ValueError: if the product can't be estimated, or `rngs` lacks the stream.
         """
-        x, kernel, bias = self._promoted(x)
-        return dense(self._key(deterministic, rngs), x, kernel, bias, self.method)
+        layer = self._computing(products.dot_general, deterministic, rngs, "dot_general")
+        return _linear(layer, inputs, **_given(out_sharding))
+
+
+class MCLinearGeneral(nnx.LinearGeneral, SampledModule):
+    """`nnx.LinearGeneral` that trains on a Monte-Carlo estimate of itself.
+
+    It takes what `nnx.LinearGeneral` takes, with the same meaning, and has the same parameters. The rows of its sum are
+    all that it contracts, over its axes together.
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from jaxapprox.nnx import MCLinearGeneral
+    >>> layer = MCLinearGeneral((4, 8), 16, axis=(-2, -1), ratio=0.25, rngs=nnx.Rngs(params=0, sample=1))
+    >>> layer(jnp.ones((2, 10, 4, 8))).shape  # from 8 of 32 rows
+    (2, 10, 16)
+
+    Args:
+        *args, **kwargs: as in `nnx.LinearGeneral`. A `dot_general` of its own serves evaluation alone.
+        ratio, sampler, mode, min_samples, deterministic, rng_collection, rngs: as in `MCDense`.
+
+    Raises:
+        ValueError: if an argument does not fit, or `rngs` lacks the stream.
+    """
+
+    @taking_all_of(nnx.LinearGeneral.__init__)
+    def __init__(
+        self,
+        *args: Any,
+        ratio: float = 0.5,
+        sampler: Sampler = systematic,
+        mode: str = "forward",
+        min_samples: int = 1,
+        deterministic: bool = False,
+        rng_collection: str = "sample",
+        rngs: nnx.Rngs,
+        **kwargs: Any,
+    ):
+        super().__init__(*args, rngs=rngs, **metadata_by_initialisers(super().__init__, kwargs))
+        method = MC(ratio, sampler, mode=mode, min_samples=min_samples)
+        SampledModule.__init__(self, method, deterministic, rng_collection, rngs)
+
+    def __call__(
+        self,
+        inputs: jax.Array,
+        out_sharding: Any = None,
+        *,
+        deterministic: bool | None = None,
+        rngs: Keys | None = None,
+    ) -> jax.Array:
+        """inputs, of which `axis` are contracted, -> the shape that `nnx.LinearGeneral` gives.
+
+        Args, Raises: as in `MCDense`.
+        """
+        layer = self._computing(products.dot_general, deterministic, rngs, "dot_general", "dot_general_cls")
+        return _linear_general(layer, inputs, **_given(out_sharding))
+
+
+class MCEinsum(nnx.Einsum, SampledModule):
+    """`nnx.Einsum` that trains on a Monte-Carlo estimate of itself.
+
+    It takes what `nnx.Einsum` takes, with the same meaning, and has the same parameters.
+
+    >>> import jax.numpy as jnp
+    >>> from flax import nnx
+    >>> from jaxapprox.nnx import MCEinsum
+    >>> layer = MCEinsum("btd,dhk->bthk", (32, 2, 4), ratio=0.25, rngs=nnx.Rngs(params=0, sample=1))
+    >>> layer(jnp.ones((2, 10, 32))).shape  # from 8 of 32 rows
+    (2, 10, 2, 4)
+
+    Args:
+        *args, **kwargs: as in `nnx.Einsum`. An `einsum_op` of its own serves evaluation alone.
+        ratio, sampler, mode, min_samples, deterministic, rng_collection, rngs: as in `MCDense`.
+
+    Raises:
+        ValueError: if an argument does not fit, or `rngs` lacks the stream.
+    """
+
+    @taking_all_of(nnx.Einsum.__init__)
+    def __init__(
+        self,
+        *args: Any,
+        ratio: float = 0.5,
+        sampler: Sampler = systematic,
+        mode: str = "forward",
+        min_samples: int = 1,
+        deterministic: bool = False,
+        rng_collection: str = "sample",
+        rngs: nnx.Rngs,
+        **kwargs: Any,
+    ):
+        super().__init__(*args, rngs=rngs, **metadata_by_initialisers(super().__init__, kwargs))
+        method = MC(ratio, sampler, mode=mode, min_samples=min_samples)
+        SampledModule.__init__(self, method, deterministic, rng_collection, rngs)
+
+    def __call__(
+        self,
+        inputs: jax.Array,
+        einsum_str: str | None = None,
+        out_sharding: Any = None,
+        *,
+        deterministic: bool | None = None,
+        rngs: Keys | None = None,
+    ) -> jax.Array:
+        """inputs -> the shape that the equation gives.
+
+        Args:
+            inputs, einsum_str, out_sharding: as in `nnx.Einsum`.
+            deterministic, rngs: instead of the layer's own.
+
+        Raises:
+            ValueError: if the product can't be estimated, or `rngs` lacks the stream.
+        """
+        layer = self._computing(products.einsum, deterministic, rngs, "einsum_op")
+        return _einsum(layer, inputs, einsum_str, **_given(out_sharding))
+
+
+def _given(out_sharding: Any) -> dict[str, Any]:
+    """The argument if it is given: Flax's layers take it from version 0.12 on."""
+    return {} if out_sharding is None else {"out_sharding": out_sharding}

@@ -123,7 +123,9 @@ def test_with_64_bit_types(path):
     try:
         weights, x = jnp.asarray(vectors(0, 30, 6)), jnp.asarray(vectors(1, 4, 6))
         tables = build(jax.random.key(0), weights)
-        assert tables.codes.dtype == tables.order.dtype == jnp.int32
+        assert all(
+            array.dtype == jnp.int32 for array in (tables.codes, tables.order, tables.offsets) if array is not None
+        )
         for select in ("union", "count"):
             ids = active_set(jax.random.key(1), tables, x, size=5, select=select)
             assert ids.dtype == jnp.int32 and all(len(set(row)) == 5 for row in np.asarray(ids).tolist())
@@ -173,7 +175,6 @@ def test_same_under_jit_vmap_scan_and_checkpoint(path, select):
 @pytest.mark.parametrize(
     ("call", "name"),
     [
-        (lambda t: active_set(jax.random.key(0), t, jnp.ones((2, 4)).at[1, 0].set(jnp.nan), size=2), "x"),
         (lambda t: active_set(jax.random.key(0), t, jnp.ones((2, 4)), size=0), "size"),
         (lambda t: active_set(jax.random.key(0), t, jnp.ones((2, 4)), size=6), "size"),
         (lambda t: active_set(jax.random.key(0), t, jnp.ones((2, 4)), size=2.0), "size"),

@@ -181,7 +181,7 @@ def test_diagnostics_are_written_when_asked_for():
 )
 def test_bad_options_are_named(options, name):
     """What the layer cannot do is a ValueError that begins with the attribute's name."""
-    with pytest.raises(ValueError, match=f"^{name} must "):
+    with pytest.raises(ValueError, match=f"^this layer: {name} must "):
         ALSHDense(8, deterministic=False, **options).init(keys(0), X)
 
 
@@ -191,11 +191,11 @@ def test_missing_and_foreign_tables_are_named():
     variables = layer.init(keys(0), X, deterministic=True)
     params = {"params": variables["params"]}
     rngs = {"sample": jax.random.key(0)}
-    with pytest.raises(ValueError, match=r"^variables must hold the collection lsh"):
+    with pytest.raises(ValueError, match=r"^this layer: variables must hold .* collection lsh"):
         layer.apply(params, X, deterministic=False, rngs=rngs)
     np.testing.assert_array_equal(
         layer.apply(params, X, deterministic=True), layer.apply(variables, X, deterministic=True)
     )
     for other in (ALSHDense(9).init(keys(0), X, deterministic=True), layer.init(keys(0), X[:, :5], deterministic=True)):
-        with pytest.raises(ValueError, match=r"^lsh must hold tables for \(units, features\) = \(8, 6\)"):
+        with pytest.raises(ValueError, match=r"^this layer: lsh must hold tables for \(units, features\) = \(8, 6\)"):
             layer.apply({**params, "lsh": other["lsh"]}, X, deterministic=False, rngs=rngs)

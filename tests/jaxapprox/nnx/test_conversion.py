@@ -173,7 +173,86 @@ def test_bad_rules_and_missing_streams():
         convert(cnn(), [("hiden", MC())], rngs=sample())
     with pytest.raises(ValueError, match=r"^rule 'depthwise' must match a layer that MC.*depthwise conv"):
         convert(cnn(), [("depthwise", MC())], rngs=sample())
-    with pytest.raises(
-        ValueError, match=r"^rngs must hold the stream 'sample', from which hidden draws .* got default"
-    ):
-        convert(cnn(), [("hidden", MC())], rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=r"^rngs must hold the stream 'sample' .* for hidden .*, got params"):
+        convert(cnn(), [("hidden", MC())], rngs=nnx.Rngs(params=0))
+    assert convert(cnn(), [("hidden", MC())], rngs=nnx.Rngs(0))[1].methods
+
+
+class Everywhere(nnx.Module):
+    """Layers in all that NNX takes for a part of a model: private attributes, containers, objects, attention."""
+
+    def __init__(self, rngs):
+        def layer():
+            return nnx.Linear(16, 16, rngs=rngs)
+
+        self._mid = layer()
+        self.listed = nnx.data([layer(), (layer(),)])
+        self.named = nnx.data({"b": layer(), "a": nnx.Sequential(layer())})
+        self.attention = nnx.MultiHeadAttention(2, 16, decode=False, rngs=rngs)
+        self.shared = nnx.data([self._mid])
+        self.up = nnx.ConvTranspose(16, 16, (2,), 2, rngs=rngs)
+        self.mixed = nnx.Einsum("btc,cd->btd", (16, 16), rngs=rngs)
+
+    def __call__(self, x):
+        layers = self._mid, self.listed[0], self.listed[1][0], self.named["b"], self.named["a"], self.attention
+        for layer in (*layers, *self.shared, self.up, self.mixed):
+            x = layer(x)
+        return x
+
+
+EVERYWHERE = [
+    "_mid",
+    "listed/0",
+    "listed/1/0",
+    "named/b",
+    "named/a/layers/0",
+    "attention/query",
+    "attention/key",
+    "attention/value",
+    "attention/out",
+    "up",
+    "mixed",
+]
+
+
+def test_layers_are_found_wherever_nnx_finds_them():
+    """Once, in their order; evaluation is the model, which keeps its own arrays when the copy's are donated."""
+    model = Everywhere(nnx.Rngs(0))
+    sampled, report = convert(model, [("*", MC())], rngs=sample(), keep_ends=False)
+    assert list(report.methods) == EVERYWHERE
+    assert sampled.shared[0] is sampled._mid
+    x = jax.random.normal(jax.random.key(4), (2, 3, 16))
+    y = model(x)
+    assert np.all(np.isfinite(sampled(x))) and np.any(sampled(x) != y)
+    sampled.eval()
+    np.testing.assert_allclose(sampled(x), y, rtol=1e-5, atol=1e-5)
+    jax.jit(lambda state: state, donate_argnums=0)(nnx.state(sampled))
+    np.testing.assert_array_equal(model(x), y)
+
+
+def test_abstract_models_become_abstract_models():
+    """With the structure of a converted model of arrays, so that a state loads into it."""
+    rules = [("_mid", ALSH()), ("*", MC())]
+    abstract, report = convert(nnx.eval_shape(lambda: Everywhere(nnx.Rngs(0))), rules, rngs=sample(), keep_ends=False)
+    concrete, _ = convert(Everywhere(nnx.Rngs(0)), rules, rngs=sample(), keep_ends=False)
+    assert report.methods.keys() == set(EVERYWHERE)
+    shapes = jax.eval_shape(lambda: nnx.state(concrete))
+    assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(nnx.state(abstract)))
+    chex.assert_trees_all_equal(*(jax.tree.map(lambda a: (a.shape, a.dtype), s) for s in (nnx.state(abstract), shapes)))
+
+
+def test_what_a_call_would_refuse_stays_exact_and_says_why():
+    """A trial of the layer decides; a rule that names it in full is an error."""
+    rngs = nnx.Rngs(0)
+    sizes = dict(in_features=16, out_features=16, rngs=rngs)
+    model = nnx.Sequential(
+        nnx.Linear(**sizes, param_dtype=jnp.complex64),
+        nnx.Linear(**sizes, dot_general=lambda *args, **kwargs: jax.lax.dot_general(*args, **kwargs)),
+        nnx.LinearGeneral(16, 16, rngs=rngs),
+        nnx.Conv(**sizes, kernel_size=(3,), padding="CAUSAL", mask=jnp.ones((3, 16, 16)), strides=np.array([2])),
+    )
+    _, report = convert(model, [("*", MC())], rngs=sample(), keep_ends=False)
+    assert list(report.methods) == ["layers/2", "layers/3"]
+    assert "complex" in report.outcomes[0].why and report.outcomes[1].why.startswith("dot_general must be None")
+    with pytest.raises(ValueError, match=r"^rule 'layers/0' must match a layer that .* layers/0 \(.*complex"):
+        convert(model, [("layers/0", MC())], rngs=sample())
