@@ -1,116 +1,154 @@
-"""The public functions give the same compiled, not compiled, with arrays on a device or not, and under `pmap`."""
+"""Public functions, with their gradients, under JAX's transformations: all are traced, one of each kind computed."""
 
 import functools
+import operator
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import parameterized
-from oracles import vectors
+from public_calls import CALLS, DIFFERENTIABLE, ONE_OF_EACH_KIND, Call, floating, with_gradients
+from quick_compilation import jit
 
-from jaxapprox import MC, SAMPLERS, active_rows, conv, inclusion_probabilities, mc_conv, mc_dense, predicted_variance
-from jaxapprox.adaptive_dropout import adaptive_dropout
+from jaxapprox import MC, mc_conv, mc_dense, uniform
 from jaxapprox.linen import MCConv
-from jaxapprox.lsh import active_dense, active_set, build, collisions, cosines, query_codes, shared_active_set
 
-flags.FLAGS["chex_skip_pmap_variant_if_single_device"].value = False
-
-KEY = np.asarray(jax.random.PRNGKey(3))  # a raw key: it can be anywhere that an array can
-X, KERNEL, BIAS = vectors(0, 6, 10), vectors(1, 10, 40), vectors(2, 1, 40)[0]
-IMAGES, WINDOW = vectors(3, 2 * 5 * 5, 8).reshape(2, 5, 5, 8), vectors(4, 3 * 3 * 8, 6).reshape(3, 3, 8, 6)
-SCORES = np.abs(vectors(5, 1, 12)[0])
-TABLES = jax.tree.map(np.asarray, build(jax.random.key(0), KERNEL.T))
-IDS = np.stack([np.random.default_rng(i).permutation(40)[:4] for i in range(6)]).astype(np.int32)
-
-# A function of arrays alone, and its arguments.
-CALLS = {
-    **{
-        f"mc_conv {unit} {mode}": (functools.partial(mc_conv, ratio=0.5, unit=unit, mode=mode), (KEY, IMAGES, WINDOW))
-        for unit in ("channel", "edge")
-        for mode in ("forward", "backward")
-    },
-    "mc_dense": (functools.partial(mc_dense, ratio=0.5), (KEY, X, KERNEL)),
-    "conv": (functools.partial(conv, strides=2), (IMAGES, WINDOW)),
-    **{name: (functools.partial(sampler, num_samples=4), (KEY, SCORES)) for name, sampler in SAMPLERS.items()},
-    "inclusion_probabilities": (functools.partial(inclusion_probabilities, num_samples=4), (SCORES,)),
-    "predicted_variance": (lambda scores: predicted_variance(SAMPLERS["systematic"], scores, 4), (SCORES,)),
-    "build": (build, (KEY, KERNEL.T)),
-    "active_set": (functools.partial(active_set, size=5), (KEY, TABLES, X)),
-    "active_set by counts": (functools.partial(active_set, size=5, select="count"), (KEY, TABLES, X)),
-    "shared_active_set": (functools.partial(shared_active_set, size=5), (KEY, TABLES, X)),
-    "query_codes": (query_codes, (TABLES, X)),
-    "collisions": (collisions, (TABLES, X)),
-    "cosines": (cosines, (TABLES, KERNEL.T, X)),
-    "active_dense": (active_dense, (X, KERNEL, BIAS, IDS)),
-    "active_rows": (lambda *arrays: active_rows.forward(*map(jnp.asarray, arrays)), (X, KERNEL.T, BIAS, IDS)),
-    "adaptive_dropout": (lambda key, z: adaptive_dropout(key, z, jax.nn.relu, alpha=1.0, beta=0.0), (KEY, X)),
-}
+KEYS = jax.random.split(jax.random.key(3), 2)
 
 
-class SameEverywhere(chex.TestCase):
-    """Each call in each variant against the compiled one: integers to the bit, numbers to rounding."""
-
-    @chex.variants(with_jit=True, without_jit=True, with_device=True, without_device=True, with_pmap=True)
-    @parameterized.named_parameters(*((name.replace(" ", "_"), name) for name in CALLS))
-    def test_same(self, name):
-        function, arguments = CALLS[name]
-        actual, expected = self.variant(function)(*arguments), jax.jit(function)(*arguments)
-        chex.assert_trees_all_equal_shapes_and_dtypes(actual, expected)
-        chex.assert_tree_all_finite(actual)
-        chex.assert_trees_all_close(actual, expected, rtol=1e-5, atol=1e-5)
+def over_keys(function):
+    return lambda keys, *arrays: jax.vmap(lambda key: function(key, *arrays))(keys)
 
 
-@pytest.fixture(autouse=True)
-def no_traces_yet():
-    """Chex counts traces by a function's source, over all tests of a process."""
-    chex.clear_trace_counter()
+def scanned(function):
+    return lambda keys, *arrays: jax.lax.map(lambda key: jax.checkpoint(function)(key, *arrays), keys)
 
 
-def varied(array, i):
-    """Other keys and other numbers, the same ids and codes."""
-    return array + np.uint32(i) if array.dtype == np.uint32 else array * (1 + i) if array.dtype.kind == "f" else array
+OVER_KEYS = {"vmap": over_keys, "scan of jax.checkpoint": scanned}
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_traced_once(name):
-    """Neither a key nor a value compiles a function again."""
-    function, arguments = CALLS[name]
-    compiled = jax.jit(chex.assert_max_traces(lambda *arguments: function(*arguments), n=1))
-    for i in range(3):
-        compiled(*jax.tree.map(functools.partial(varied, i=i), arguments))
+@pytest.mark.parametrize("transform", OVER_KEYS)
+def test_traced_over_keys(transform, name):
+    call = CALLS[name]
+    one = jax.eval_shape(with_gradients(call), KEYS[0], *call.arrays)
+    actual = jax.eval_shape(OVER_KEYS[transform](with_gradients(call)), KEYS, *call.arrays)
+    assert actual == jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((2, *leaf.shape), leaf.dtype), one)
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH_KIND)
+def test_computed_over_keys(name):
+    """All keys at once give what they give one after another."""
+    call = CALLS[name]
+    at_once, in_turn = (jit(transform(with_gradients(call)))(KEYS, *call.arrays) for transform in OVER_KEYS.values())
+    chex.assert_trees_all_close(at_once, in_turn, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_traced_over_everything(name):
+    """As for an ensemble: other weights, examples and keys each."""
+    call = CALLS[name]
+    stacked = jax.tree.map(lambda array: np.stack([array, array]), call.arrays)
+    one = jax.eval_shape(with_gradients(call), KEYS[0], *call.arrays)
+    actual = jax.eval_shape(jax.vmap(with_gradients(call)), KEYS, *stacked)
+    assert actual == jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((2, *leaf.shape), leaf.dtype), one)
+
+
+def loss_of(call: Call):
+    """The sum of squares of what a call returns, as a function of its floating arrays, and these."""
+    places = floating(call.arrays)
+
+    def loss(*values):
+        new = dict(zip(places, values, strict=True))
+        y = call.function(KEYS[0], *(new.get(i, array) for i, array in enumerate(call.arrays)))
+        return jax.tree.reduce(operator.add, jax.tree.map(lambda leaf: jnp.sum(jnp.square(leaf)), y))
+
+    return loss, [call.arrays[i] for i in places]
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_forward_mode(name):
+    """Tangents are as long as the values; what can't be is found when a program is lowered."""
+    loss, values = loss_of(CALLS[name])
+
+    def tangents(*values):
+        return jax.jvp(loss, values, values), jax.linearize(loss, *values)[1](*values)
+
+    jax.jit(tangents).lower(*values)
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_hessian(name):
+    loss, values = loss_of(CALLS[name])
+    jax.eval_shape(jax.hessian(loss, tuple(range(len(values)))), *values)
+
+
+@pytest.mark.parametrize("unit", ["channel", "edge"])
+def test_tangents_are_those_of_the_estimate(unit):
+    """With `uniform`, which scores do not move, an estimate is linear in the kernel and its square quadratic."""
+    x, kernel = CALLS["conv"].arrays
+    step = 0.5 * kernel[::-1]
+
+    def estimate(kernel):
+        return mc_conv(KEYS[0], x, kernel, ratio=0.5, sampler=uniform, unit=unit)
+
+    @jit
+    def check(kernel, step):
+        gradient = jax.grad(lambda kernel: jnp.sum(jnp.square(estimate(kernel))))
+        first = jax.jvp(estimate, (kernel,), (step,))[1], estimate(kernel + step) - estimate(kernel)
+        second = jax.jvp(gradient, (kernel,), (step,))[1], gradient(kernel + step) - gradient(kernel)
+        return first, second
+
+    for actual, expected in check(kernel, step):
+        np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["mc_conv, unit channel, mode straight_through", "active_rows", "linen.ALSHDense"])
+def test_compiled_once_and_as_not_compiled(name):
+    """Neither a key nor a value compiles a function again, and it gives what it gives outside of `jit`."""
+    call = CALLS[name]
+    chex.clear_trace_counter()  # which counts by a function's source
+    compiled = jit(chex.assert_max_traces(lambda *arguments: call.function(*arguments), n=1))
+    for i, key in enumerate(KEYS):
+        arrays = jax.tree.map(lambda a, i=i: a * np.float32(1 + i) if a.dtype == np.float32 else a, call.arrays)
+        actual = compiled(key, *arrays)
+    expected = call.function(key, *jax.tree.map(jnp.asarray, arrays))
+    chex.assert_trees_all_close(actual, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_layer_draws_once_in_each_trace():
     """A training step is traced once whatever the keys, and in it the sampler once, forward and backward."""
-    sampler = chex.assert_max_traces(SAMPLERS["systematic"], n=1)
-    layer = MCConv(6, (3, 3), ratio=0.5, sampler=sampler, use_bias=False)
+    x, kernel = CALLS["conv"].arrays
+    chex.clear_trace_counter()
+    sampler = chex.assert_max_traces(lambda *arguments: uniform(*arguments), n=1)
+    layer = MCConv(4, (3, 3), ratio=0.5, sampler=sampler, use_bias=False)
 
-    @jax.jit
+    @jit
     @chex.assert_max_traces(n=1)
     def step(kernel, key):
         def loss(kernel):
-            y = layer.apply({"params": {"kernel": kernel}}, IMAGES, deterministic=False, rngs={"sample": key})
+            y = layer.apply({"params": {"kernel": kernel}}, x, deterministic=False, rngs={"sample": key})
             return jnp.sum(jnp.square(y))
 
         return kernel - 0.01 * jax.grad(loss)(kernel)
 
-    kernel = jnp.asarray(WINDOW)
-    for key in jax.random.split(jax.random.key(0), 3):
-        kernel = step(kernel, key)
-    chex.assert_tree_all_finite(kernel)
-    assert np.any(np.asarray(kernel) != WINDOW)
+    new = jnp.asarray(kernel)
+    for key in KEYS:
+        new = step(new, key)
+    chex.assert_tree_all_finite(new)
+    assert np.any(np.asarray(new) != kernel)
 
 
 def test_equal_settings_share_a_program():
     """`MC` is hashable and equal by value: what is compiled for one serves another."""
+    x, kernel = CALLS["mc_dense, mode forward"].arrays
+    chex.clear_trace_counter()
 
-    @functools.partial(jax.jit, static_argnums=0)
+    @functools.partial(jit, static_argnums=0)
     @chex.assert_max_traces(n=1)
     def estimate(method, key):
-        return mc_dense(key, X, KERNEL, ratio=method.ratio, sampler=method.sampler, mode=method.mode)
+        return mc_dense(key, x, kernel, ratio=method.ratio, sampler=method.sampler, mode=method.mode)
 
-    for seed in range(2):
-        estimate(MC(ratio=0.25, mode="backward"), jax.random.key(seed))
+    for key in KEYS:
+        estimate(MC(ratio=0.25, mode="backward"), key)
