@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxapprox._src.conversion.layer_products import Product
+from jaxapprox._src.estimates.products import einsum_as_dot
 
 
 class Groups(NamedTuple):
@@ -36,6 +37,9 @@ def groups_of(product: Product, lhs: jax.Array, rhs: jax.Array) -> Groups:
         if arguments.pop("transpose_kernel", False):
             rhs = jnp.swapaxes(jnp.flip(rhs, range(rhs.ndim - 2)), -1, -2)
         return Groups(_product(product.name, arguments), lhs[None], rhs[None])
+    if product.name == "einsum":
+        lhs, rhs, axes, _ = einsum_as_dot(arguments["equation"], lhs, rhs)
+        return _matrices(axes, lhs, rhs)
     return _matrices(arguments["dimension_numbers"], lhs, rhs)
 
 

@@ -77,7 +77,8 @@ def _forward(product: Product, method: MC, x: jax.Array, kernel: jax.Array) -> t
         scores, squared_norms = _terms(product, method.unit, x, kernel)
         moments = second_moments_of(method.sampler, scores, size)
         if isinstance(moments, Moments):
-            together = exact(product, x, kernel * moments.vector.reshape(*rows, 1))
+            window = (1,) * (kernel.ndim - 1 - len(rows))
+            together = exact(product, x, kernel * moments.vector.reshape(*window, *rows, 1))
             variance = jnp.sum(moments.diagonal * squared_norms) + moments.sign * jnp.sum(jnp.square(together))
         else:
             variance = jnp.sum(moments * _gram(product, method.unit, x, kernel))

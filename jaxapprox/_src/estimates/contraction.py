@@ -145,7 +145,12 @@ def estimate(contraction: Contraction, method: MC, key: jax.Array, x: jax.Array,
         ValueError: if `key` is not one PRNG key.
     """
     check_key(key)
-    return _BY_MODE[method.mode](contraction, method, *same_varying(key, x, kernel))
+    return _estimate(contraction, method, *same_varying(key, x, kernel))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), inline=True)
+def _estimate(contraction: Contraction, method: MC, key: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return _BY_MODE[method.mode](contraction, method, key, x, kernel)
 
 
 def plus_bias(y: jax.Array, bias: jax.Array | None) -> jax.Array:

@@ -29,6 +29,7 @@ from jax import lax
 from jaxapprox._src.estimates import multilinear
 from jaxapprox._src.estimates.geometry import Geometry, channels_last
 from jaxapprox._src.varying import same_varying
+from jaxapprox._src.wide import at_least_float32, wider
 
 _KERNEL_GRAD_BLOCK_BYTES = 4 << 20  # measured best on 1 MB of second-level cache per core; flat within a factor of 2
 
@@ -64,7 +65,7 @@ def kernel_grad(conv: Conv, x: jax.Array, g: jax.Array) -> jax.Array:
 
 
 def _gradient(kind: type["_ConvMap"], conv: Conv, a: jax.Array, b: jax.Array) -> jax.Array:
-    wide = jnp.promote_types(a.dtype, b.dtype)  # they differ by `conv.dtype`
+    wide = wider(a.dtype, b.dtype)  # they differ by `conv.dtype`
     return multilinear.apply(kind(dataclasses.replace(conv, dtype=None)), a.astype(wide), b.astype(wide))
 
 
@@ -150,7 +151,7 @@ def _kernel_grad_by_transpose(conv: Conv, x: jax.Array, g: jax.Array) -> jax.Arr
     return dw
 
 
-def _by_phase(conv: Geometry, g: jax.Array, kernel: jax.Array) -> jax.Array:
+def _by_phase(conv: Conv, g: jax.Array, kernel: jax.Array) -> jax.Array:
     """One plain convolution for each residue of the input position modulo the strides, then interleaved.
 
     Input position i = s m + a meets the taps t with d t = a + p (mod s), at the outputs m + (a + p - d t) / s.
@@ -212,7 +213,7 @@ def _by_block(conv: Conv, x: jax.Array, g: jax.Array) -> jax.Array:
         slices = (lax.dynamic_slice_in_dim(a, i * block, block) for a in (x, g))
         return total + _kernel_grad_of_block(conv, *slices), None
 
-    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    dtype = at_least_float32(x.dtype)
     total = jnp.zeros((*conv.geometry.window, x.shape[-1], g.shape[-1]), dtype)
     total, _ = lax.scan(add_block, same_varying(total, x)[0], jnp.arange(whole))
     if rest:
@@ -232,6 +233,6 @@ def _kernel_grad_of_block(conv: Conv, x: jax.Array, g: jax.Array) -> jax.Array:
         padding,
         geometry.strides,
         conv.precision,
-        jnp.promote_types(x.dtype, jnp.float32),
+        at_least_float32(x.dtype),
     )
     return jnp.moveaxis(dw, 0, -2)

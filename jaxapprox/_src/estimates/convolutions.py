@@ -14,6 +14,7 @@ from jaxapprox._src.estimates import conv_maps, edges
 from jaxapprox._src.estimates.contraction import Contraction, estimate
 from jaxapprox._src.estimates.geometry import make_geometry, per_axis, transpose_padding, transposed
 from jaxapprox._src.estimates.mc import MC, UNITS
+from jaxapprox._src.wide import wider
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,14 +41,16 @@ class EdgeConv(ChannelConv):
         if method.size(num_edges) == num_edges:
             return self.forward(x, kernel)
         rows = method.draw(key, edges.edge_scores(self.conv.geometry, x, kernel))
-        return edges.edge_product(self.conv.geometry, x, kernel, rows)
+        return edges.edge_product(self.conv.geometry, x, kernel, rows, self.conv.precision, self.conv.dtype)
 
     def input_grad_estimate(self, method, key, g, kernel):
         num_edges = math.prod(self.conv.geometry.window) * g.shape[-1]
         if method.size(num_edges) == num_edges:
             return self.input_grad(g, kernel)
-        geometry, g, flipped = edges.transposed(self.conv.geometry, g, kernel)
-        return EdgeConv(dataclasses.replace(self.conv, geometry=geometry)).forward_estimate(method, key, g, flipped)
+        wide = wider(g.dtype, kernel.dtype)  # they differ by `conv.dtype`
+        geometry, g, flipped = edges.transposed(self.conv.geometry, g.astype(wide), kernel.astype(wide))
+        conv = dataclasses.replace(self.conv, geometry=geometry, dtype=None)
+        return EdgeConv(conv).forward_estimate(method, key, g, flipped).astype(kernel.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +167,7 @@ def convolve_transposed(
     spread = make_geometry(_spread_shape(x.shape, strides), kernel.shape, 1, pairs, kernel_dilation)
     conv = conv_maps.Conv(transposed(spread, strides, x.shape), precision)
     out = x.dtype if dtype is None else dtype
-    x, kernel = (a.astype(jnp.promote_types(a.dtype, out)) for a in (x, kernel))
+    x, kernel = (a.astype(wider(a.dtype, out)) for a in (x, kernel))
     return _value(TransposedConv(conv), method, key, x, kernel).astype(out)
 
 

@@ -13,6 +13,7 @@ from jax import lax
 from jaxapprox._src.checks import check_operands
 from jaxapprox._src.estimates.contraction import Contraction, estimate
 from jaxapprox._src.estimates.mc import MC
+from jaxapprox._src.wide import wider
 
 Axes = tuple[tuple[Sequence[int], Sequence[int]], tuple[Sequence[int], Sequence[int]]]
 
@@ -39,7 +40,7 @@ class DenseProduct(Contraction):
         return self._gradient(x.T, g).astype(x.dtype)
 
     def _gradient(self, a: jax.Array, b: jax.Array) -> jax.Array:
-        wide = jnp.promote_types(a.dtype, b.dtype)  # they differ by `dtype`
+        wide = wider(a.dtype, b.dtype)  # they differ by `dtype`
         return jnp.matmul(a.astype(wide), b.astype(wide), precision=self.precision)
 
 

@@ -5,6 +5,7 @@ Here a sample of those edges is gathered, for all positions at once, and multipl
 """
 
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +13,13 @@ from jax import lax
 
 from jaxapprox._src.estimates.geometry import Geometry
 from jaxapprox._src.estimates.mc import Rows
+from jaxapprox._src.estimates.slices import take_weighted
+from jaxapprox._src.wide import at_least_float32
 
 
 def edge_scores(geometry: Geometry, x: jax.Array, kernel: jax.Array) -> jax.Array:
     """The score of each edge, |column of the patch matrix| |row of the kernel|: `(taps * in,)`, float32 or wider."""
-    wide = jnp.promote_types(x.dtype, jnp.float32)
+    wide = at_least_float32(x.dtype)
     energy = jnp.sum(jnp.square(_padded(geometry, lax.stop_gradient(x)).astype(wide)), 0)
     per_tap = [
         jnp.sum(lax.slice(energy, (*first, 0), (*last, x.shape[-1]), (*geometry.strides, 1)), range(energy.ndim - 1))
@@ -26,16 +29,18 @@ def edge_scores(geometry: Geometry, x: jax.Array, kernel: jax.Array) -> jax.Arra
     return jnp.sqrt(jnp.concatenate(per_tap) * jnp.sum(jnp.square(rows), -1))
 
 
-def edge_product(geometry: Geometry, x: jax.Array, kernel: jax.Array, rows: Rows) -> jax.Array:
+def edge_product(
+    geometry: Geometry, x: jax.Array, kernel: jax.Array, rows: Rows, precision: Any = None, dtype: Any = None
+) -> jax.Array:
     """The convolution over the sampled edges alone: a `(positions, slots) @ (slots, out)` product.
 
-    Gradients flow through those edges only.
+    Gradients flow through those edges only. `precision` and `dtype` are as in `conv_maps.Conv`.
     """
     taps, channels = jnp.divmod(rows.indices, x.shape[-1])
     window = jnp.asarray([first for first, _ in _tap_slices(geometry)], jnp.int32)[taps]
     edges = _gather(geometry, _padded(geometry, x), channels, window)
-    weighted = kernel.reshape(-1, kernel.shape[-1])[rows.indices] * rows.weights[:, None]
-    out = jnp.einsum("kp,ko->po", edges, weighted.astype(kernel.dtype))
+    weights = take_weighted(kernel.reshape(-1, kernel.shape[-1]), rows, 0)
+    out = jnp.einsum("kp,ko->po", edges, weights, precision=precision, preferred_element_type=dtype)
     return out.reshape(x.shape[0], *geometry.out_shape, kernel.shape[-1])
 
 
@@ -46,7 +51,7 @@ def _gather(geometry: Geometry, padded: jax.Array, channels: jax.Array, window: 
     subsample = (slice(None), *(slice(None, None, s) for s in geometry.strides))
 
     def one(planes, channel, start):
-        starts = (channel, 0, *start)
+        starts = (channel, jnp.zeros_like(channel), *start)
         return lax.dynamic_slice(planes, starts, (1, planes.shape[1], *spans))[0][subsample].reshape(-1)
 
     def in_turn(planes, channels, window):

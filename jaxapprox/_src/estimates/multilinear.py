@@ -32,17 +32,16 @@ class Map:
     extras = 0
     in_turn_on_cpu = False
 
-    def __call__(self, *operands: jax.Array) -> jax.Array:
-        """The value."""
-        raise NotImplementedError
+    # The value, from the operands.
+    __call__: Callable[..., jax.Array]
 
-    def over_devices(self, *operands: jax.Array) -> jax.Array:
+    # The transpose in the operand at `position`, as `transpose(position, g, *operands)` of a cotangent g; that operand
+    # is None.
+    transpose: Callable[..., jax.Array]
+
+    def over_devices(self, *operands: Any, **_: Any) -> jax.Array:
         """The value in a program that runs on several devices, between which XLA divides its work."""
         return self(*operands)
-
-    def transpose(self, position: int, g: jax.Array, *operands: Any) -> jax.Array:
-        """The transpose in the operand at `position`, which is None among `operands`, of a cotangent g."""
-        raise NotImplementedError
 
 
 def apply(function: Map, *operands: jax.Array) -> jax.Array:
@@ -92,6 +91,11 @@ def _value(*operands, map):
     return map(*operands)
 
 
+@functools.partial(jax.jit, static_argnames=("map", "position"), inline=True)
+def _transposed(g, *operands, map, position):
+    return map.transpose(position, g, *operands)
+
+
 def _abstract_value(*operands, map):
     return jax.make_jaxpr(functools.partial(_value, map=map))(*operands).out_avals[0]
 
@@ -103,7 +107,7 @@ def _jvp(primals, tangents, *, map):
         for i, tangent in enumerate(tangents)
         if i >= map.extras and type(tangent) is not ad.Zero
     ]
-    return value, functools.reduce(operator.add, terms) if terms else ad.Zero.from_primal_value(value)
+    return value, functools.reduce(operator.add, terms) if terms else ad.Zero(jax.typeof(value).to_tangent_aval())
 
 
 def _transpose(g, *operands, map):
@@ -111,7 +115,7 @@ def _transpose(g, *operands, map):
     cotangents = [None] * len(operands)
     if type(g) is not ad.Zero:
         others = [None if i == position else operand for i, operand in enumerate(operands)]
-        cotangents[position] = map.transpose(position, g, *others)
+        cotangents[position] = _transposed(g, *others, map=map, position=position)
     return cotangents
 
 

@@ -159,26 +159,37 @@ def einsum(
 
     if key is None:
         return exact(key, lhs, rhs)
+
+    def estimated(key, lhs, rhs):
+        x, kernel, axes, order = einsum_as_dot(equation, lhs, rhs)
+        return lax.transpose(dot(method, key, x, kernel, axes, precision, preferred_element_type), order)
+
+    return as_auto(estimated, exact, key, lhs, rhs)
+
+
+def einsum_as_dot(equation: str, lhs: jax.Array, rhs: jax.Array) -> tuple[jax.Array, jax.Array, Axes, list[int]]:
+    """The operands of `dot`, its axes, and the order in which its result's axes are those of `jnp.einsum`.
+
+    Raises:
+        ValueError: if an operand has two axes of one name.
+    """
     names, result, _ = opt_einsum.parser.parse_einsum_input((equation, lhs, rhs))
     of_lhs, of_rhs = names.split(",")
     for name in (of_lhs, of_rhs):
         if len(set(name)) != len(name):
             raise ValueError(f"einsum_str must name each axis of an operand once, got {equation!r}")
+    x, x_names = _summed(lhs, of_lhs, of_rhs + result)
+    kernel, kernel_names = _summed(rhs, of_rhs, of_lhs + result)
+    common = [name for name in x_names if name in kernel_names]
+    contracted, batch = ([name for name in common if (name in result) == kept] for kept in (False, True))
+    axes = _places(contracted, x_names, kernel_names), _places(batch, x_names, kernel_names)
+    free = [name for name in x_names + kernel_names if name not in common]
+    return x, kernel, axes, [[*batch, *free].index(name) for name in result]
 
-    def estimated(key, lhs, rhs):
-        x, x_names = _summed(lhs, of_lhs, of_rhs + result)
-        kernel, kernel_names = _summed(rhs, of_rhs, of_lhs + result)
-        contracted = [name for name in x_names if name in kernel_names and name not in result]
-        batch = [name for name in x_names if name in kernel_names and name in result]
-        axes = tuple(
-            tuple(tuple(names.index(name) for name in common) for names in (x_names, kernel_names))
-            for common in (contracted, batch)
-        )
-        y = dot(method, key, x, kernel, axes, precision, preferred_element_type)
-        free = [name for name in x_names + kernel_names if name not in contracted and name not in batch]
-        return lax.transpose(y, [[*batch, *free].index(name) for name in result])
 
-    return as_auto(estimated, exact, key, lhs, rhs)
+def _places(axes: list[str], *operands: str) -> Any:
+    """Where the axes are in each operand, given the names of its axes."""
+    return tuple([names.index(axis) for axis in axes] for names in operands)
 
 
 def _summed(a: jax.Array, names: str, others: str) -> tuple[jax.Array, str]:

@@ -1,9 +1,11 @@
 """A call of an exact layer, approximated on the layer's own scope: by its parameters, recorded as its own."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import jax
+from flax import linen as nn
 
 from jaxapprox._src.conversion.approximation import Approximation
 from jaxapprox._src.estimates.contraction import MC
@@ -33,7 +35,7 @@ def approximated(
         if module.is_initializing():
             return call(*args, **kwargs)
         return estimated(method, sample_key(module, stream), type(module), module, *args, **kwargs)
-    names = ("features", "use_bias", "dtype", "param_dtype", "kernel_init", "bias_init")
+    names = {field.name for field in dataclasses.fields(nn.Dense)} - {"name", "parent"}
     own = {name: getattr(module, name) for name in names} | vars(method)
     hashed: Any = ALSHDense(**own, rng_collection=stream, parent=module.scope)
     return hashed(*args, deterministic=module.is_initializing(), **kwargs)

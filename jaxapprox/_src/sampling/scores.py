@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxapprox._src.wide import at_least_float32
+
 _SMALLEST_SHARE = 1e-20  # keeps every inclusion probability positive when `uniform_mix` is zero
 
 _P = ParamSpec("_P")
@@ -103,8 +105,7 @@ def finite_scores(scores: jax.Array) -> jax.Array:
     Negative scores become 0; NaN, infinite and huger ones the largest that n of them can have without overflow.
     """
     scores = _whole(lax.stop_gradient(scores))
-    wide = jnp.issubdtype(scores.dtype, jnp.floating) and jnp.finfo(scores.dtype).bits >= 32
-    scores = scores if wide else scores.astype(jnp.float32)
+    scores = scores.astype(at_least_float32(scores.dtype))
     largest = jnp.finfo(scores.dtype).max / (8 * scores.shape[0])  # 1 / sum is a normal number too
     return jnp.where(scores <= largest, jnp.maximum(scores, 0), largest)
 

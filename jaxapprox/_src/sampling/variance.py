@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxapprox._src.sampling.samplers import Sampler
 from jaxapprox._src.sampling.scores import check_scores, finite_scores
 from jaxapprox._src.sampling.second_moments import Moments, second_moments_of
+from jaxapprox._src.wide import at_least_float32
 
 
 def predicted_variance(
@@ -52,6 +53,7 @@ def _quadratic(moments: Moments | jax.Array, scores: jax.Array, gram: jax.Array 
             else jnp.diag(moments)
         )
         return jnp.sum(jnp.square(finite_scores(scores)) * diagonal)
+    gram = gram.astype(at_least_float32(gram.dtype))
     if isinstance(moments, Moments):
         together = jnp.vdot(moments.vector, gram @ moments.vector)
         return jnp.sum(moments.diagonal * jnp.diag(gram)) + moments.sign * together

@@ -67,11 +67,13 @@ def test_forward_is_that_of_lax_and_numpy(case):
 
 
 @grid
-@pytest.mark.parametrize("block_bytes", [None, 2000], ids=["one block", "blocks"])
-def test_gradients_are_those_of_numpy(case, block_bytes, monkeypatch):
-    """Both gradients, also when examples are taken in blocks that may not divide the batch."""
-    if block_bytes:
-        monkeypatch.setattr(conv_maps, "_KERNEL_GRAD_BLOCK_BYTES", block_bytes)
+@pytest.mark.parametrize("form", ["one block", "blocks", "accelerator"])
+def test_gradients_are_those_of_numpy(case, form, monkeypatch):
+    """Both gradients, also when examples are taken in blocks that may not divide the batch, and as an accelerator's."""
+    if form == "blocks":
+        monkeypatch.setattr(conv_maps, "_KERNEL_GRAD_BLOCK_BYTES", 2000)
+    if form == "accelerator":
+        monkeypatch.setattr(lax, "platform_dependent", lambda *arguments, default, **_: default(*arguments))
     x, kernel, g = operands(case)
     dx, dw = jax.jit(functools.partial(gradients, ours(case)))(x, kernel, g)
     np.testing.assert_allclose(dx, oracles.conv_input_grad(g, kernel, case[1], *case[3:]), rtol=1e-4, atol=1e-4)

@@ -88,6 +88,19 @@ def test_unbiased(sampler, unit, mode):
         oracles.assert_unbiased(samples, expected, false_alarm=1e-4 / 36)
 
 
+@units
+@modes
+def test_accelerators_compute_the_same(unit, mode, monkeypatch):
+    """What is computed elsewhere than on a CPU is the same estimate, in value and both gradients."""
+    arguments = (systematic, unit, mode, 0.5, jax.random.key(1), *operands())
+    expected = estimates(*arguments)
+    jax.clear_caches()
+    monkeypatch.setattr(jax.lax, "platform_dependent", lambda *arguments, default, **_: default(*arguments))
+    for a, e in zip(estimates(*arguments), expected, strict=True):
+        np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-4)
+    jax.clear_caches()
+
+
 def test_edges_are_those_of_the_masked_dense_layer():
     """Appendix B: the edge estimate is the masked dense layer with the drawn edges' weights."""
     rng = np.random.default_rng(3)
