@@ -85,13 +85,48 @@ class VAE(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """A transformer's block: attention, by `nn.DenseGeneral`, and an MLP."""
+    """A transformer's block: attention, also to `others` if they are given, by `nn.DenseGeneral`, and an MLP."""
+
+    decode: bool = False
 
     @nn.compact
-    def __call__(self, x, train=False):
-        x = x + nn.MultiHeadDotProductAttention(2, dropout_rate=0.1, deterministic=not train)(nn.LayerNorm()(x))
+    def __call__(self, x, others=None, train=False):
+        attention = functools.partial(nn.MultiHeadDotProductAttention, 2, dropout_rate=0.1, deterministic=not train)
+        x = x + attention(decode=self.decode)(nn.LayerNorm()(x))
+        if others is not None:
+            x = x + attention()(nn.LayerNorm()(x), others)
         y = nn.gelu(nn.Dense(4 * x.shape[-1])(nn.LayerNorm()(x)))
         return x + nn.Dense(x.shape[-1])(nn.Dropout(0.1, deterministic=not train)(y))
+
+
+class Translator(nn.Module):
+    """An encoder and a decoder, after Flax's example of machine translation."""
+
+    blocks: int = 2
+    words: int = 16
+    features: int = 16
+    decode: bool = False
+
+    def setup(self):
+        self.embedding = nn.Embed(self.words, self.features)
+        self.encoder = [AttentionBlock() for _ in range(self.blocks)]
+        self.decoder = [AttentionBlock(self.decode) for _ in range(self.blocks)]
+        self.logits = nn.Dense(self.words)
+
+    def __call__(self, inputs, targets):
+        return self.decoded(self.encoded(inputs), targets)
+
+    def encoded(self, inputs):
+        x = self.embedding(inputs)
+        for block in self.encoder:
+            x = block(x)
+        return x
+
+    def decoded(self, encoded, targets):
+        x = self.embedding(targets)
+        for block in self.decoder:
+            x = block(x, encoded)
+        return self.logits(x)
 
 
 class Step(nn.Module):

@@ -114,11 +114,14 @@ def judge(
         tables_key, error_key, cost_key = jax.random.split(jax.random.fold_in(key, number), 3)
         operands = jnp.asarray(lhs), jnp.asarray(rhs)
         tables = hash_tables(tables_key, tried, operands[1])
-        error = relative_error(product, tried, error_key, tables, *operands)
+        try:
+            error = relative_error(product, tried, error_key, tables, *operands)
+        except ValueError as refusal:
+            raise ValueError(f"{layer.path}: {refusal}") from refusal
         if kind not in costs:
             costs[kind] = measure(steps[kind], cost_key, tables, *operands)
         cost = costs[kind]
-        _LOG.info("advise: %s measured, %d of %d different layers", layer.path, len(costs), len(steps))
+        _LOG.info("advise: %s is measured, %d of %d kinds of layers are", layer.path, len(costs), len(steps))
         speedup = cost.exact_seconds / cost.seconds
         objections = [f"speed-up {speedup:.2f}, below {min_speedup}"] if speedup < min_speedup else []
         objections += [] if error <= max_error else [f"error {error:.2f}, above {max_error}"]
@@ -139,7 +142,7 @@ def _steps(key: jax.Array, report: Report, recorded: dict[str, Recorded]) -> dic
             steps[kind] = steps_of(product, tried, key, tables, lhs, rhs)
     seconds = expected_seconds(list(steps.values()))
     level = logging.WARNING if seconds > _LONG else logging.INFO
-    _LOG.log(level, "advise: about %.0f seconds to measure %d different layers", seconds, len(steps))
+    _LOG.log(level, "advise: it takes about %.0f s to measure all kinds of layers (%d)", seconds, len(steps))
     return steps
 
 

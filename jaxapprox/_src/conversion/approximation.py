@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from jaxapprox._src.estimates.contraction import MC
+from jaxapprox._src.estimates.mc import MC
 from jaxapprox._src.hashing.alsh import ALSH
 
 Approximation = MC | ALSH

@@ -48,8 +48,7 @@ class Steps(NamedTuple):
     @property
     def flops(self) -> tuple[float, float]:
         """Floating-point operations of both, as XLA counts them before it optimizes."""
-        exact, approximate = (float(step.cost_analysis()["flops"]) for step in (self.exact, self.approximate))
-        return exact, approximate
+        return _flops(self.exact), _flops(self.approximate)
 
 
 def steps_of(product: Product, method: Approximation, key: jax.Array, tables: Any, lhs: Any, rhs: Any) -> Steps:
@@ -64,7 +63,13 @@ def steps_of(product: Product, method: Approximation, key: jax.Array, tables: An
         return y, pull_back(g)
 
     y = jax.eval_shape(partial(exact, product), lhs, rhs)
-    return Steps(*(jax.jit(step).lower(key, tables, lhs, rhs, y) for step in (exactly, approximately)), y)
+    lowered = [jax.jit(step).lower(key, tables, lhs, rhs, y) for step in (exactly, approximately)]
+    return Steps(lowered[0], lowered[1], y)
+
+
+def _flops(step: jax.stages.Lowered) -> float:
+    analysis: Any = step.cost_analysis()
+    return float(analysis["flops"])
 
 
 def expected_seconds(steps: Sequence[Steps]) -> float:

@@ -49,8 +49,9 @@ def relative_error(
 
 def _ratio(squared_error: jax.Array, energy: jax.Array) -> float:
     """The root of their quotient, or NaN."""
-    squared_error, energy = float(squared_error), float(energy)
-    return math.sqrt(max(squared_error, 0) / energy) if 0 < energy < math.inf else math.nan
+    if not 0 < float(energy) < math.inf:
+        return math.nan
+    return math.sqrt(max(float(squared_error), 0) / float(energy))
 
 
 @functools.partial(jax.jit, static_argnums=0)

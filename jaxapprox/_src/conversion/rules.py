@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from jaxapprox._src.conversion.approximation import Approximation, described
-from jaxapprox._src.estimates.contraction import MC
+from jaxapprox._src.estimates.mc import MC
 from jaxapprox._src.hashing.alsh import ALSH
 
 Rules = Sequence[tuple[str, Approximation | None]]

@@ -126,6 +126,9 @@ def _plain_conv(
     dtype: Any,
     groups: int = 1,
 ) -> jax.Array:
+    if any(low * high < 0 for low, high in padding):  # wrong numbers on a CPU, before JAX 0.12
+        x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((low, high, 0) for low, high in padding), (0, 0, 0)])
+        padding = [(0, 0)] * len(padding)
     return lax.conv_general_dilated(
         x,
         kernel,

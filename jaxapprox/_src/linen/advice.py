@@ -5,12 +5,13 @@ from typing import Any
 
 import jax
 from flax import linen as nn
-from flax.linen.dtypes import promote_dtype
 
 from jaxapprox._src.conversion.advice import Advice, check_thresholds, judge
 from jaxapprox._src.conversion.recorder import Recorder
 from jaxapprox._src.conversion.rules import Rules, decide
 from jaxapprox._src.linen.inspection import layers_of
+from jaxapprox._src.linen.naming import path_of
+from jaxapprox._src.linen.products import PRODUCTS, call_with
 
 
 def advise(
@@ -62,15 +63,11 @@ def advise(
     recorder = Recorder()
 
     def record(next_fun: Callable[..., Any], inputs: Any, options: Any, context: nn.module.InterceptorContext) -> Any:
-        module = context.module
-        y = next_fun(*inputs, **options)
-        path = "/".join(module.path)
-        if context.method_name == "__call__" and type(module) in (nn.Conv, nn.Dense) and path in report.methods:
-            x = inputs[0] if inputs else next(iter(options.values()))
-            x, kernel = promote_dtype(x, module.get_variable("params", "kernel"), dtype=module.dtype)
-            names = ("strides", "padding", "kernel_dilation") if isinstance(module, nn.Conv) else ()
-            y = recorder.noted(y, path, x, kernel, **{name: getattr(module, name) for name in names})
-        return y
+        kind, path = type(context.module), path_of(context.module)
+        if context.method_name != "__call__" or kind not in PRODUCTS or path not in report.methods:
+            return next_fun(*inputs, **options)
+        product = recorder.watched(path, PRODUCTS[kind].__name__, PRODUCTS[kind])
+        return call_with(product, kind, context.module, *inputs, **options)
 
     with nn.intercept_methods(record):
         state = [name for name in variables if name != "params"]

@@ -11,8 +11,9 @@ from flax import linen as nn
 from jax import lax
 
 from jaxapprox._src.conversion.refusals import own_product
+from jaxapprox._src.conversion.settings import integers
 from jaxapprox._src.estimates import products
-from jaxapprox._src.estimates.contraction import MC
+from jaxapprox._src.estimates.mc import MC
 from jaxapprox._src.linen.einsum import call_einsum
 from jaxapprox._src.linen.transposed import call_transposed
 from jaxapprox._src.overriding import Overriding
@@ -67,10 +68,3 @@ def estimated(
     name = PRODUCTS[kind].__name__
     plain = key is None and (refusal or name not in ("conv_general_dilated", "dot_general"))
     return call_with(None if plain else partial(getattr(products, name), method, key), kind, module, *args, **kwargs)
-
-
-def integers(setting: Any) -> Any:
-    """A setting with arrays and lists of integers as tuples of Python's, which is what Flax's layers take."""
-    if hasattr(setting, "tolist"):
-        setting = setting.tolist()
-    return tuple(map(integers, setting)) if isinstance(setting, list | tuple) else setting

@@ -8,7 +8,7 @@ import jax
 from flax import linen as nn
 
 from jaxapprox._src.conversion.approximation import Approximation
-from jaxapprox._src.estimates.contraction import MC
+from jaxapprox._src.estimates.mc import MC
 from jaxapprox._src.linen.hashed import ALSHDense
 from jaxapprox._src.linen.products import estimated
 from jaxapprox._src.linen.rng import sample_key

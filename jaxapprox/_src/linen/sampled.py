@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-from jaxapprox._src.estimates.contraction import MC
+from jaxapprox._src.estimates.mc import MC
 from jaxapprox._src.linen.naming import naming
 from jaxapprox._src.linen.products import estimated
 from jaxapprox._src.linen.rng import sample_key

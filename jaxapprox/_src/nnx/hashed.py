@@ -12,7 +12,7 @@ from jaxapprox._src.hashing.alsh import ALSH, examples_of, rebuild_from_kernel
 from jaxapprox._src.hashing.diagnostics import Diagnostics, diagnose
 from jaxapprox._src.hashing.tables import Tables, as_tables
 from jaxapprox._src.nnx.random_module import Keys, RandomModule
-from jaxapprox._src.nnx.signatures import taking_all_of
+from jaxapprox._src.nnx.signatures import metadata_by_initialisers, taking_all_of
 from jaxapprox._src.overriding import Overriding
 
 _exact: Any = nnx.Linear.__call__
@@ -87,7 +87,7 @@ class ALSHDense(nnx.Linear, RandomModule):
         rngs: nnx.Rngs,
         **kwargs: Any,
     ):
-        super().__init__(*args, rngs=rngs, **kwargs)
+        super().__init__(*args, rngs=rngs, **metadata_by_initialisers(super().__init__, kwargs))
         RandomModule.__init__(self, deterministic, rng_collection, rngs)
         hashing = (num_tables, num_bits, transform, num_powers, max_norm, projection)
         self.method = ALSH(active, *hashing, select, shared, form, hashed_evaluation)

@@ -9,7 +9,7 @@ from jaxapprox._src.estimates import products
 from jaxapprox._src.estimates.mc import MC
 from jaxapprox._src.nnx.random_module import Keys
 from jaxapprox._src.nnx.sampled_module import SampledModule
-from jaxapprox._src.nnx.signatures import taking_all_of
+from jaxapprox._src.nnx.signatures import metadata_by_initialisers, taking_all_of
 from jaxapprox._src.sampling.samplers import Sampler, systematic
 
 _linear, _linear_general, _einsum = nnx.Linear.__call__, nnx.LinearGeneral.__call__, nnx.Einsum.__call__
@@ -52,7 +52,7 @@ class MCDense(nnx.Linear, SampledModule):
         rngs: nnx.Rngs,
         **kwargs: Any,
     ):
-        super().__init__(*args, rngs=rngs, **kwargs)
+        super().__init__(*args, rngs=rngs, **metadata_by_initialisers(super().__init__, kwargs))
         method = MC(ratio, sampler, mode=mode, min_samples=min_samples)
         SampledModule.__init__(self, method, deterministic, rng_collection, rngs)
 
@@ -111,7 +111,7 @@ class MCLinearGeneral(nnx.LinearGeneral, SampledModule):
         rngs: nnx.Rngs,
         **kwargs: Any,
     ):
-        super().__init__(*args, rngs=rngs, **kwargs)
+        super().__init__(*args, rngs=rngs, **metadata_by_initialisers(super().__init__, kwargs))
         method = MC(ratio, sampler, mode=mode, min_samples=min_samples)
         SampledModule.__init__(self, method, deterministic, rng_collection, rngs)
 
@@ -164,7 +164,7 @@ class MCEinsum(nnx.Einsum, SampledModule):
         rngs: nnx.Rngs,
         **kwargs: Any,
     ):
-        super().__init__(*args, rngs=rngs, **kwargs)
+        super().__init__(*args, rngs=rngs, **metadata_by_initialisers(super().__init__, kwargs))
         method = MC(ratio, sampler, mode=mode, min_samples=min_samples)
         SampledModule.__init__(self, method, deterministic, rng_collection, rngs)
 

@@ -11,7 +11,7 @@ from jaxapprox._src.estimates import products
 from jaxapprox._src.estimates.mc import MC
 from jaxapprox._src.nnx.random_module import Keys
 from jaxapprox._src.nnx.sampled_module import SampledModule
-from jaxapprox._src.nnx.signatures import taking_all_of
+from jaxapprox._src.nnx.signatures import metadata_by_initialisers, taking_all_of
 from jaxapprox._src.sampling.samplers import Sampler, systematic
 
 _conv = nnx.Conv.__call__
@@ -57,7 +57,8 @@ class MCConv(nnx.Conv, SampledModule):
         rngs: nnx.Rngs,
         **kwargs: Any,
     ):
-        super().__init__(*map(integers, args), rngs=rngs, **_plain(kwargs))
+        options = metadata_by_initialisers(super().__init__, _plain(kwargs))
+        super().__init__(*map(integers, args), rngs=rngs, **options)
         method = MC(ratio, sampler, unit, mode, min_samples)
         SampledModule.__init__(self, method, deterministic, rng_collection, rngs)
 
@@ -118,7 +119,8 @@ class MCConvTranspose(nnx.ConvTranspose, SampledModule):
         rngs: nnx.Rngs,
         **kwargs: Any,
     ):
-        super().__init__(*map(integers, args), rngs=rngs, **_plain(kwargs))
+        options = metadata_by_initialisers(super().__init__, _plain(kwargs))
+        super().__init__(*map(integers, args), rngs=rngs, **options)
         method = MC(ratio, sampler, unit, mode, min_samples)
         SampledModule.__init__(self, method, deterministic, rng_collection, rngs)
 

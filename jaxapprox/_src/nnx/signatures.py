@@ -1,8 +1,10 @@
-"""The signatures of functions that take what another takes."""
+"""Functions that take what another takes."""
 
 import inspect
 from collections.abc import Callable
 from typing import Any
+
+from flax import nnx
 
 
 def taking_all_of(theirs: Callable[..., Any]) -> Callable[[Any], Any]:
@@ -28,3 +30,19 @@ def taking_all_of(theirs: Callable[..., Any]) -> Callable[[Any], Any]:
         return ours
 
     return shown
+
+
+def metadata_by_initialisers(theirs: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Options for `theirs`, with `kernel_metadata` and `bias_metadata` in the initialisers if Flax is older than 0.12.
+
+    Args:
+        theirs: the `__init__` of a layer of Flax's.
+        options: keyword arguments for it.
+    """
+    taken = inspect.signature(theirs).parameters
+    options = dict(options)
+    for name in ("kernel", "bias"):
+        if f"{name}_metadata" in options and f"{name}_metadata" not in taken:
+            initialiser = options.get(f"{name}_init", taken[f"{name}_init"].default)
+            options[f"{name}_init"] = nnx.with_metadata(initialiser, **options.pop(f"{name}_metadata"))
+    return options

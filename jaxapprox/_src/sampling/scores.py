@@ -29,10 +29,11 @@ def one_program(function: Callable[_P, _T]) -> Callable[_P, _T]:
     It is given scores that `finite_scores` has cleaned. Within another compiled program it is a part of that.
     """
     signature = inspect.signature(function)
+    plain: Callable[..., _T] = function
 
     @functools.partial(jax.jit, static_argnames=("num_samples", "uniform_mix"), inline=True)
     def program(scores, **arguments):
-        return function(**arguments, scores=finite_scores(scores))
+        return plain(**arguments, scores=finite_scores(scores))
 
     @functools.wraps(function)
     def checked(*args, **kwargs):

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxapprox._src.sampling.samplers import Sampler
-from jaxapprox._src.sampling.scores import check_scores, finite_scores
+from jaxapprox._src.sampling.scores import check_scores
 from jaxapprox._src.sampling.second_moments import Moments, second_moments_of
 from jaxapprox._src.wide import at_least_float32
 
@@ -26,13 +26,13 @@ def predicted_variance(
         sampler: any that states its second moments by `with_second_moments`, as all of jaxapprox's own do for their
             default options. The prediction is exact, but for `systematic` approximate: a few per cent off for tens of
             rows.
-        scores: `(n,)`, the scores that the sampler is given, which take values as it does.
+        scores: `(n,)`, the non-negative scores that the sampler is given; a negative one counts as zero.
         num_samples: k, a Python int in [1, n].
         gram: `(n, n)` inner products of the terms; for `a @ b` that is `(a.T @ a) * (b @ b.T)`. Without it
             the terms are taken as orthogonal, with the scores as their norms: incoherent rows.
 
     Returns:
-        A scalar, in the squared unit of y.
+        A scalar, in the squared unit of y; without `gram` NaN or infinite where a score is.
 
     Raises:
         ValueError: if the shape of `scores` or another argument is not as above.
@@ -52,7 +52,8 @@ def _quadratic(moments: Moments | jax.Array, scores: jax.Array, gram: jax.Array 
             if isinstance(moments, Moments)
             else jnp.diag(moments)
         )
-        return jnp.sum(jnp.square(finite_scores(scores)) * diagonal)
+        norms = jnp.maximum(scores.astype(at_least_float32(scores.dtype)), 0)
+        return jnp.sum(jnp.square(norms) * diagonal)
     gram = gram.astype(at_least_float32(gram.dtype))
     if isinstance(moments, Moments):
         together = jnp.vdot(moments.vector, gram @ moments.vector)

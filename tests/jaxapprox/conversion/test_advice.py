@@ -21,8 +21,10 @@ _KEY = jax.random.key(7)
 
 @pytest.fixture
 def times(monkeypatch):
-    """Two seconds exact, one second approximated, whatever the machine; nothing is compiled."""
+    """Two seconds exact, one second approximated, whatever the machine; no step is compiled."""
     monkeypatch.setattr(advice, "measure", lambda *_: advice.Cost(5e6, 3e6, 2.0, 1.0))
+    monkeypatch.setattr(advice, "steps_of", lambda *_: None)
+    monkeypatch.setattr(advice, "expected_seconds", lambda steps: 11.0 * len(steps))
 
 
 def _pair():
@@ -103,6 +105,20 @@ def test_the_table():
     assert row[:9] == ["conv", "16", "24", "1", "5", "3", "2e+03", "1e+03", "2.00"]
     assert row[-2:] == ["MC(ratio=0.5,", "sampler=topk)"]
     assert lines[-1].endswith("exact 4e+03 ms, all approximated 2e+03 ms, as advised 2e+03 ms")
+
+
+@pytest.mark.usefixtures("times")
+def test_it_says_how_long_it_will_take(caplog):
+    """Before the work, for all to see if that is long; equal layers are measured once."""
+    model = nn.Sequential([nn.Dense(16) for _ in range(4)])
+    x = jnp.ones((2, 16))
+    with caplog.at_level("INFO", logger="jaxapprox"):
+        advise(model, [("*", MC())], model.init(jax.random.key(0), x), x, key=_KEY)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "advise: it takes about 11 s to measure all kinds of layers (1)"),
+        ("INFO", "advise: layers_1 is measured, 1 of 1 kinds of layers are"),
+        ("INFO", "advise: layers_2 is measured, 1 of 1 kinds of layers are"),
+    ]
 
 
 @pytest.mark.usefixtures("times")
@@ -205,7 +221,10 @@ def test_a_layer_that_is_not_called():
         (dict(min_speedup=0), "min_speedup must be a positive number, got 0"),
         (dict(max_error=float("nan")), "max_error must be a positive number, got nan"),
         (dict(rules=[("nothing", MC())]), "rule 'nothing' must match a layer"),
-        (dict(rules=[("conv", MC(sampler=lambda key, scores, n: None))]), "sampler must state its second moments"),
+        (
+            dict(rules=[("conv", MC(sampler=lambda key, scores, n: topk(key, scores, n)))]),
+            "sampler must state its second moments",
+        ),
         (dict(rules=[("conv", ALSH())]), "conv .ALSH is for dense layers"),
     ],
 )

@@ -17,41 +17,52 @@ IMAGES = jax.random.normal(jax.random.key(0), (2, 16, 16, 3))
 def test_report():
     """What was replaced, what not and why, in the order of the calls."""
 
+    class Narrow(nn.Conv):
+        pass
+
     class Model(nn.Module):
         @nn.compact
         def __call__(self, x):
             x = nn.Conv(16, (3, 3), name="stem")(x)
             x = nn.Conv(32, (3, 3), feature_group_count=16, name="depthwise")(x)
-            x = nn.Conv(8, (3, 3), name="few")(x)
-            x = nn.Conv(32, (1, 1), name="narrow")(x)
+            x = nn.Conv(32, (3, 3), feature_group_count=4, name="grouped")(x)
+            x = nn.Conv(8, (3, 3), padding="CIRCULAR", name="circular")(x)
+            x = nn.ConvTranspose(32, (1, 1), name="up")(x)
             x = MCConv(32, (1, 1), deterministic=True, name="ours")(x)
+            x = Narrow(32, (1, 1), name="theirs")(x)
             x = nn.Dense(32, dot_general=functools.partial(lax.dot_general), name="quantized")(x)
-            x = nn.ConvTranspose(32, (3, 3), name="up")(x)
+            x = nn.ConvLocal(32, (1, 1), name="local")(x)
             x = nn.Conv(32, (1, 1), name="kept")(x)
-            x = nn.Conv(32, (1, 1), name="sampled")(x)
+            x = nn.DenseGeneral((8, 4), name="general")(x)
+            x = nn.Einsum((8, 4, 32), "...hd,hdk->...k", name="sampled")(x)
             return nn.Dense(4, name="classifier")(x)
 
     report = convert(Model(), [("kept", None), ("*", MC())], IMAGES).report
     assert [(o.layer.path, o.method, o.why) for o in report.outcomes] == [
         ("stem", None, "the first layer (keep_ends)"),
-        (
-            "depthwise",
-            None,
-            "a depthwise convolution (feature_group_count = 16): no channel to leave out",
-        ),
-        ("few", MC(), ""),
-        ("narrow", None, "8 input channels, fewer than min_channels = 16"),
+        ("depthwise", None, "a depthwise convolution (feature_group_count = 16): no channel to leave out"),
+        ("grouped", None, "8 input channels, fewer than min_channels = 16"),
+        ("circular", MC(), ""),
+        ("up", None, "8 input channels, fewer than min_channels = 16"),
         ("ours", None, "already approximate"),
+        ("theirs", None, "a subclass"),
         ("quantized", None, "dot_general must be None for an approximate product, got partial"),
-        ("up", None, "left alone"),
+        ("local", None, "left alone"),
         ("kept", None, "a rule says so"),
+        ("general", MC(), ""),
         ("sampled", MC(), ""),
         ("classifier", None, "the last layer (keep_ends)"),
     ]
     lines = str(report).splitlines()
-    assert lines[-2].split() == ["sampled", "Conv", "32", "32", "MC(ratio=0.5)"]
+    assert lines[-2].split() == ["sampled", "Einsum", "32", "32", "MC(ratio=0.5)"]
     every = convert(Model(), [("*", MC(mode="backward"))], IMAGES, keep_ends=False, min_channels=1).report
-    assert set(every.methods) == {"stem", "few", "narrow", "kept", "sampled", "classifier"}
+    assert {o.layer.path for o in every.outcomes} - set(every.methods) == {
+        "depthwise",
+        "ours",
+        "theirs",
+        "quantized",
+        "local",
+    }
 
 
 def test_few_channels_are_those_that_are_sampled():
@@ -77,6 +88,17 @@ def test_shapes_alone_are_enough():
     shape = jax.ShapeDtypeStruct(IMAGES.shape, IMAGES.dtype)
     report = convert(ResNet(blocks=(1, 1), width=16), [("*", MC())], shape, train=False).report
     assert report == convert(ResNet(blocks=(1, 1), width=16), [("*", MC())], IMAGES, train=True).report
+
+
+def test_what_a_trial_raises_is_the_reason():
+    """A rule with a wildcard leaves such a layer exact and says why; one that names it is refused."""
+    scale = nn.Einsum((1, 16), "...d,ed->...d")  # no sum to sample
+    model = nn.Sequential([nn.Dense(16), scale, nn.Dense(16)])
+    report = convert(model, [("*", MC())], IMAGES, keep_ends=False, min_channels=1).report
+    assert set(report.methods) == {"layers_0", "layers_2"}
+    assert report.outcomes[1].why.startswith("dimension_numbers must contract an axis, got none")
+    with pytest.raises(ValueError, match=r"^rule 'layers_1' must .* got layers_1 \(dimension_numbers must"):
+        convert(model, [("layers_1", MC())], IMAGES)
 
 
 @pytest.mark.parametrize(

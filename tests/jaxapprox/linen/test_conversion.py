@@ -8,7 +8,7 @@ import optax
 import pytest
 from flax import linen as nn
 from flax.errors import InvalidRngError
-from flax_models import VAE, AttentionBlock, Pair, ResNet, Scanned
+from flax_models import VAE, AttentionBlock, Pair, ResNet, Scanned, Translator
 from jax import lax
 from quick_compilation import jit
 
@@ -120,18 +120,51 @@ def test_vae_hashed_with_its_methods():
         converted.apply(exact, FLAT, rngs=rngs)
 
 
-def test_attention_is_left_alone():
-    """`nn.DenseGeneral` stays exact; dropout keeps its own stream, and draws what it drew."""
-    report = convert(AttentionBlock(), [("Dense_*", MC())], TOKENS, keep_ends=False).report
-    assert set(report.methods) == {"Dense_0", "Dense_1"}
-    left = [o for o in report.outcomes if o.method is None]
-    assert {o.layer.kind for o in left} == {"DenseGeneral"} and len(left) == 4
-    converted = convert(AttentionBlock(), [("Dense_*", MC(ratio=1.0))], TOKENS, keep_ends=False)
+def test_attention_is_converted():
+    """Its projections are `nn.DenseGeneral`; dropout keeps its own stream, and draws what it drew."""
+    converted = convert(AttentionBlock(), [("*", MC(ratio=1.0))], TOKENS, keep_ends=False)
+    kinds = [o.layer.kind for o in converted.report.outcomes if o.method is not None]
+    assert kinds == 4 * ["DenseGeneral"] + 2 * ["Dense"]
+    out = next(o.layer for o in converted.report.outcomes if o.layer.path.endswith("out"))
+    assert (out.inputs, out.outputs) == (16, 16)  # two heads of eight
     variables = AttentionBlock().init(jax.random.key(1), TOKENS)
     dropout = {"dropout": jax.random.key(2)}
     expected = AttentionBlock().apply(variables, TOKENS, train=True, rngs=dropout)
     actual = converted.apply(variables, TOKENS, train=True, rngs={**dropout, **sample(0)})
     np.testing.assert_array_equal(actual, expected)
+
+
+def test_a_translator_trains_and_decodes():
+    """Every layer but the ends, or those too; training moves what is sampled, decoding fills the model's own cache."""
+    rules, words = [("*", MC(0.5, uniform))], jnp.arange(6).reshape(2, 3)
+    assert len(convert(Translator(), rules, words, words).report.methods) == 31
+    report = convert(Translator(), rules, words, words, keep_ends=False).report
+    assert len(report.methods) == len(report.outcomes) == 33
+    model = Translator(blocks=1, decode=True)
+    converted = convert(
+        model, [("decoder_0/*query", MC(0.5, uniform)), ("decoder_0/*out", MC(0.5, uniform))], words, words
+    )
+    assert len(converted.report.methods) == 4  # of attention to itself and to the encoded words
+    variables = model.init(jax.random.key(1), words, words)
+    cache = variables["cache"]
+
+    @jit
+    def step(params, key):
+        def loss(params):
+            logits, state = converted.apply(
+                {"params": params, "cache": cache}, words, words[:, :1], rngs={"sample": key}, mutable=["cache"]
+            )
+            return jnp.sum(logits**2), state["cache"]
+
+        return jax.grad(loss, has_aux=True)(params)
+
+    (first, state), (second, _) = (step(variables["params"], jax.random.key(seed)) for seed in (2, 3))
+    for name in ("MultiHeadDotProductAttention_0", "MultiHeadDotProductAttention_1"):
+        one, other = (grads["decoder_0"][name]["out"]["kernel"] for grads in (first, second))
+        assert np.any(one != 0) and np.any(one != other)
+    assert jax.tree.map(jnp.shape, state) == jax.tree.map(jnp.shape, cache)
+    attention = state["decoder_0"]["MultiHeadDotProductAttention_0"]
+    assert attention["cache_index"] == 1 and np.any(attention["cached_key"] != 0)
 
 
 def lively(variables):
@@ -205,7 +238,7 @@ def test_scanned_layers_need_their_tables():
     """Tables that the scan does not carry: the layer's path, and what to do."""
     x = jnp.ones((1, 64))
     rules = [("layers/*", ALSH())]
-    with pytest.raises(ValueError, match=r"^layers/dense must have the collection 'lsh'.*variable_axes"):
+    with pytest.raises(ValueError, match=r"got layers/dense \(the collection 'lsh', for its tables, .* variable_axes"):
         convert(Scanned(3, SPLIT, AXES), rules, x, keep_ends=False)
     model = Scanned(3, SPLIT, {"params": 0, "lsh": 0})
     converted = convert(model, rules, x, keep_ends=False)

@@ -1,4 +1,6 @@
-"""The Linen layers: `nn.Conv` and `nn.Dense` in everything but the estimate."""
+"""The Linen layers: Flax's own in everything but the estimate."""
+
+import inspect
 
 import chex
 import jax
@@ -8,24 +10,29 @@ import pytest
 from flax import linen as nn
 from flax import serialization
 from flax.errors import InvalidRngError
+from jax import lax
 from quick_compilation import jit
 
 from jaxapprox import mc_conv, topk, uniform
-from jaxapprox.linen import MCConv, MCDense
+from jaxapprox.linen import MCConv, MCConvTranspose, MCDense, MCDenseGeneral, MCEinsum
 
-X = {
-    "conv": jax.random.normal(jax.random.key(0), (2, 6, 5, 4)),
-    "dense": jax.random.normal(jax.random.key(0), (2, 3, 4)),
+IMAGES = jax.random.normal(jax.random.key(0), (2, 6, 5, 4))
+ROWS = jax.random.normal(jax.random.key(0), (2, 3, 4))
+# By kind: Flax's layer, ours, arguments, an input, and the number of terms in a sum.
+LAYERS = {
+    "conv": (nn.Conv, MCConv, (3, (3, 2), 2), IMAGES, 4),
+    "transposed": (nn.ConvTranspose, MCConvTranspose, (3, (3, 2), (2, 1)), IMAGES, 4),
+    "dense": (nn.Dense, MCDense, (3,), ROWS, 4),
+    "general": (nn.DenseGeneral, MCDenseGeneral, ((5, 3), (1, -1)), ROWS, 12),
+    "einsum": (nn.Einsum, MCEinsum, ((4, 5, 3), "...d,dhk->...hk"), ROWS, 4),
 }
-kinds = pytest.mark.parametrize("kind", ["conv", "dense"])
+kinds = pytest.mark.parametrize("kind", LAYERS)
 
 
 def pair(kind, **options):
-    """The exact layer and its Monte-Carlo counterpart."""
-    if kind == "dense":
-        return nn.Dense(3, **options), MCDense(3, **options)
-    options = dict(features=3, kernel_size=(3, 2), strides=2, **options)
-    return nn.Conv(**options), MCConv(**options)
+    """Flax's layer, its Monte-Carlo counterpart and an input."""
+    exact, sampled, arguments, x, _ = LAYERS[kind]
+    return exact(*arguments, **options), sampled(*arguments, **options), x
 
 
 class Net(nn.Module):
@@ -47,65 +54,133 @@ def keys(seed):
     return dict(zip(("params", "sample"), jax.random.split(jax.random.key(seed)), strict=True))
 
 
+def arguments(function):
+    """Names and defaults of what it takes, without those of every Linen module."""
+    parameters = inspect.signature(function).parameters.values()
+    return [(p.name, p.default) for p in parameters if p.name not in ("parent", "name")]
+
+
 @kinds
-@pytest.mark.parametrize("use_bias", [True, False])
-@pytest.mark.parametrize("dtype", [None, jnp.bfloat16])
-def test_exact_layer_in_all_but_the_estimate(kind, use_bias, dtype):
+def test_arguments_are_those_of_flax(kind):
+    """Flax's own come first, with their defaults, whatever the installed Flax has; then ours."""
+    theirs, ours = LAYERS[kind][:2]
+    for flax_function, our_function in ((theirs, ours), (theirs.__call__, ours.__call__)):
+        expected, actual = arguments(flax_function), arguments(our_function)
+        assert actual[: len(expected)] == expected
+        assert ("deterministic", None) in actual[len(expected) :]
+
+
+@kinds
+@pytest.mark.parametrize("options", [{}, dict(use_bias=False, dtype=jnp.bfloat16)], ids=["plain", "bfloat16"])
+def test_exact_layer_in_all_but_the_estimate(kind, options):
     """Same parameters for the same key, and with deterministic=True the same output, also in bfloat16."""
-    exact, sampled = pair(kind, use_bias=use_bias, dtype=dtype, bias_init=nn.initializers.normal())
-    variables = exact.init(jax.random.key(1), X[kind])
-    chex.assert_trees_all_equal(sampled.init(jax.random.key(1), X[kind], deterministic=True), variables)
-    expected, actual = exact.apply(variables, X[kind]), sampled.apply(variables, X[kind], deterministic=True)
+    exact, sampled, x = pair(kind, bias_init=nn.initializers.normal(), **options)
+    variables = exact.init(jax.random.key(1), x)
+    for deterministic in (True, False):
+        ours = sampled.init(keys(1) | {"params": jax.random.key(1)}, x, deterministic=deterministic)
+        chex.assert_trees_all_equal(ours, variables)
+    expected, actual = exact.apply(variables, x), sampled.apply(variables, inputs=x, deterministic=True)
     assert actual.dtype == expected.dtype
     np.testing.assert_allclose(np.float32(actual), np.float32(expected), rtol=1e-5, atol=1e-5)
-    noisy = sampled.apply(variables, X[kind], deterministic=False, rngs={"sample": jax.random.key(2)})
-    assert noisy.dtype == expected.dtype
-    assert noisy.shape == expected.shape
+    noisy = sampled.apply(variables, x, deterministic=False, rngs={"sample": jax.random.key(2)})
+    assert noisy.dtype == expected.dtype and noisy.shape == expected.shape
     assert np.abs(np.float32(noisy) - np.float32(expected)).max() > 0.01
 
 
+SETTINGS = [
+    *(("conv", dict(padding=padding)) for padding in ("CIRCULAR", "REFLECT", ((-1, 1), (0, 2)))),
+    ("conv", dict(input_dilation=2, padding=((1, 1), (1, 1)), precision=lax.Precision.HIGHEST)),
+    ("conv", dict(features=4, feature_group_count=2, mask=jnp.ones((3, 2, 2, 4)).at[0].set(0))),
+    ("conv", dict(kernel_size=(2,), strides=1, padding="CAUSAL", kernel_dilation=2)),
+    *(("transposed", dict(padding="CIRCULAR", transpose_kernel=transposed)) for transposed in (False, True)),
+    ("transposed", dict(strides=None, kernel_dilation=(1, 2), padding=(1, (0, 2)))),
+    ("transposed", dict(mask=jnp.ones((3, 2, 4, 3)).at[0].set(0), padding="VALID")),
+    ("dense", dict(promote_dtype=lambda *arrays, dtype: [2 * a for a in arrays])),
+    ("general", dict(features=5, axis=-1, batch_dims=(0,))),
+    ("einsum", dict(shape=(2, 4, 3), einsum_str="bsd, bdk -> skb")),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), SETTINGS)
+def test_settings_have_the_meaning_that_flax_gives_them(kind, options):
+    """By Flax's own code and, with all terms kept, by ours."""
+    exact, sampled, x = pair(kind, bias_init=nn.initializers.normal())
+    exact, sampled = exact.clone(**options), sampled.clone(**options, ratio=1.0)
+    variables = exact.init(jax.random.key(1), x)
+    expected = exact.apply(variables, x)
+    for deterministic in (True, False):
+        actual = sampled.apply(variables, x, deterministic=deterministic, rngs={"sample": jax.random.key(2)})
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_integers_of_any_type():
+    """Sizes, strides, dilations and padding may be NumPy's, and lists."""
+    layers = [
+        (
+            nn.Conv(3, (3, 2), (2, 1), ((1, 2), (0, 1)), kernel_dilation=2),
+            MCConv(
+                np.int64(3), np.array([3, 2]), np.array([2, 1]), np.array([[1, 2], [0, 1]]), kernel_dilation=np.int8(2)
+            ),
+        ),
+        (
+            nn.ConvTranspose(3, (3, 2), (2, 1), ((1, 2), (0, 1))),
+            MCConvTranspose(np.int64(3), [3, 2], np.array([2, 1]), [[1, 2], [0, 1]]),
+        ),
+        (nn.Dense(3), MCDense(np.int64(3))),
+    ]
+    for exact, sampled in layers:
+        variables = exact.init(jax.random.key(1), IMAGES)
+        actual = sampled.clone(ratio=1.0).apply(variables, IMAGES, deterministic=False, rngs=keys(2))
+        np.testing.assert_allclose(actual, exact.apply(variables, IMAGES), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["conv", "transposed"])
 @pytest.mark.parametrize("shape", [(6, 5, 4), (2, 3, 6, 5, 4)])
-def test_any_number_of_batch_axes(shape):
-    """As `nn.Conv`, exact and sampled at a ratio of 1."""
+def test_any_number_of_batch_axes(kind, shape):
+    """As Flax's, exact and sampled at a ratio of 1."""
     x = jax.random.normal(jax.random.key(0), shape)
-    exact, sampled = pair("conv")
+    exact, sampled, _ = pair(kind)
     variables = exact.init(jax.random.key(1), x)
     expected = exact.apply(variables, x)
     for layer, deterministic in ((sampled, True), (sampled.clone(ratio=1.0), False)):
         actual = layer.apply(variables, x, deterministic=deterministic, rngs={"sample": jax.random.key(2)})
         np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
-    with pytest.raises(ValueError, match=r"^x must have shape .* got shape \(5, 4\)"):
-        sampled.apply(variables, x[(0,) * (len(shape) - 2)], deterministic=True)
 
 
-def test_layer_passes_its_options_on():
-    """The layer is `mc_conv` with its attributes and a key from the stream "sample"."""
+@kinds
+def test_layer_passes_its_options_on(kind):
+    """The sampler is asked for the layer's share of all terms of the sum, with a key from the stream "sample"."""
     seen = {}
 
     def sampler(key, scores, num_samples):
-        seen.update(key=key, n=scores.shape[0], k=num_samples)
+        seen.update(n=scores.shape[0], k=num_samples)
         return topk(key, scores, num_samples)
 
-    geometry = dict(strides=(1, 2), padding="VALID", kernel_dilation=(2, 1))
-    options = dict(ratio=0.25, unit="edge", mode="straight_through", min_samples=8, sampler=sampler, **geometry)
-    layer = MCConv(3, (3, 2), use_bias=False, deterministic=False, **options)
-    y, variables = layer.init_with_output(keys(0), X["conv"])
-    assert (seen["n"], seen["k"]) == (24, 8)
-    np.testing.assert_allclose(
-        y, mc_conv(jax.random.key(0), X["conv"], variables["params"]["kernel"], **options), rtol=1e-5, atol=1e-5
-    )
+    _, layer, x = pair(kind)
+    layer.clone(sampler=sampler, ratio=0.25, min_samples=3, deterministic=False).init(keys(0), x)
+    terms = LAYERS[kind][-1]
+    assert seen == dict(n=terms, k=max(3, terms // 4))
+
+
+def test_a_convolution_is_mc_conv():
+    """Whatever its unit and mode."""
+    options = dict(ratio=0.25, unit="edge", mode="straight_through", min_samples=8, sampler=topk)
+    options |= dict(strides=(1, 2), padding="VALID", kernel_dilation=(2, 1))
+    y, variables = MCConv(3, (3, 2), use_bias=False, deterministic=False, **options).init_with_output(keys(0), IMAGES)
+    expected = mc_conv(jax.random.key(0), IMAGES, variables["params"]["kernel"], **options)
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
 
 
 @kinds
 def test_missing_stream_is_an_error(kind):
     """Without the stream "sample" a sampled call raises, even where "params" or "dropout" could serve."""
-    layer = pair(kind)[1]
-    variables = layer.init(jax.random.key(1), X[kind], deterministic=True)
+    _, layer, x = pair(kind)
+    variables = layer.init(jax.random.key(1), x, deterministic=True)
     for rngs in (None, {"params": jax.random.key(0)}, {"dropout": jax.random.key(0)}):
         with pytest.raises(InvalidRngError, match="sample"):
-            layer.apply(variables, X[kind], deterministic=False, rngs=rngs)
+            layer.apply(variables, x, deterministic=False, rngs=rngs)
     with pytest.raises(InvalidRngError, match="sample"):
-        layer.init(jax.random.key(1), X[kind], deterministic=False)
+        layer.init(jax.random.key(1), x, deterministic=False)
 
 
 def test_layers_draw_distinct_keys():
@@ -123,7 +198,7 @@ def test_layers_draw_distinct_keys():
                 x = MCDense(4, sampler=sampler, deterministic=False)(x)
             return x
 
-    Two().init(keys(0), X["dense"])
+    Two().init(keys(0), ROWS)
     assert len(seen) == len(set(seen)) == 2
 
 
@@ -131,7 +206,7 @@ def test_layers_draw_distinct_keys():
 def test_checkpoints_move_both_ways(how, tmp_path):
     """A checkpoint of the exact model loads into the sampled one and back, unchanged."""
     exact, sampled = Net(exact=True), Net(exact=False)
-    ours, theirs = sampled.init(keys(1), X["conv"]), exact.init(keys(2), X["conv"])
+    ours, theirs = sampled.init(keys(1), IMAGES), exact.init(keys(2), IMAGES)
     for i, (source, target) in enumerate([(theirs, ours), (ours, theirs)]):
         if how == "bytes":
             loaded = serialization.from_bytes(target, serialization.to_bytes(source))
@@ -142,18 +217,17 @@ def test_checkpoints_move_both_ways(how, tmp_path):
                 checkpointer.wait_until_finished()
                 loaded = checkpointer.restore(tmp_path / str(i), target)
         chex.assert_trees_all_equal(loaded, source)
-        sampled.apply(loaded, X["conv"], rngs=keys(3))
+        sampled.apply(loaded, IMAGES, rngs=keys(3))
 
 
 def test_jit_vmap_over_seeds_and_remat():
     """The model trains under `jit`, `vmap` over seeds and `nn.remat`, with one result for each key."""
-    x = X["conv"]
-    variables = Net(exact=False).init(keys(1), x)
+    variables = Net(exact=False).init(keys(1), IMAGES)
     sample_keys = jax.random.split(jax.random.key(2), 3)
 
     def gradient(layer, key):
         model = Net(exact=False, layer=layer)
-        return jax.grad(lambda v: jnp.sum(model.apply(v, x, rngs={"sample": key}) ** 2))(variables)
+        return jax.grad(lambda v: jnp.sum(model.apply(v, IMAGES, rngs={"sample": key}) ** 2))(variables)
 
     mapped = jit(jax.vmap(lambda key: gradient(MCConv, key)))(sample_keys)
     for i, key in enumerate(sample_keys[:2]):
@@ -167,23 +241,42 @@ def test_jit_vmap_over_seeds_and_remat():
 @kinds
 def test_deterministic_must_be_given_once(kind):
     """Neither a silent default nor two values: `deterministic` is given to the layer or to the call."""
-    layer = pair(kind)[1]
+    _, layer, x = pair(kind)
     with pytest.raises(ValueError, match="deterministic"):
-        layer.init(keys(0), X[kind])
+        layer.init(keys(0), x)
     with pytest.raises(ValueError, match="deterministic"):
-        layer.clone(deterministic=True).init(keys(0), X[kind], deterministic=False)
+        layer.clone(deterministic=True).init(keys(0), x, deterministic=False)
+
+
+def test_a_product_of_ones_own_is_used_in_evaluation_alone():
+    """There is no estimate of it: a sampled call says so."""
+
+    def dot_general(*args, **kwargs):
+        return 2 * lax.dot_general(*args, **kwargs)
+
+    for options in (dict(dot_general=dot_general), dict(dot_general_cls=lambda: dot_general)):
+        layer = MCDense(3, use_bias=False, **options)
+        y, variables = layer.init_with_output(jax.random.key(0), ROWS, deterministic=True)
+        np.testing.assert_allclose(y, 2 * ROWS @ variables["params"]["kernel"], rtol=1e-6)
+        with pytest.raises(ValueError, match=f"^this layer: {next(iter(options))} must be None for an approximate"):
+            layer.apply(variables, ROWS, deterministic=False, rngs=keys(1))
 
 
 @pytest.mark.parametrize(
-    ("options", "name"),
+    ("layer", "message"),
     [
-        (dict(feature_group_count=2), "feature_group_count"),
-        (dict(ratio=0), "ratio"),
-        (dict(padding="CIRCULAR"), "padding"),
+        (MCConv(4, (3, 3), ratio=0), "ratio must be a number in .0, 1., got 0"),
+        (MCConv(4, (3, 3), mode="both"), "mode must be one of forward, .* got 'both'"),
+        (MCConv(4, (3, 3), padding="NONE"), "padding must be .* got 'NONE'"),
+        (MCConvTranspose(4, (3, 3), mask=jnp.ones((2, 3, 4, 4))), r"mask must .*\(3, 3, 4, 4\), got \(2, 3, 4, 4\)"),
+        (MCEinsum((4, 3), "bxyd,dk"), "einsum_str must have the form 'inputs,kernel->output', got 'bxyd,dk'"),
+        (MCDenseGeneral(4, min_samples=0), "min_samples must be a positive integer, got 0"),
     ],
-    ids=["groups", "ratio", "padding"],
 )
-def test_bad_options_are_named(options, name):
-    """What the layer cannot do is a ValueError that begins with the attribute's name."""
-    with pytest.raises(ValueError, match=f"^{name} must "):
-        MCConv(4, (3, 3), deterministic=False, **options).init(keys(0), X["conv"])
+def test_bad_options_are_named(layer, message):
+    """The layer, the attribute, what it must be and what it was; within a model by the layer's path."""
+    with pytest.raises(ValueError, match=f"^this layer: {message}"):
+        layer.init(keys(0), IMAGES, deterministic=False)
+    model = nn.Sequential([jnp.sin, layer.clone(deterministic=False)])
+    with pytest.raises(ValueError, match=f"^layers_1: {message}"):
+        model.init(keys(0), IMAGES)

@@ -270,7 +270,22 @@ def test_bernoulli_slots_bound_the_binomial_tail(n):
 
 
 @named(ALL)
-def test_no_gradient_through_scores(sampler):
-    """Weights are constants to differentiation, as the estimate's unbiasedness needs."""
-    gradient = jax.grad(lambda scores: jnp.sum(sampler(jax.random.key(0), scores, 4).weights))(SKEWED)
-    assert np.all(np.asarray(gradient) == 0)
+def test_no_derivative_through_scores(sampler):
+    """Weights are constants to differentiation, as the estimate's unbiasedness needs, forward and reverse."""
+
+    def total(scores):
+        return jnp.sum(sampler(jax.random.key(0), scores, 4).weights)
+
+    for derivative in (jax.grad(total)(SKEWED), jax.jvp(total, (SKEWED,), (SKEWED,))[1]):
+        assert np.all(np.asarray(derivative) == 0)
+
+
+@named([*ALL, lambda key, scores, k: inclusion_probabilities(scores, k)])
+def test_one_program_outside_jit(sampler, caplog):
+    """A call outside of `jit` compiles one program, and the next call none."""
+    key, scores = jax.random.key(0), jnp.ones(11)
+    jax.clear_caches()
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        sampler(key, scores, 4)
+        sampler(key, scores, 4)
+    assert sum(record.getMessage().startswith("Compiling") for record in caplog.records) == 1
