@@ -111,7 +111,7 @@ def shared_active_set(
         if x.shape[0] == 1:
             return chosen[0]
         units = tables.codes.shape[-1]
-        order = jax.random.permutation(tie_key, units)
+        order = jax.random.permutation(tie_key, jnp.arange(units, dtype=jnp.int32))
         return order[lax.top_k(count(chosen, units)[order], size)[1]]
 
     return split_as(PartitionSpec(), find, key, tables, x, features)

@@ -36,9 +36,7 @@ class StoredTables(nnx.Module):
 
     def store(self, tables: Tables) -> None:
         """Replaces the tables."""
-        for name, array in tables._asdict().items():
-            if array is not None:
-                getattr(self, name)[...] = array
+        nnx.update(self, {name: array for name, array in tables._asdict().items() if array is not None})
 
 
 class ALSHDense(nnx.Linear, RandomModule):

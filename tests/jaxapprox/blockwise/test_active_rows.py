@@ -18,8 +18,8 @@ def operands(batch=3, dtype=jnp.float32):
     return tuple(jnp.asarray(a, dtype) for a in (x, weights, bias, g)), jnp.asarray(ids, jnp.int32)
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-def test_outputs_and_gradients_unit_by_unit(batch):
+@pytest.mark.parametrize("batch", [1, 3, 16])
+def test_outputs_and_gradients_unit_by_unit(platform, batch):
     """Each output is a row's product plus its bias; each touched row gets its examples' multiples, the rest nothing."""
     (x, weights, bias, g), ids = operands(batch)
     y = active_rows.forward(x, weights, bias, ids)

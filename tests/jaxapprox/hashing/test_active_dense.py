@@ -64,6 +64,16 @@ def test_all_active_is_the_dense_layer(form, shared):
     np.testing.assert_allclose(np.float32(low), x @ kernel, rtol=0.05, atol=0.05)
 
 
+@pytest.mark.parametrize(("batch", "size", "expected"), [(1, 1, "gathered"), (2, 1, "masked"), (1, 2, "masked")])
+def test_form_follows_the_batch(batch, size, expected):
+    """Sets of a sixteenth of the units in all are gathered, larger ones are not."""
+    x, kernel, ids = jnp.ones((batch, 3)), jnp.ones((3, 16)), jnp.zeros((batch, size), jnp.int32)
+    auto, other = (
+        jax.make_jaxpr(functools.partial(active_dense, form=f))(x, kernel, None, ids) for f in ("auto", expected)
+    )
+    assert str(auto) == str(other)
+
+
 def test_gathered_work_shrinks_with_the_active_share():
     """XLA's own count of operations: a twentieth of the units takes a small part of the product's."""
     x, kernel = jnp.ones((1, 1000)), jnp.ones((1000, 1000))

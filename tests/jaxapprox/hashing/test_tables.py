@@ -178,3 +178,29 @@ def test_bad_arguments_are_named(call, name):
     """Every bad argument is a ValueError that begins with its name."""
     with pytest.raises(ValueError, match=f"^{name} must "):
         call(build(jax.random.key(0), jnp.ones((5, 4))))
+
+
+def test_zeros_have_codes_as_anything_else(path):
+    """Units and inputs of zeros: those of the definition with P(0) and Q(0), compiled or not; NaN gives valid ones."""
+    weights, x = vectors(0, 12, 7), vectors(1, 5, 7)
+    weights[3], x[2] = 0, 0
+    for transform in ("l2", "sign", "simple"):
+        tables = build(jax.random.key(0), weights, num_bits=4, transform=transform)
+        assert np.all(np.asarray(tables.codes)[:, 3] == np.asarray(rebuild(tables, 2 * weights).codes)[:, 3])
+        codes = query_codes(tables, x)
+        np.testing.assert_array_equal(codes, jax.jit(query_codes)(tables, x))
+        np.testing.assert_array_equal(codes[2], query_codes(tables, np.zeros((1, 7), np.float32))[0])
+        broken = rebuild(tables, np.where(np.arange(7) == 1, np.nan, weights))
+        assert np.all((np.asarray(broken.codes) >= 0) & (np.asarray(broken.codes) < 16))
+
+
+def test_tables_from_a_file_serve(path):
+    """NumPy arrays, and a dict by field in the place of `Tables`, with or without what is None."""
+    weights, x = vectors(0, 40, 6), vectors(1, 4, 6)
+    tables = build(jax.random.key(0), weights)
+    host = jax.device_get(tables)
+    stored = {name: array for name, array in host._asdict().items() if array is not None}
+    for other in (host, host._asdict(), stored):
+        chex.assert_trees_all_equal(rebuild(other, 2 * weights + 1), rebuild(tables, 2 * weights + 1))
+        for function in (query_codes, collisions):
+            np.testing.assert_array_equal(function(other, x), function(tables, x))

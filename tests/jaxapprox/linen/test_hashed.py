@@ -1,6 +1,7 @@
 """The hashed Linen layer: what it activates, its tables, and its training."""
 
 import functools
+import pickle
 
 import chex
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from flax import serialization
 from flax.errors import InvalidRngError
 from jax import lax
 
@@ -66,9 +68,9 @@ def test_layer_activates_what_its_tables_find(form, shared):
 
 
 def test_evaluation_through_the_hash():
-    """With `hashed_evaluation`, deterministic calls hash as well, and need the stream."""
+    """With `hashed_evaluation`, deterministic calls hash as well, and need the stream; `init` doesn't."""
     layer = ALSHDense(40, hashed_evaluation=True, deterministic=True)
-    variables = layer.init(keys(1), X)
+    variables = layer.init(jax.random.key(1), X)
     y = layer.apply(variables, X, rngs={"sample": jax.random.key(2)})
     np.testing.assert_array_equal(np.count_nonzero(y, axis=1), 2)
     with pytest.raises(InvalidRngError, match="sample"):
@@ -166,6 +168,50 @@ def test_diagnostics_are_written_when_asked_for():
     assert own.drift == 0 and 0 <= own.recall <= 1
     _, state = layer.apply(variables, X, deterministic=True, mutable=["diagnostics"])
     assert not state.get("diagnostics")
+
+
+@pytest.mark.parametrize("units", [40, 2100])
+def test_variables_that_have_lived(units):
+    """Boxed parameters, NumPy arrays and dicts in the place of `Tables` give the same outputs and the same tables."""
+    boxed = nn.with_partitioning(nn.initializers.lecun_normal(), (None, "model"))
+    layer = ALSHDense(units, active=0.1, kernel_init=boxed, deterministic=False)
+    variables = layer.init(jax.random.key(1), X)
+    stored = serialization.to_bytes(variables)
+    plain = nn.meta.unbox(variables)
+    call = functools.partial(layer.apply, rngs={"sample": jax.random.key(2)})
+    expected, new = call(plain, X), rehash(plain)
+    for other in (
+        variables,
+        jax.device_get(variables),
+        serialization.from_bytes(variables, stored),
+        {"params": plain["params"], "lsh": serialization.msgpack_restore(stored)["lsh"]},
+        pickle.loads(pickle.dumps(jax.device_get(plain))),
+    ):
+        np.testing.assert_array_equal(call(other, X), expected)
+        chex.assert_trees_all_equal(rehash(other), new)
+    assert all(leaf.size for leaf in jax.tree.leaves(variables))  # stores refuse arrays without entries
+    broken = {**plain, "lsh": {"tables": {"codes": 1}}}
+    for function in (lambda: call(broken, X), lambda: rehash(broken)):
+        with pytest.raises(
+            ValueError, match=r"lsh.* must be jaxapprox.lsh.Tables or a dict of projections, .* got a dict"
+        ):
+            function()
+
+
+def test_takes_what_dense_takes():
+    """A product of its own is used in the masked form, and can't be gathered."""
+
+    def doubled(*args, **kwargs):
+        return 2 * lax.dot_general(*args, **kwargs)
+
+    options = dict(active=0.1, precision="highest", dot_general=doubled, deterministic=False)
+    variables = ALSHDense(40, **options).init(jax.random.key(1), X)
+    rngs = {"sample": jax.random.key(2)}
+    y = ALSHDense(40, **options).apply(variables, inputs=X[:, None], rngs=rngs)[:, 0]
+    exact = nn.Dense(40, dot_general=doubled).apply({"params": variables["params"]}, X)
+    np.testing.assert_array_equal(y, np.where(np.asarray(y) != 0, exact, 0))
+    with pytest.raises(ValueError, match=r"^this layer: form must be masked or auto .* got gathered"):
+        ALSHDense(40, **options, form="gathered").apply(variables, X, rngs=rngs)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The NNX layers: those of Linen for equal parameters and keys, Flax's own in all but the estimate."""
 
+import pickle
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -199,6 +201,21 @@ def test_diagnostics():
         np.testing.assert_array_equal(np.flatnonzero(row), np.sort(ids))
     assert 0 <= layer.diagnose(VECTORS, rngs=key).recall <= 1
     assert ALSHDense(8, 40, active=1.0, rngs=streams()).diagnose(VECTORS).recall == 1
+
+
+@pytest.mark.parametrize("units", [40, 2100])
+def test_tables_that_have_lived(units):
+    """A pickled state of NumPy arrays and a pure dict load into another layer, which is then the same."""
+    layer, other = (ALSHDense(8, units, active=0.1, rngs=streams(seed)) for seed in (0, 5))
+    kinds = nnx.Any(nnx.Param, HashTable)
+    state = pickle.loads(pickle.dumps(jax.device_get(nnx.state(layer, kinds))))
+    pure = nnx.state(other, kinds)
+    nnx.replace_by_pure_dict(pure, jax.device_get(nnx.to_pure_dict(nnx.state(layer, kinds))))
+    for restored in (state, pure):
+        nnx.update(other, restored)
+        np.testing.assert_array_equal(other(VECTORS, rngs=jax.random.key(3)), layer(VECTORS, rngs=jax.random.key(3)))
+        rehash(other)
+        chex.assert_trees_all_equal(other.tables.load(), layer.tables.load())
 
 
 def test_hashed_evaluation():
