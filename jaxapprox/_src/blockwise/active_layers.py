@@ -20,7 +20,7 @@ from jax.sharding import PartitionSpec
 
 from jaxapprox._src.blockwise.blocks import EVERYTHING, Block, Where, take
 from jaxapprox._src.checks import check_key, check_share
-from jaxapprox._src.estimates.contraction import MC
+from jaxapprox._src.estimates.mc import MC
 from jaxapprox._src.explicit_axes import split_as
 from jaxapprox._src.hashing.active_sets import shared_active_set
 from jaxapprox._src.hashing.tables import Tables

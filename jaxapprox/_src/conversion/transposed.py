@@ -7,8 +7,6 @@ import jax
 import jax.numpy as jnp
 from flax.linen.linear import canonicalize_padding
 
-from jaxapprox._src.estimates.contraction import plus_bias
-
 
 def masked(layer: Any, kernel: jax.Array) -> jax.Array:
     """The kernel of a layer times the layer's mask, if it has one.
@@ -56,7 +54,8 @@ def transposed_convolution(
     if circular:
         for axis, stride in enumerate(strides, start=1):
             y = _wrapped(y, axis, x.shape[axis] * stride, layer.transpose_kernel)
-    return plus_bias(y, bias).reshape(*inputs.shape[: -rank - 1], *y.shape[1:])
+    y = y if bias is None else y + bias.reshape((1,) * (rank + 1) + (-1,))
+    return y.reshape(*inputs.shape[: -rank - 1], *y.shape[1:])
 
 
 def _each(value: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:

@@ -151,8 +151,3 @@ def estimate(contraction: Contraction, method: MC, key: jax.Array, x: jax.Array,
 @functools.partial(jax.jit, static_argnums=(0, 1), inline=True)
 def _estimate(contraction: Contraction, method: MC, key: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.Array:
     return _BY_MODE[method.mode](contraction, method, key, x, kernel)
-
-
-def plus_bias(y: jax.Array, bias: jax.Array | None) -> jax.Array:
-    """y `(..., features)` plus bias `(features,)`, if there is one."""
-    return y if bias is None else y + bias.reshape((1,) * (y.ndim - 1) + (-1,))

@@ -39,7 +39,7 @@ def conv(
      [18. 12.]]
 
     Args:
-        x: `(batch, *spatial, in)`, one to three spatial axes, any floating dtype.
+        x: `(batch, *spatial, in)`, one to three spatial axes, any floating or complex dtype.
         kernel: `(*window, in / feature_group_count, out)`, of the same dtype.
         strides: a positive integer, or one for each spatial axis.
         padding: "SAME", "SAME_LOWER", "VALID", an integer, or `(low, high)` (or an integer) for each spatial axis;
@@ -132,14 +132,3 @@ def _product(method, key, x, kernel, strides, padding, input_dilation, kernel_di
         per_axis("kernel_dilation", kernel_dilation, spatial),
     )
     return conv_general_dilated(method, key, x, kernel, strides, padding, *dilations, channels_last(spatial), *settings)
-
-
-def convolution(
-    key, x, kernel, bias, method, *, strides=1, padding="SAME", kernel_dilation=1
-):  # until the layers call `conv_general_dilated`
-    from jaxapprox._src.estimates.contraction import plus_bias
-
-    spatial = kernel.ndim - 2
-    images = x.reshape(-1, *x.shape[-spatial - 1 :])
-    y = _product(method, key, images, kernel, strides or 1, padding, 1, kernel_dilation or 1, 1, None, None)
-    return plus_bias(y.reshape(*x.shape[: -spatial - 1], *y.shape[1:]), bias)

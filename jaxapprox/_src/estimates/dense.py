@@ -37,7 +37,7 @@ def mc_dense(
 
     Args:
         key: a PRNG key.
-        x: `(..., in)`, any floating dtype; all leading axes together are the examples.
+        x: `(..., in)`, any floating or complex dtype; all leading axes together are the examples.
         kernel: `(in, out)`, of the same dtype.
         ratio: share of the rows to keep, in (0, 1]; k = max(min_samples, round(ratio n)), and k = n is exact.
         sampler: `systematic`, `importance`, `uniform`, `bernoulli`, `topk`, or any `jaxapprox.Sampler`.
@@ -60,11 +60,3 @@ def mc_dense(
         raise ValueError(f"kernel must have shape (in, out) with in = x.shape[-1], got {kernel.shape} for x {x.shape}")
     contracted = (((x.ndim - 1,), (0,)), ((), ()))
     return dot_general(method, key, x, kernel, contracted, precision, preferred_element_type)
-
-
-def dense(key, x, kernel, bias, method):  # until the layers call `dot_general`
-    from jaxapprox._src.estimates.contraction import plus_bias
-
-    return plus_bias(
-        x @ kernel if key is None else dot_general(method, key, x, kernel, (((x.ndim - 1,), (0,)), ((), ()))), bias
-    )

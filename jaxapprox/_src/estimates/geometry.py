@@ -145,11 +145,6 @@ def transposed(spread: Geometry, strides: tuple[int, ...], x_shape: tuple[int, .
     return Geometry(spread.window, strides, tuple(pairs), spread.dilation, spread.out_shape)
 
 
-def is_supported_padding(padding: Any) -> bool:
-    """Whether `padding` can be used: Flax's names for other ways to pad, such as "CIRCULAR", can't."""
-    return not isinstance(padding, str) or padding.upper() in _NAMED
-
-
 def per_axis(name: str, value: Any, spatial: int) -> tuple[int, ...]:
     """A positive integer for each spatial axis, from one for all of them or a sequence."""
     values = tuple(value) if isinstance(value, Sequence | np.ndarray) and np.ndim(value) else (value,) * spatial

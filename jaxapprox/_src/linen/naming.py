@@ -13,11 +13,11 @@ def path_of(module: nn.Module) -> str:
 
 @contextlib.contextmanager
 def naming(module: nn.Module) -> Iterator[None]:
-    """Puts the path of a module before what a ValueError says that is raised within."""
+    """Puts the path of a module, if it is part of a model, before what a ValueError says that is raised within."""
     try:
         yield
     except ValueError as error:
-        name = f"{path_of(module) or 'this layer'}: "
-        if str(error).startswith(name):  # by the layer itself
+        path = path_of(module)
+        if not path or str(error).startswith(f"{path}: "):  # by the layer itself
             raise
-        raise ValueError(f"{name}{error}") from error
+        raise ValueError(f"{path}: {error}") from error

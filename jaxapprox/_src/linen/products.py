@@ -26,6 +26,8 @@ PRODUCTS: dict[type[nn.Module], Callable[..., jax.Array]] = {
     nn.DenseGeneral: lax.dot_general,
     nn.Einsum: jnp.einsum,
 }
+# Of those in which Flax leaves no choice of the product: calls that do.
+_CALLS: dict[type[nn.Module], Callable[..., jax.Array]] = {nn.Einsum: call_einsum, nn.ConvTranspose: call_transposed}
 _GEOMETRY = ("kernel_size", "strides", "padding", "input_dilation", "kernel_dilation")
 
 
@@ -44,10 +46,8 @@ def call_with(
     """
     settings = {name: integers(getattr(module, name)) for name in _GEOMETRY if hasattr(module, name)}
     call: Callable[..., jax.Array] = inspect.unwrap(kind.__call__)
-    if product is not None and kind is nn.Einsum:
-        call = partial(call_einsum, product)
-    elif product is not None and kind is nn.ConvTranspose:
-        call = partial(call_transposed, product)
+    if product is not None and kind in _CALLS:
+        call = partial(_CALLS[kind], product)
     elif product is not None:
         name = PRODUCTS[kind].__name__
         settings |= {name: product, f"{name}_cls": None}

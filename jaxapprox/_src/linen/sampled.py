@@ -8,13 +8,13 @@ from flax import linen as nn
 
 from jaxapprox._src.estimates.mc import MC
 from jaxapprox._src.linen.naming import naming
-from jaxapprox._src.linen.products import estimated
+from jaxapprox._src.linen.products import PRODUCTS, estimated
 from jaxapprox._src.linen.rng import sample_key
 from jaxapprox._src.sampling.samplers import Sampler, systematic
 
 
-def call_sampled(kind: type[nn.Module], module: Any, deterministic: bool | None, *args: Any) -> jax.Array:
-    """A call of one of our layers, which has the attributes of Flax's class `kind` and those of an `MC`.
+def call_sampled(module: Any, deterministic: bool | None, *args: Any) -> jax.Array:
+    """A call of one of our layers, which has the attributes of the Flax layer that it is and those of an `MC`.
 
     Raises:
         ValueError: if an attribute or an argument does not fit; the layer is named.
@@ -25,6 +25,7 @@ def call_sampled(kind: type[nn.Module], module: Any, deterministic: bool | None,
         names = {field.name for field in dataclasses.fields(MC)} & set(module.__dataclass_fields__)
         method = MC(**{name: getattr(module, name) for name in names})
         key = None if deterministic else sample_key(module, module.rng_collection)
+        kind = next(base for base in type(module).__mro__ if base in PRODUCTS)
         return estimated(method, key, kind, module, *args)
 
 
@@ -65,7 +66,7 @@ class MCDense(nn.Dense):
             ValueError: if an attribute or the shape of the inputs does not fit, or there is a `dot_general` of its own.
             flax.errors.InvalidRngError: if a key is needed and the stream "sample" is missing.
         """
-        return call_sampled(nn.Dense, self, deterministic, inputs)
+        return call_sampled(self, deterministic, inputs)
 
 
 class MCDenseGeneral(nn.DenseGeneral):
@@ -101,7 +102,7 @@ class MCDenseGeneral(nn.DenseGeneral):
         Raises:
             ValueError, flax.errors.InvalidRngError: as for `MCDense`.
         """
-        return call_sampled(nn.DenseGeneral, self, deterministic, inputs)
+        return call_sampled(self, deterministic, inputs)
 
 
 class MCEinsum(nn.Einsum):
@@ -140,4 +141,4 @@ class MCEinsum(nn.Einsum):
             ValueError: as for `MCDense`; or if the equation is given twice, not at all, or not for two operands.
             flax.errors.InvalidRngError: as for `MCDense`.
         """
-        return call_sampled(nn.Einsum, self, deterministic, inputs, einsum_str)
+        return call_sampled(self, deterministic, inputs, einsum_str)

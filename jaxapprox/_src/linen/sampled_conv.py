@@ -46,7 +46,7 @@ class MCConv(nn.Conv):
                 its own.
             flax.errors.InvalidRngError: if a key is needed and the stream "sample" is missing.
         """
-        return call_sampled(nn.Conv, self, deterministic, inputs)
+        return call_sampled(self, deterministic, inputs)
 
 
 class MCConvTranspose(nn.ConvTranspose):
@@ -82,4 +82,4 @@ class MCConvTranspose(nn.ConvTranspose):
         Raises:
             ValueError, flax.errors.InvalidRngError: as for `MCConv`.
         """
-        return call_sampled(nn.ConvTranspose, self, deterministic, inputs)
+        return call_sampled(self, deterministic, inputs)

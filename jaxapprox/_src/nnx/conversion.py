@@ -22,7 +22,11 @@ def convert(
     min_channels: int = 16,
     rng_collection: str = "sample",
 ) -> tuple[Any, Report]:
-    """A copy of a model in which the `nnx.Conv` and `nnx.Linear` layers that `rules` name are approximated.
+    """A copy of a model in which the layers that `rules` name are approximated.
+
+    Those are the layers of types `nnx.Conv`, `nnx.ConvTranspose`, `nnx.Linear`, `nnx.LinearGeneral` and `nnx.Einsum`;
+    Flax's attention is made of them. What would replace a layer is tried, without computing anything, and what that
+    raises is why the layer can't be replaced.
 
     The copy has the parameters' values at the paths where the model has them, so a state of either loads into the other
     (`nnx.update(copy, nnx.state(model, nnx.Param))`), and no array in common with it that training could change. Its
@@ -43,14 +47,16 @@ def convert(
     layers/2  Linear  128  10   exact           the last layer (keep_ends)
 
     Args:
-        model: any NNX module. Subclasses of these layers, and layers of other kinds, are left alone. A layer whose
-            parameters are stacked along leading axes (by `nnx.vmap`, for an `nnx.scan` over the layer's whole state)
-            gets streams and tables that are stacked as well.
+        model: any NNX module, or an abstract one, as `nnx.eval_shape` gives; the copy is then abstract too. Subclasses
+            of these layers, and layers of other kinds, are left alone. A layer whose parameters are stacked along
+            leading axes (by `nnx.vmap`, for an `nnx.scan` over the layer's whole state) gets streams and tables that
+            are stacked as well.
         rules: (pattern, method) pairs as in `jaxapprox.linen.convert`. Paths are attributes, indices and keys, joined
             by "/".
         rngs: with the stream that the layers draw from, each by a fork of its own.
-        keep_ends: leave the first and the last layer exact, in the order in which the modules got their attributes,
-            unless a rule without wildcards names them.
+        keep_ends: leave the first and the last layer exact, unless a rule without wildcards names them. The order is
+            that in which modules got their attributes, or by name where NNX has sorted them, as `nnx.merge` and
+            `nnx.eval_shape` do.
         min_channels: as in `jaxapprox.linen.convert`.
         rng_collection: the stream's name.
 
