@@ -21,7 +21,7 @@ class Product:
     """A product that a layer computes, without its operands.
 
     Attributes:
-        name: of the function in `jaxapprox._src.estimates.products`, and in `jax.lax` or `jax.numpy`.
+        name: of the function in `estimates/products.py`, and in `jax.lax` or `jax.numpy`.
         arguments: all arguments of that function but the operands, by name.
     """
 

@@ -33,7 +33,7 @@ class Recorder:
 
         Args:
             path: of the layer.
-            name: of the function in `jaxapprox._src.estimates.products` that has the arguments of `function`:
+            name: of the function in `estimates/products.py` that has the arguments of `function`:
                 "conv_general_dilated", "conv_transpose", "dot_general" or "einsum".
             function: the product as the layer computes it, such as `lax.dot_general`.
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import opt_einsum
 from jax import lax
 
 from jaxapprox._src.estimates.convolutions import convolve, convolve_transposed
 from jaxapprox._src.estimates.dot import Axes, dot
+from jaxapprox._src.estimates.einsum_axes import einsum_axes
 from jaxapprox._src.estimates.geometry import channels_last
 from jaxapprox._src.estimates.mc import MC
 from jaxapprox._src.explicit_axes import as_auto
@@ -173,8 +173,7 @@ def einsum_as_dot(equation: str, lhs: jax.Array, rhs: jax.Array) -> tuple[jax.Ar
     Raises:
         ValueError: if an operand has two axes of one name.
     """
-    names, result, _ = opt_einsum.parser.parse_einsum_input((equation, lhs, rhs))
-    of_lhs, of_rhs = names.split(",")
+    of_lhs, of_rhs, result = einsum_axes(equation, lhs.ndim, rhs.ndim)
     for name in (of_lhs, of_rhs):
         if len(set(name)) != len(name):
             raise ValueError(f"einsum_str must name each axis of an operand once, got {equation!r}")

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import opt_einsum
 from flax import linen as nn
+
+from jaxapprox._src.estimates.einsum_axes import einsum_axes
 
 
 def call_einsum(
@@ -42,8 +43,5 @@ def einsum_sizes(module: Any, inputs: jax.Array, einsum_str: str | None = None) 
 
 def _axes(module: Any, inputs: Any, kernel: Any, einsum_str: str | None) -> tuple[str, str, str, str]:
     """The equation of a call, and a character for each axis of the inputs, the kernel and the output."""
-    equation: str = nn.merge_param("einsum_str", module.einsum_str, einsum_str).replace(" ", "")
-    if equation.count(",") != 1 or equation.count("->") != 1:
-        raise ValueError(f"einsum_str must have the form 'inputs,kernel->output', got {equation!r}")
-    of_operands, of_output, _ = opt_einsum.parser.parse_einsum_input((equation, inputs, kernel))
-    return equation, *of_operands.split(","), of_output
+    equation: str = nn.merge_param("einsum_str", module.einsum_str, einsum_str)
+    return equation, *einsum_axes(equation, inputs.ndim, len(kernel.shape))

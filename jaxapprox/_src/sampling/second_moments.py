@@ -19,6 +19,13 @@ class Moments(NamedTuple):
 
     The expected squared error is then \sum_i diagonal_i |t_i|^2 + sign * |\sum_i vector_i t_i|^2.
 
+    >>> import jax.numpy as jnp
+    >>> from jaxapprox import Moments, predicted_variance, with_second_moments
+    >>> @with_second_moments(lambda scores, num_samples: Moments(jnp.ones_like(scores), jnp.zeros_like(scores), sign=1))
+    ... def each_row_with_probability_a_half(key, scores, num_samples): ...
+    >>> float(predicted_variance(each_row_with_probability_a_half, jnp.array([3.0, 4.0]), 1))
+    25.0
+
     Attributes:
         diagonal: `(n,)`.
         vector: `(n,)`.

@@ -246,13 +246,13 @@ def test_what_a_call_would_refuse_stays_exact_and_says_why():
     rngs = nnx.Rngs(0)
     sizes = dict(in_features=16, out_features=16, rngs=rngs)
     model = nnx.Sequential(
-        nnx.Linear(**sizes, param_dtype=jnp.complex64),
+        nnx.Conv(**sizes, kernel_size=(3, 3, 3, 3)),
         nnx.Linear(**sizes, dot_general=lambda *args, **kwargs: jax.lax.dot_general(*args, **kwargs)),
         nnx.LinearGeneral(16, 16, rngs=rngs),
         nnx.Conv(**sizes, kernel_size=(3,), padding="CAUSAL", mask=jnp.ones((3, 16, 16)), strides=np.array([2])),
     )
     _, report = convert(model, [("*", MC())], rngs=sample(), keep_ends=False)
     assert list(report.methods) == ["layers/2", "layers/3"]
-    assert "complex" in report.outcomes[0].why and report.outcomes[1].why.startswith("dot_general must be None")
-    with pytest.raises(ValueError, match=r"^rule 'layers/0' must match a layer that .* layers/0 \(.*complex"):
+    assert "spatial axes" in report.outcomes[0].why and report.outcomes[1].why.startswith("dot_general must be None")
+    with pytest.raises(ValueError, match=r"^rule 'layers/0' must match a layer that .* layers/0 \(.*spatial axes"):
         convert(model, [("layers/0", MC())], rngs=sample())
