@@ -59,6 +59,7 @@ PRODUCTS = {
     "einsum of the rest": ("einsum", (2, 3, 4), (4, 5), dict(equation="...a,ab->...b"), 4),
     "einsum, batch and lone axes": ("einsum", (3, 2, 6, 2), (3, 6, 4, 2), dict(equation="bqcz,bcdw->dbq"), 6),
 }
+LIKE_ANOTHER = ("taken away", "transposed, wide strides", "axes in between", "einsum", "einsum of the rest")
 by_product = pytest.mark.parametrize("name", PRODUCTS)
 
 
@@ -85,16 +86,16 @@ def value_and_gradients(function, *operands):
 
 @by_product
 def test_exact_products_are_those_of_jax(name, platform):
-    """Value and both gradients, without a key and with all rows kept, in both units and on both platforms' branches."""
+    """Value and both gradients, without a key and with all rows kept, on both platforms' branches."""
     exact, estimated, operands = case(name)
     expected = jax.jit(functools.partial(value_and_gradients, exact))(*operands)
-    for method, key in ((MC(), None), (MC(1.0), KEY), (MC(1.0, mode="backward"), KEY), (MC(1.0, unit="edge"), KEY)):
+    for method, key in ((MC(), None), (MC(1.0, unit="edge"), KEY)):
         actual = jax.jit(functools.partial(value_and_gradients, functools.partial(estimated, method, key)))(*operands)
         for a, e in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(a, e, rtol=2e-4, atol=2e-4)
 
 
-@by_product
+@pytest.mark.parametrize("name", [name for name in PRODUCTS if name not in LIKE_ANOTHER])
 def test_estimates_are_unbiased(name):
     """The value in mode forward and the gradients in mode backward; a chance of 1e-6 each of a false alarm."""
     exact, estimated, operands = case(name)
@@ -106,7 +107,7 @@ def test_estimates_are_unbiased(name):
         gradients = value_and_gradients(functools.partial(estimated, backward, key), *operands)[1:]
         return estimated(MC(0.5), key, *operands), *gradients
 
-    for samples, expected in zip(draw(jax.random.split(KEY, 4000)), value_and_gradients(exact, *operands), strict=True):
+    for samples, expected in zip(draw(jax.random.split(KEY, 3000)), value_and_gradients(exact, *operands), strict=True):
         oracles.assert_unbiased(samples, expected, 1e-6)
 
 
