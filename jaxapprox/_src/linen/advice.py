@@ -10,6 +10,7 @@ from jaxapprox._src.conversion.advice import Advice, check_thresholds, judge
 from jaxapprox._src.conversion.recorder import Recorder
 from jaxapprox._src.conversion.rules import Rules, decide
 from jaxapprox._src.linen.inspection import layers_of
+from jaxapprox._src.linen.interception import intercepting
 from jaxapprox._src.linen.naming import path_of
 from jaxapprox._src.linen.products import PRODUCTS, call_with
 
@@ -69,7 +70,7 @@ def advise(
         product = recorder.watched(path, PRODUCTS[kind].__name__, PRODUCTS[kind])
         return call_with(product, kind, context.module, *inputs, **options)
 
-    with nn.intercept_methods(record):
+    with intercepting(record):
         state = [name for name in variables if name != "params"]
         jax.block_until_ready(model.apply(variables, *args, rngs=rngs, mutable=state, **kwargs))
     return judge(key, rules, report, recorder, min_speedup, max_error)

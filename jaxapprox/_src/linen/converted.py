@@ -1,5 +1,6 @@
 """A Linen model with some of its layers approximated, through Flax's method interceptors."""
 
+import contextlib
 import dataclasses
 import functools
 import zlib
@@ -11,6 +12,7 @@ from flax import linen as nn
 from flax.errors import InvalidRngError
 
 from jaxapprox._src.conversion.rules import Report
+from jaxapprox._src.linen.interception import intercepting
 from jaxapprox._src.linen.naming import naming
 from jaxapprox._src.linen.products import PRODUCTS
 from jaxapprox._src.linen.replacement import approximated
@@ -67,25 +69,25 @@ class Converted(nn.Module):
     @nn.nowrap
     def init(self, *args: Any, **kwargs: Any) -> Any:
         """The model's variables, equal to those of its own `init`; hashed layers add the collection "lsh"."""
-        with nn.intercept_methods(self.interceptor):
+        with self._intercepting():
             return self.model.init(*args, **kwargs)
 
     @nn.nowrap
     def init_with_output(self, *args: Any, **kwargs: Any) -> Any:
         """The model's `init_with_output`, with the variables of `init`."""
-        with nn.intercept_methods(self.interceptor):
+        with self._intercepting():
             return self.model.init_with_output(*args, **kwargs)
 
     @nn.nowrap
     def lazy_init(self, *args: Any, **kwargs: Any) -> Any:
         """The model's `lazy_init`, with the variables of `init`."""
-        with nn.intercept_methods(self.interceptor):
+        with self._intercepting():
             return self.model.lazy_init(*args, **kwargs)
 
     @nn.nowrap
     def tabulate(self, *args: Any, **kwargs: Any) -> str:
         """The model's `tabulate`, with the variables of `init`."""
-        with nn.intercept_methods(self.interceptor):
+        with self._intercepting():
             return self.model.tabulate(*args, **kwargs)
 
     @nn.nowrap
@@ -99,7 +101,7 @@ class Converted(nn.Module):
             flax.errors.InvalidRngError: if a layer is approximated and its stream is missing from `rngs`.
             ValueError: if a replaced layer's tables are missing, or an argument does not fit; the layer is named.
         """
-        with nn.intercept_methods(self.interceptor):
+        with self._intercepting():
             return self.model.apply(variables, *args, rngs=self._streams(rngs), **kwargs)
 
     @nn.nowrap
@@ -132,10 +134,16 @@ class Converted(nn.Module):
             return approximated(next_fun, module, method, stream, *args, **kwargs)
 
     @nn.nowrap
+    def _intercepting(self) -> contextlib.AbstractContextManager[None]:
+        conversion = self.conversion
+        purpose = f"{conversion.report.methods} {conversion.rng_collection} {sorted(conversion.unreached)}"
+        return intercepting(self.interceptor, purpose)
+
+    @nn.nowrap
     def _called(self, name: str, *args: Any, **kwargs: Any) -> Any:
         # Another instance for each call, on this module's scope: a submodule would have parameters of its own.
         scope: Any = None if self.scope is None else self.scope.rewound()
-        with nn.intercept_methods(self.interceptor):
+        with self._intercepting():
             return getattr(self.model.clone(parent=scope), name)(*args, **kwargs)
 
     @nn.nowrap

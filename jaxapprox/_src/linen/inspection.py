@@ -15,6 +15,7 @@ from jaxapprox._src.conversion.rules import Layer, Rules, method_of
 from jaxapprox._src.hashing.alsh import ALSH
 from jaxapprox._src.linen.einsum import einsum_sizes
 from jaxapprox._src.linen.hashed import ALSHDense
+from jaxapprox._src.linen.interception import intercepting
 from jaxapprox._src.linen.naming import path_of
 from jaxapprox._src.linen.products import PRODUCTS
 from jaxapprox._src.linen.replacement import approximated
@@ -59,7 +60,7 @@ def layers_of(model: nn.Module, rules: Rules, stream: str, *args: Any, **kwargs:
             seen[path] = Seen(layer, module.has_rng(stream))
         return y
 
-    with nn.intercept_methods(record):
+    with intercepting(record):
         abstract(
             functools.partial(model.init, {name: jax.random.key(0) for name in ("params", stream)}), *args, **kwargs
         )

@@ -131,3 +131,23 @@ def test_boxed_parameters(box):
     expected = model.apply(variables, X)
     for form in (variables, jax.tree.map(np.asarray, variables), nn.meta.unbox(variables)):
         np.testing.assert_allclose(sampled.apply(form, X, rngs={"sample": KEY}), expected, rtol=1e-6)
+
+
+def test_programs_that_nn_jit_keeps_are_those_of_one_model():
+    """The exact model stays exact, and another conversion finds the layers, though a class compiled them before."""
+    compiled = nn.jit(nn.Dense)
+
+    class Model(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return compiled(4)(compiled(32)(compiled(32)(x)))
+
+    x = jax.random.normal(jax.random.key(0), (4, 16))
+    variables = Model().init(jax.random.key(1), x)
+    exact = Model().apply(variables, x)
+    for ratio in (0.5, 0.25):
+        sampled = convert(Model(), [("*", MC(ratio))], x)
+        assert len(sampled.report.methods) == 1
+        y = sampled.apply(variables, x, rngs={"sample": jax.random.key(2)})
+        assert bool(jnp.any(y != exact))
+        np.testing.assert_array_equal(Model().apply(variables, x), exact)
