@@ -124,7 +124,10 @@ def judge(
         _LOG.info("advise: %s is measured, %d of %d kinds of layers are", layer.path, len(costs), len(steps))
         speedup = cost.exact_seconds / cost.seconds
         objections = [f"speed-up {speedup:.2f}, below {min_speedup}"] if speedup < min_speedup else []
-        objections += [] if error <= max_error else [f"error {error:.2f}, above {max_error}"]
+        if math.isnan(error):
+            objections.append("no relative error, for the product of its first call is 0 or not finite")
+        elif error > max_error:
+            objections.append(f"error {error:.2f}, above {max_error}")
         forced = layer.path in named
         why = "; ".join(["a rule names it"] * forced + objections)
         method = tried if forced or not objections else None

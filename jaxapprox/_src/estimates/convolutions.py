@@ -12,7 +12,7 @@ from jax import lax
 from jaxapprox._src.checks import check_operands
 from jaxapprox._src.estimates import conv_maps, edges
 from jaxapprox._src.estimates.contraction import Contraction, estimate
-from jaxapprox._src.estimates.geometry import make_geometry, per_axis, transpose_padding, transposed
+from jaxapprox._src.estimates.geometry import check_ranks, make_geometry, per_axis, transpose_padding, transposed
 from jaxapprox._src.estimates.mc import MC, UNITS
 from jaxapprox._src.wide import wider
 
@@ -112,7 +112,7 @@ def convolve(
         ValueError: if an argument does not fit.
     """
     check_operands(x, kernel)
-    factors = per_axis("input_dilation", input_dilation, max(0, x.ndim - 2))
+    factors = per_axis("input_dilation", input_dilation, check_ranks(x.shape, kernel.shape))
     if isinstance(padding, str) and any(factor != 1 for factor in factors):
         raise ValueError(f"padding must be given by integers where input_dilation is not 1, got {padding!r}")
     x = _spread(x, factors)

@@ -15,7 +15,8 @@ def einsum_axes(equation: str, lhs_rank: int, rhs_rank: int) -> tuple[str, str, 
         lhs_rank, rhs_rank: the number of axes of each operand.
 
     Raises:
-        ValueError: if it is not of the form "lhs,rhs->result", or an operand has another number of axes.
+        ValueError: if it is not of the form "lhs,rhs->result", an operand has another number of axes, or the
+            result has an axis of its own.
     """
     operands, arrow, result = equation.replace(" ", "").partition("->")
     names = operands.split(",")
@@ -27,4 +28,7 @@ def einsum_axes(equation: str, lhs_rank: int, rhs_rank: int) -> tuple[str, str, 
         raise ValueError(f"einsum_str must name operands of {lhs_rank} and {rhs_rank} axes, got {equation!r}")
     rest = "".join(spare[: max(counts)])  # the last axes of an ellipsis are common to both
     lhs, rhs = (name.replace("...", rest[len(rest) - n :]) for name, n in zip(names, counts, strict=True))
-    return lhs, rhs, result.replace("...", rest)
+    result = result.replace("...", rest)
+    if not set(result) <= {*lhs, *rhs}:
+        raise ValueError(f"einsum_str must have no axis in its output that no operand has, got {equation!r}")
+    return lhs, rhs, result

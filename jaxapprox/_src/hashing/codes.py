@@ -162,6 +162,6 @@ def _project(vectors: jax.Array, projections: jax.Array) -> jax.Array:
 def _codes(tables: Tables, projected: jax.Array) -> jax.Array:
     """Signs of `(n, tables * bits)` projections as `(n, tables)` codes."""
     num_tables = tables.codes.shape[-2]
-    bits = (projected >= 0).reshape(projected.shape[0], num_tables, -1)
+    bits = (projected >= 0).reshape(projected.shape[0], num_tables, projected.shape[1] // num_tables)
     places = jnp.left_shift(1, jnp.arange(bits.shape[-1], dtype=jnp.int32))
     return jnp.sum(jnp.where(bits, places[None, None, :], 0), -1, dtype=jnp.int32)

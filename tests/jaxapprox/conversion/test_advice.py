@@ -37,6 +37,14 @@ def _by_path(result):
     return {layer.layer.path: layer for layer in result.layers}
 
 
+def test_a_product_without_a_relative_error(times):
+    """A layer that is called with zeros alone, as on an RNN's first state, is left exact, and the reason is said."""
+    model, x = nn.Sequential([nn.Dense(16)]), jnp.zeros((4, 16))
+    (layer,) = advise(model, [("*", MC(ratio=0.5))], model.init(_KEY, x), x, key=_KEY, keep_ends=False).layers
+    assert np.isnan(layer.error) and layer.method is None
+    assert layer.why == "no relative error, for the product of its first call is 0 or not finite"
+
+
 def test_a_measurement():
     """Nothing replaced: real times, FLOPs against a count by hand, the error against the layer's own operands."""
     model, variables, x = _pair()

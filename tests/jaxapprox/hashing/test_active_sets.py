@@ -32,19 +32,25 @@ def test_recall_grows_with_the_number_of_tables(select):
 @selects
 @pytest.mark.parametrize(
     ("units", "size", "batch", "dtype"),
-    [(60, 7, 4, jnp.float32), (60, 60, 2, jnp.float32), (1, 1, 1, jnp.float32), (61, 20, 3, jnp.bfloat16)],
+    [
+        (60, 7, 4, jnp.float32),
+        (60, 60, 2, jnp.float32),
+        (1, 1, 1, jnp.float32),
+        (8, 2, 0, jnp.float32),
+        (61, 20, 3, jnp.bfloat16),
+    ],
 )
 def test_distinct_ids_of_the_asked_size(path, select, units, size, batch, dtype):
-    """Distinct, in range, the same for the same key; under jit also for zeros and NaN; of one unit and of all."""
+    """Distinct, in range, the same for the same key; under jit also for zeros, NaN; of no example, one unit and all."""
     weights, x = jnp.asarray(vectors(0, units, 6), dtype), jnp.asarray(vectors(1, batch, 6), dtype)
     tables = build(jax.random.key(0), weights, num_bits=2)
     draw = jax.jit(functools.partial(active_set, size=size, select=select))
-    for inputs in (x, jnp.zeros_like(x), x.at[0, 0].set(jnp.nan)):
+    for inputs in (x, jnp.zeros_like(x), x.at[:1, 0].set(jnp.nan)):
         ids = draw(jax.random.key(1), tables, inputs)
         assert ids.shape == (batch, size) and ids.dtype == jnp.int32
         assert all(len(set(row)) == size and min(row) >= 0 and max(row) < units for row in np.asarray(ids))
         np.testing.assert_array_equal(ids, draw(jax.random.key(1), tables, inputs))
-    if size < units:
+    if batch and size < units:
         assert np.any(draw(jax.random.key(1), tables, x) != draw(jax.random.key(2), tables, x))
 
 

@@ -271,6 +271,8 @@ def test_a_product_of_ones_own_is_used_in_evaluation_alone():
         (MCConv(4, (3, 3), padding="NONE"), "padding must be .* got 'NONE'"),
         (MCConvTranspose(4, (3, 3), mask=jnp.ones((2, 3, 4, 4))), r"mask must .*\(3, 3, 4, 4\), got \(2, 3, 4, 4\)"),
         (MCEinsum((4, 3), "bxyd,dk"), "einsum_str must have the form 'inputs,kernel->output', got 'bxyd,dk'"),
+        (MCEinsum((4, 3), "bxyd,dk->bxyn"), "einsum_str must have no axis in its output .* got 'bxyd,dk->bxyn'"),
+        (MCConv(4, (3,) * 4), "x must have shape .* with 1 to 3 spatial axes"),
         (MCDenseGeneral(4, min_samples=0), "min_samples must be a positive integer, got 0"),
     ],
 )
