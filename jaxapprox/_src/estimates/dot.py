@@ -61,12 +61,15 @@ def dot(
         Batch axes, then the other axes of x, then those of the kernel.
 
     Raises:
-        ValueError: if an operand is not floating, or nothing is contracted.
+        ValueError: if an operand is not floating, nothing is contracted, or axes that are differ in size.
     """
     check_operands(x, kernel)
     (x_in, kernel_in), (x_batch, kernel_batch) = (tuple(map(tuple, pair)) for pair in axes)
     if not x_in:
         raise ValueError("dimension_numbers must contract an axis, got none: there is no sum to sample")
+    contracted, expected = _sizes(x, x_in), _sizes(kernel, kernel_in)
+    if contracted != expected or len({*x_in}) != len(x_in):
+        raise ValueError(f"inputs must have {expected} along the axes {x_in} to be contracted, got shape {x.shape}")
     x_free = tuple(i for i in range(x.ndim) if i not in (*x_in, *x_batch))
     kernel_free = tuple(i for i in range(kernel.ndim) if i not in (*kernel_in, *kernel_batch))
     shape = _sizes(x, x_batch) + _sizes(x, x_free) + _sizes(kernel, kernel_free)

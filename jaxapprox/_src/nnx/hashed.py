@@ -108,13 +108,15 @@ class ALSHDense(nnx.Linear, RandomModule):
             deterministic, rngs: instead of the layer's own.
 
         Raises:
-            ValueError: if an attribute does not fit, or `rngs` lacks the stream.
+            ValueError: if an attribute or the shape of the inputs does not fit, or `rngs` lacks the stream.
         """
         deterministic = self.deterministic if deterministic is None else deterministic
         key = self._key(deterministic and not self.method.hashed_evaluation, rngs)
         given = {} if out_sharding is None else {"out_sharding": out_sharding}
         if key is None:
             return _exact(self, inputs, **given)
+        if inputs.shape[-1:] != (self.in_features,):
+            raise ValueError(f"ALSHDense: inputs must have {self.in_features} features, got shape {inputs.shape}")
         x, *_ = self.promote_dtype((inputs, self.kernel[...], None), dtype=self.dtype)
         ids = self.active_set(examples_of(x), rngs=key)
         product = product_of(self, self.method.form, ids, self.out_features)

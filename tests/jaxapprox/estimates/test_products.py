@@ -162,6 +162,7 @@ def test_preferred_element_type(mode):
         (lambda x: products.dot_general(MC(), KEY, x, x, (((), ()), ((0,), (0,)))), "dimension_numbers"),
         (lambda x: products.dot_general(MC(), KEY, x > 0, x > 0, (((1,), (0,)), ((), ()))), "x must"),
         (lambda x: products.einsum(MC(), KEY, "abc,bc->a", x, x), "einsum_str"),
+        (lambda x: products.dot_general(MC(), KEY, x, x[:3], (((1,), (0,)), ((), ()))), "inputs must have"),
         (lambda x: products.conv_transpose(MC(), KEY, x[None], x[None], (1,), "FULL"), "padding"),
         (lambda x: conv(x[None], x[None], feature_group_count=2), "kernel"),
         (lambda x: conv(x[None], x[None], input_dilation=2), "padding"),
