@@ -12,10 +12,11 @@ from jaxapprox._src.conversion.approximation import Approximation
 from jaxapprox._src.conversion.groups import groups_of
 from jaxapprox._src.conversion.layer_products import Product, approximate, exact
 from jaxapprox._src.estimates.mc import MC
-from jaxapprox._src.estimates.slices import norms
+from jaxapprox._src.estimates.slices import energies, norms
 from jaxapprox._src.hashing.alsh import ALSH
 from jaxapprox._src.sampling.second_moments import Moments, second_moments_of
 from jaxapprox._src.sampling.variance import predicted_variance
+from jaxapprox._src.wide import at_least_float32
 
 _BYTES_AT_ONCE = 64 << 20
 _MOST_ROWS = 8192  # of a sampler that states a matrix: a matrix of so many rows has 256 MiB
@@ -28,16 +29,18 @@ def relative_error(
 
     For `MC` it is predicted from the second moments that the sampler states (for the sampler `systematic`
     approximately), in mode "backward" for the gradient that is off by more, the cotangent's entries taken as
-    independent. For `ALSH`, of which no theory says it, it is measured on one draw. NaN where y is 0 or an operand is
-    not finite.
+    independent. For `ALSH`, of which no theory says it, and for complex operands it is measured on one draw. NaN where
+    y is 0 or an operand is not finite, and for the gradients of complex operands.
 
     Raises:
         ValueError: if the sampler states no second moments, or as a matrix for more than 8,192 rows.
     """
-    if isinstance(method, ALSH):
-        y = exact(product, lhs, rhs).astype(jnp.float32)
-        off = approximate(product, method, key, tables, lhs, rhs).astype(jnp.float32) - y
-        return _ratio(jnp.sum(jnp.square(off)), jnp.sum(jnp.square(y)))
+    if isinstance(method, ALSH) or jnp.iscomplexobj(lhs):
+        if isinstance(method, MC) and method.mode == "backward":
+            return math.nan
+        estimate, y = approximate(product, method, key, tables, lhs, rhs), exact(product, lhs, rhs)
+        off = estimate.astype(at_least_float32(y.dtype)) - y.astype(at_least_float32(y.dtype))
+        return _ratio(jnp.sum(energies(off)), jnp.sum(energies(y)))
     group, x, kernel = groups_of(product, lhs, rhs)
     if method.mode != "backward":
         return _ratio(*_forward(group, method, x, kernel))

@@ -160,6 +160,17 @@ def test_hashing_is_measured():
         np.testing.assert_allclose(error, np.sqrt(np.sum(y[ours == 0] ** 2) / np.sum(y**2)), rtol=1e-5)
 
 
+def test_complex_products_are_measured():
+    """On one draw, by magnitudes: of a real product written as a complex one it is the same; gradients are unknown."""
+    product, lhs, rhs = _recorded("matrices")
+    method, key = MC(0.5, uniform), jax.random.key(3)
+    y = exact(product, lhs, rhs)
+    off = approximate(product, method, key, None, lhs, rhs) - y
+    error = relative_error(product, method, key, None, 1j * lhs, rhs + 0j)
+    np.testing.assert_allclose(error, jnp.linalg.norm(off) / jnp.linalg.norm(y), rtol=1e-4)
+    assert np.isnan(relative_error(product, MC(0.5, mode="backward"), key, None, 1j * lhs, rhs + 0j))
+
+
 def test_limits():
     product, x, kernel = _recorded("convolution")
     assert _predicted(MC(ratio=1.0), product, x, kernel) == 0
