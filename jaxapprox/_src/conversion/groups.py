@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxapprox._src.conversion.layer_products import Product
+from jaxapprox._src.estimates.conv_maps import flipped
 from jaxapprox._src.estimates.products import einsum_as_dot
 
 
@@ -35,7 +36,7 @@ def groups_of(product: Product, lhs: jax.Array, rhs: jax.Array) -> Groups:
         return Groups(_product(product.name, arguments), *(_split_last_axis(a, number) for a in (lhs, rhs)))
     if product.name == "conv_transpose":
         if arguments.pop("transpose_kernel", False):
-            rhs = jnp.swapaxes(jnp.flip(rhs, range(rhs.ndim - 2)), -1, -2)
+            rhs = flipped(rhs)
         return Groups(_product(product.name, arguments), lhs[None], rhs[None])
     if product.name == "einsum":
         lhs, rhs, axes, _ = einsum_as_dot(arguments["equation"], lhs, rhs)

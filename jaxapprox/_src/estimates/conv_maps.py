@@ -109,6 +109,11 @@ class _KernelGrad(_ConvMap):
         return input_grad(self.conv, g, t) if position == 0 else forward(self.conv, x, t)
 
 
+def flipped(kernel: jax.Array) -> jax.Array:
+    """The kernel with its taps in reverse, and its channels swapped: once more gives it back."""
+    return jnp.swapaxes(jnp.flip(kernel, range(kernel.ndim - 2)), -1, -2)
+
+
 def lax_conv(conv: Conv, x: jax.Array, kernel: jax.Array, groups: int = 1) -> jax.Array:
     """`lax.conv_general_dilated`, with the gradients that JAX gives it; kernel `(*window, in / groups, out)`."""
     geometry = conv.geometry

@@ -63,18 +63,13 @@ class TransposedConv(Contraction):
     conv: conv_maps.Conv
 
     def forward(self, x, kernel):
-        return conv_maps.input_grad(self.conv, x, _flipped(kernel))
+        return conv_maps.input_grad(self.conv, x, conv_maps.flipped(kernel))
 
     def input_grad(self, g, kernel):
-        return conv_maps.forward(self.conv, g, _flipped(kernel))
+        return conv_maps.forward(self.conv, g, conv_maps.flipped(kernel))
 
     def kernel_grad(self, x, g):
-        return _flipped(conv_maps.kernel_grad(self.conv, g, x))
-
-
-def _flipped(kernel: jax.Array) -> jax.Array:
-    """The kernel with its taps in reverse, and its channels swapped: once more gives it back."""
-    return jnp.swapaxes(jnp.flip(kernel, range(kernel.ndim - 2)), -1, -2)
+        return conv_maps.flipped(conv_maps.kernel_grad(self.conv, g, x))
 
 
 _BY_UNIT: dict[str, type[ChannelConv]] = dict(zip(UNITS, (ChannelConv, EdgeConv), strict=True))

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxapprox._src.estimates.conv_maps import flipped
 from jaxapprox._src.estimates.geometry import Geometry
 from jaxapprox._src.estimates.mc import Rows
 from jaxapprox._src.estimates.slices import energies, take_weighted
@@ -81,6 +82,5 @@ def transposed(geometry: Geometry, g: jax.Array, kernel: jax.Array) -> tuple[Geo
     g = lax.pad(g, jnp.zeros((), g.dtype), spread)
     axes = zip(geometry.extent, geometry.padding, geometry.in_shape, g.shape[1:-1], strict=True)
     padding = tuple((e - 1 - lo, n + lo - m) for e, (lo, _), n, m in axes)
-    flipped = jnp.swapaxes(jnp.flip(kernel, range(kernel.ndim - 2)), -1, -2)
     ones = (1,) * len(geometry.window)
-    return Geometry(geometry.window, ones, padding, geometry.dilation, g.shape[1:-1]), g, flipped
+    return Geometry(geometry.window, ones, padding, geometry.dilation, g.shape[1:-1]), g, flipped(kernel)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxapprox._src.estimates.conv_maps import flipped
 from jaxapprox._src.estimates.convolutions import convolve, convolve_transposed
 from jaxapprox._src.estimates.dot import Axes, dot
 from jaxapprox._src.estimates.einsum_axes import einsum_axes
@@ -97,7 +98,7 @@ def conv_transpose(
         return exact(lhs, rhs)
 
     def estimated(key, lhs, rhs):
-        kernel = jnp.swapaxes(jnp.flip(rhs, range(rhs.ndim - 2)), -1, -2) if transpose_kernel else rhs
+        kernel = flipped(rhs) if transpose_kernel else rhs
         dilation = 1 if rhs_dilation is None else rhs_dilation
         return convolve_transposed(
             method, key, lhs, kernel, strides, padding, dilation, precision, preferred_element_type
