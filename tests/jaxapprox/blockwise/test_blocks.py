@@ -198,7 +198,7 @@ def test_a_step_is_in_place():
 
 @pytest.mark.parametrize("units", [10, 20_000])
 def test_duplicates_are_added_up(units):
-    """Few units go through a table, many through a sort; each row has the sum of its values, other ids write nothing."""
+    """By a table for few units, by a sort for many: each row has the sum of its values, other ids write nothing."""
     rng = np.random.default_rng(0)
     ids = rng.integers(-3, 13, size=17)
     values = rng.normal(size=(17, 3)).astype(np.float32)
