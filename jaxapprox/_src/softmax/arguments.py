@@ -26,7 +26,7 @@ def output_layer(hidden: Any, weights: Any, bias: Any) -> tuple[jax.Array, jax.A
     bias = jnp.zeros(classes, weights.dtype) if bias is None else jnp.asarray(bias)
     if bias.shape != (classes,):
         raise ValueError(f"bias must have shape ({classes},), as there are classes, or be None, got {bias.shape}")
-    return same_varying(hidden, weights, bias)  # type: ignore[return-value]
+    return same_varying(hidden, weights, bias)
 
 
 def label_columns(labels: Any, batch: int, classes: int) -> jax.Array:

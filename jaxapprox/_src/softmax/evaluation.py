@@ -20,8 +20,8 @@ class Evaluation(NamedTuple):
 
     Attributes:
         loss: `(batch,)`, the softmax cross-entropy.
-        rank: int32 shaped as the labels, how many other classes have a score that is not below the label's: the label is
-            among the first k classes where its rank is below k. Ties and NaN count against it; a label that is out of
+        rank: int32 shaped as the labels, how many other classes have a score that is not below the label's: it is among
+            the first k classes where that is below k. Ties and NaN count against it; a label that is out of
             range, or whose score is NaN, has as its rank the number of classes.
     """
 

@@ -120,7 +120,7 @@ def by_frequency(frequencies: Any, size: int, *, power: float = 1.0) -> Stratifi
     """Candidates by given frequencies: one from each of `size` ranges of equal expected counts.
 
     The expected count of a class is min(1, lambda f^power), lambda such that they sum to `size`; it is rounded to
-    what the draw's whole numbers can be, and given as it then is. A class whose count is 1 is in every draw once; another
+    what the draw's whole numbers can be, and given as it then is. A class whose count is 1 is in every draw once, another
     may be there twice. So a draw of as many candidates as classes holds each class once.
 
     >>> from jaxapprox.softmax import by_frequency
