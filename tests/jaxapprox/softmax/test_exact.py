@@ -72,6 +72,21 @@ def test_nan_stays_with_its_example():
     assert np.all(np.isnan(cross_entropy(hidden, weights.at[CLASSES - 1].set(jnp.nan), bias, ONE, block_size=4)))
 
 
+@pytest.mark.parametrize("label", [-2, CLASSES, 2**31 - 1])
+def test_labels_out_of_range_under_jit(label):
+    """The loss is NaN, and the example's part of the gradient is 0; its rank is the number of classes."""
+    hidden, weights, bias = operands()
+    g, without = jnp.linspace(0.5, 2, BATCH), np.where(np.arange(BATCH) == 1, -1, ONE)
+    labels = jnp.asarray(ONE).at[1].set(label)
+    loss, gradients = jit(loss_and_gradients, static_argnums=5)(hidden, weights, bias, labels, g, 4)
+    np.testing.assert_array_equal(np.isnan(loss), [False, True, False, False])
+    for own, expected in zip(gradients, oracle.gradients(g, hidden, weights, bias, without), strict=True):
+        np.testing.assert_allclose(own, expected, rtol=1e-4, atol=1e-6)
+    evaluation = jit(evaluate)(hidden, weights, bias, labels)
+    np.testing.assert_array_equal(np.isnan(evaluation.loss), [False, True, False, False])
+    assert evaluation.rank[1] == CLASSES
+
+
 def test_same_under_vmap_scan_and_checkpoint():
     """Two output layers at once, in a loop and rematerialised are each by itself."""
     hidden, weights, bias = operands()
@@ -86,13 +101,13 @@ def test_same_under_vmap_scan_and_checkpoint():
         loss, pull_back = jax.vjp(of, weights)
         return loss, pull_back(g)
 
-    loss, d_weights = jit(jax.vmap(function))(both)
+    loss, (d_weights,) = jit(jax.vmap(function))(both)
     for i in range(2):
         np.testing.assert_allclose(loss[i], oracle.loss(hidden, both[i], bias, ONE), rtol=1e-5)
         expected = oracle.gradients(g, hidden, both[i], bias, ONE)[1]
         np.testing.assert_allclose(d_weights[i], expected, rtol=1e-4, atol=1e-6)
     scanned = jit(lambda both: jax.lax.scan(lambda carry, w: (carry, function(w)), 0, both)[1])(both)
-    chex.assert_trees_all_close(scanned, (loss, d_weights), rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(scanned, (loss, (d_weights,)), rtol=1e-5, atol=1e-6)
 
 
 def test_scores_of_a_batch_are_never_whole():
