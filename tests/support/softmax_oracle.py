@@ -68,7 +68,9 @@ def gradients(g, hidden, weights, bias, labels, class_weights=None):
     for b, own in enumerate(labels_of(labels)):
         if not own:
             continue
-        terms = w[b] * np.exp(s[b] - s[b, w[b] > 0].max())
+        counted = np.flatnonzero(w[b])
+        terms = np.zeros(len(w[b]))
+        terms[counted] = w[b, counted] * np.exp(s[b, counted] - s[b, counted].max())
         d_scores[b] = terms / terms.sum()
         for label in own:
             d_scores[b, label] -= 1 / len(own)

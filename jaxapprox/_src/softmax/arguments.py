@@ -40,7 +40,7 @@ def label_columns(labels: Any, batch: int, classes: int) -> jax.Array:
     Raises:
         ValueError: if a shape or dtype does not fit; or a value, where values are known.
     """
-    labels = labels if hasattr(labels, "dtype") else np.asarray(labels)
+    labels = labels if isinstance(labels, jax.Array) else np.asarray(labels)
     shape, dtype = labels.shape, labels.dtype
     if len(shape) not in (1, 2) or shape[0] != batch or not jnp.issubdtype(dtype, jnp.integer):
         raise ValueError(f"labels must be integers ({batch},) or ({batch}, m), got shape {shape}, {dtype}")

@@ -34,7 +34,7 @@ def cross_entropy(
     >>> import jax.numpy as jnp
     >>> from jaxapprox.softmax import cross_entropy
     >>> hidden, weights = jnp.ones((1, 2)), jnp.zeros((1000, 2))
-    >>> print(jnp.exp(cross_entropy(hidden, weights, None, jnp.array([7]))))
+    >>> print(jnp.exp(cross_entropy(hidden, weights, None, jnp.array([7]))).round(2))
     [1000.]
 
     Args:
@@ -54,10 +54,10 @@ def cross_entropy(
     Raises:
         ValueError: if an argument is not as above.
     """
-    classes = class_count(jnp.shape(weights)[0], axis_name)
-    labels = label_columns(labels, jnp.shape(hidden)[0], classes)
-    shares = label_shares(labels, classes)
     layer = output_layer(hidden, weights, bias)
+    classes = class_count(layer[1].shape[0], axis_name)
+    labels = label_columns(labels, layer[0].shape[0], classes)
+    shares = label_shares(labels, classes)
     rows = local_rows(labels, layer[1].shape[0], axis_name)
     log_sums, of_labels = _log_sums_and_scores(block_size, *same_varying(*layer, rows))
     return mean_loss(log_total(log_sums, axis_name), total(of_labels, axis_name), shares)

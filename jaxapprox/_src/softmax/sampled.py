@@ -105,10 +105,10 @@ def sampled_rows(
 
 def _loss(hidden, weights, bias, labels, candidates, correct_labels, axis_name):
     """Loss and pull-back of `sampled_rows`."""
-    classes = class_count(jnp.shape(weights)[0], axis_name)
-    columns = label_columns(labels, jnp.shape(hidden)[0], classes)
     hidden, weights, bias = output_layer(hidden, weights, bias)
     rows = weights.shape[0]
+    classes = class_count(rows, axis_name)
+    columns = label_columns(labels, hidden.shape[0], classes)
     _check(candidates, jnp.shape(labels), correct_labels)
     ids = jnp.where((candidates.ids >= 0) & (candidates.ids < rows), candidates.ids, rows).astype(jnp.int32)
     of_labels, pull_labels = row_scores(hidden, weights, bias, local_rows(columns, rows, axis_name))
