@@ -31,7 +31,8 @@ from jaxapprox.softmax import (
 )
 
 CLASSES, BATCH, FEATURES, PARTS, DEVICES = 20, 6, 3, 2, 4
-ROWS, SIZE = CLASSES // DEVICES, 4  # of a device; and its candidates
+ROWS = CLASSES // DEVICES  # of a device
+K = ROWS  # classes of highest score, at most as many
 HIDDEN, WEIGHTS, BIAS = vectors(0, BATCH, FEATURES), vectors(1, CLASSES, FEATURES), vectors(2, 1, CLASSES)[0]
 ONE = np.array([3, 19, 0, 3, 7, 16], np.int32)
 SEVERAL = np.array([[3, -1], [19, 2], [0, 1], [-1, -1], [-1, 7], [16, 16]], np.int32)
@@ -159,7 +160,7 @@ def evaluated():
 
     def function(hidden, weights, bias, labels):
         values = evaluate(hidden, weights, bias, labels, block_size=2, axis_name="classes")
-        return values, top_k(hidden, weights, bias, 7, block_size=2, axis_name="classes")
+        return values, top_k(hidden, weights, bias, K, block_size=2, axis_name="classes")
 
     bias = BIAS.copy()
     bias[1::DEVICES] += 20  # these five are the first, and on one device
@@ -168,8 +169,8 @@ def evaluated():
     s = oracle.scores(HIDDEN, WEIGHTS, bias)
     close(loss, oracle.loss(HIDDEN, WEIGHTS, bias, ONE))
     np.testing.assert_array_equal(rank, oracle.rank(s, ONE))
-    np.testing.assert_array_equal(ids, np.argsort(-s, 1)[:, :7])
-    close(values, -np.sort(-s, 1)[:, :7])
+    np.testing.assert_array_equal(ids, np.argsort(-s, 1)[:, :K])
+    close(values, -np.sort(-s, 1)[:, :K])
 
 
 def out_of_range():

@@ -21,8 +21,9 @@ class Evaluation(NamedTuple):
     Attributes:
         loss: `(batch,)`, the softmax cross-entropy.
         rank: int32 shaped as the labels, how many other classes have a score that is not below the label's: it is among
-            the first k classes where that is below k. Ties and NaN count against it; a label that is out of
-            range, or whose score is NaN, has as its rank the number of classes.
+            the first k classes where that is below k. Ties and NaN count against it (scores that are
+            equal but for rounding may fall on either side); a label that is out of range, or whose score is NaN, has as
+            its rank the number of classes.
     """
 
     loss: jax.Array

@@ -150,13 +150,11 @@ def test_rank_counts_ties_and_nan_against(block_size):
     np.testing.assert_allclose(evaluation.loss, oracle.loss(hidden, weights, bias, labels), rtol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, jnp.bfloat16])
-def test_rank_of_equal_weights(dtype):
-    """Every class the same: each label is beaten by all others, also where sums round differently in blocks."""
-    hidden = jnp.asarray(vectors(0, 7, 33), dtype)
-    weights = jnp.tile(jnp.asarray(vectors(1, 1, 33), dtype), (1000, 1))
-    labels = np.array([0, 1, 300, 511, 512, 998, 999], np.int32)
-    assert np.all(evaluate(hidden, weights, None, labels, block_size=300).rank == 999)
+def test_rank_before_training():
+    """Where all weights are 0, each label is beaten by all others, and hit by none of its first classes."""
+    labels = np.array([[0, 1], [300, -1], [999, 512]], np.int32)
+    rank = evaluate(vectors(0, 3, 33), np.zeros((1000, 33), np.float32), None, labels, block_size=300).rank
+    np.testing.assert_array_equal(rank, np.where(labels < 0, 1000, 999))
 
 
 @pytest.mark.parametrize(("k", "block_size"), [(1, 4), (3, 1), (3, 4), (6, 4), (CLASSES, 4), (5, 8192)])
