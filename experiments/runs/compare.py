@@ -15,7 +15,7 @@ from experiments.process.interrupt import Signals, Stopped, watched_signals
 from experiments.runs.checkpoint import Checkpoints
 from experiments.runs.directory import RunDirectory
 from experiments.runs.display import Display
-from experiments.runs.plots import draw_epochs
+from experiments.runs.plots import report_epochs
 from experiments.seeds.clock import steps_within
 from experiments.seeds.compiled import compile_evaluation, compile_training, step_flops
 from experiments.seeds.planning import Plan, check_mesh, choose_axis, must_shard
@@ -64,7 +64,7 @@ def compare(config: RunOptions, task: Task, sections: Sequence[str] = ()) -> tup
         f"{config.measured}, mean ± standard deviation over seeds; training seconds leave out compilation.",
     )
     directory = recorder.directory
-    recorder.display.table(directory.finish(heading, sections, task.draw or draw_epochs))
+    recorder.display.table(directory.finish(heading, sections, task.report or report_epochs))
     if exit_code:
         kept = f"{len(directory.rows)} {config.row.units} are kept in {directory.path}"
         print(f"interrupted: {kept}; --resume {directory.path} goes on", file=sys.stderr)

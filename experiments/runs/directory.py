@@ -16,7 +16,7 @@ from experiments.runs.summary import SettingSummary, markdown, summarise
 from experiments.seeds.planning import Plan
 from experiments.training.options import RunOptions
 from experiments.training.rows import Row
-from experiments.training.task import Draw
+from experiments.training.task import Report
 
 
 def run_path(config: RunOptions) -> Path:
@@ -103,19 +103,18 @@ class RunDirectory:
         """Whether it has the rows of the first `epochs` epochs of these settings and seeds."""
         return all((name, seed, e) in self._there for name, seed in members for e in range(1, epochs + 1))
 
-    def finish(self, heading: Sequence[str], sections: Sequence[str], draw: Draw) -> list[SettingSummary]:
+    def finish(self, heading: Sequence[str], sections: Sequence[str], report: Report) -> list[SettingSummary]:
         """Writes summary.md and the figures from the rows there are.
 
         Args:
             heading: lines before the table: a title, and what was compared.
             sections: lines after all else.
-            draw: draws the figures, where there are rows.
+            report: draws the figures, where there are rows, and adds lines.
 
         Raises:
             OutputError: if they can't be written.
         """
         summaries = summarise(self.rows, {name: flops for name, (_, flops) in self._plans.items()})
-        write_whole(self.path / "summary.md", markdown(heading, self.rows, summaries, sections))
-        if self.rows:
-            draw(self.rows, self.path)
+        lines = report(self.rows, self.path) if self.rows else []
+        write_whole(self.path / "summary.md", markdown(heading, self.rows, summaries, [*lines, *sections]))
         return summaries

@@ -17,14 +17,15 @@ from experiments.training.rows import ImageRow, Row
 SECONDS = "cumulative training time (s)"
 
 
-def draw_epochs(rows: Sequence[ImageRow], directory: Path) -> None:
-    """Draws accuracy.png and time.png into a directory.
+def report_epochs(rows: Sequence[ImageRow], directory: Path) -> list[str]:
+    """Draws accuracy.png and time.png into a directory: a `Report` without lines.
 
     Raises:
         OutputError: if a figure can't be written.
     """
     plot_accuracy(rows, directory / "accuracy.png")
     plot_time(rows, directory / "time.png")
+    return []
 
 
 def plot_accuracy(rows: Sequence[ImageRow], path: Path) -> None:

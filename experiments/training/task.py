@@ -16,10 +16,10 @@ class MakeLearner(Protocol):
     def __call__(self, config: Any, layers: Any) -> Learner: ...
 
 
-class Draw(Protocol):
-    """Draws figures of some rows into a directory."""
+class Report(Protocol):
+    """Draws figures of some rows into a directory, and returns lines for the summary."""
 
-    def __call__(self, rows: Sequence[Any], directory: Path) -> None: ...
+    def __call__(self, rows: Sequence[Any], directory: Path) -> list[str]: ...
 
 
 class Task(NamedTuple):
@@ -31,7 +31,7 @@ class Task(NamedTuple):
         data: loaded.
         methods: those that are compared, by name; the first is the one others are relative to.
         make_learner: makes the learner of the network by one of them.
-        draw: draws the program's own figures of a run's rows, into its directory.
+        report: makes what the program itself has to show of a run; by default the accuracy and time by epoch.
     """
 
     title: str
@@ -39,7 +39,7 @@ class Task(NamedTuple):
     data: Data
     methods: Mapping[str, TrainingMethod]
     make_learner: MakeLearner
-    draw: Draw | None = None
+    report: Report | None = None
 
 
 def chosen_methods(config: RunOptions) -> dict[str, TrainingMethod]:
