@@ -132,7 +132,7 @@ def test_correcting_labels_is_in_batch_as_usual():
     """Without hits and with equal frequencies the correction is a constant: the loss is that of the scores as they are."""
     labels = jnp.array([2, 0, 28], jnp.int32)
     candidates = Candidates(jnp.array([1, 5, 7]), jnp.full(3, 0.2), jnp.full(3, 0.2))
-    loss = sampled_cross_entropy(HIDDEN, WEIGHTS, BIAS, labels, candidates, correct_labels=True)
+    loss = jit(lambda c: sampled_cross_entropy(HIDDEN, WEIGHTS, BIAS, labels, c, correct_labels=True))(candidates)
     chosen = np.concatenate([LABEL_SCORES[:, None], SCORES[:, [1, 5, 7]]], 1)
     np.testing.assert_allclose(loss, np.log(np.exp(chosen).sum(1)) - LABEL_SCORES, rtol=1e-5)
 
