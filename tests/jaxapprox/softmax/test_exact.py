@@ -120,7 +120,7 @@ def test_same_under_vmap_scan_and_checkpoint():
 
 
 def test_scores_of_a_batch_are_never_whole():
-    """Compiled for 100,000 classes, loss and gradient hold a small part of a `(batch, classes)` array besides theirs."""
+    """Compiled for 100,000 classes, loss, gradient and ranks take a quarter of a `(batch, classes)` array at most."""
     batch, classes = 256, 100_000
     shapes = [jax.ShapeDtypeStruct(s, jnp.float32) for s in ((batch, 16), (classes, 16), (classes,))]
     labels = jax.ShapeDtypeStruct((batch,), jnp.int32)

@@ -121,7 +121,7 @@ def test_nan_stays_with_its_example():
 
 @pytest.mark.parametrize("label", [-2, CLASSES, 2**31 - 1])
 def test_labels_out_of_range_under_jit(label):
-    """The loss is NaN, the example moves no weights, and others are as they were; a negative label wraps to no class."""
+    """The loss is NaN, the example moves no weights, and others are as they were; a negative label wraps to nothing."""
     hidden, weights, bias = operands()
     labels = jnp.asarray(ONE).at[1].set(label)
     candidates = candidates_of(np.array([5, 9], np.int32), ONE)
