@@ -21,8 +21,9 @@ class Evaluation(NamedTuple):
     Attributes:
         loss: `(batch,)`, the softmax cross-entropy.
         rank: int32 shaped as the labels, how many other classes have a score that is not below the label's: it is among
-            the first k classes where that is below k. Ties and NaN count against it; a label that is out of
-            range, or whose score is NaN, has as its rank the number of classes.
+            the first k classes where that is below k. Ties and NaN count against it (scores that are
+            equal but for rounding may fall on either side); a label that is out of range, or whose score is NaN, has as
+            its rank the number of classes.
     """
 
     loss: jax.Array
@@ -55,9 +56,9 @@ def evaluate(
     Raises:
         ValueError: as for `cross_entropy`.
     """
-    classes = class_count(jnp.shape(weights)[0], axis_name)
-    columns = label_columns(labels, jnp.shape(hidden)[0], classes)
     layer = output_layer(hidden, weights, bias)
+    classes = class_count(layer[1].shape[0], axis_name)
+    columns = label_columns(labels, layer[0].shape[0], classes)
     rows = local_rows(columns, layer[1].shape[0], axis_name)
     hidden, weights, bias, rows = same_varying(*layer, rows)
     of_labels = total(row_scores(hidden, weights, bias, rows)[0], axis_name)
