@@ -1,0 +1,162 @@
+r"""The softmax cross-entropy by candidates: a sum over all classes, estimated from some of them.
+
+With y the label of an example, s its scores and E_c how often class c is expected among the candidates,
+
+    Z^ = exp(s_y) + sum over candidates c, c != y, of exp(s_c) / E_c,        loss = log Z^ - s_y.
+
+Z^ is right on average: E[Z^] = sum_c exp(s_c). Its logarithm, the loss, is too small on average (Jensen), by about
+Var(Z^) / (2 Z^2), which goes to 0 as candidates grow, and is 0 where all classes are candidates, each once.
+With `correct_labels` the label's score is s_y - log E_y as well, as if the label had been drawn: the usual sampled
+softmax. Then Z^ estimates no sum over all classes, and the loss is another one, whose gradient goes to the exact one
+as candidates grow.
+
+References:
+    Bengio, Senecal, Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic Language Model, IEEE
+    Trans. Neural Networks 2008.
+    Jean, Cho, Memisevic, Bengio, On Using Very Large Target Vocabulary for Neural Machine Translation, ACL 2015.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxapprox._src.blockwise.active_rows import RowGradient
+from jaxapprox._src.softmax.arguments import label_columns, label_shares, output_layer
+from jaxapprox._src.softmax.candidates import Candidates
+from jaxapprox._src.softmax.exact import mean_loss
+from jaxapprox._src.softmax.rows import row_scores
+from jaxapprox._src.softmax.shards import class_count, class_ids, local_rows, total
+
+
+def sampled_cross_entropy(
+    hidden: jax.Array,
+    weights: jax.Array,
+    bias: jax.Array | None,
+    labels: jax.Array,
+    candidates: Candidates,
+    *,
+    correct_labels: bool = False,
+    axis_name: str | None = None,
+) -> jax.Array:
+    """The softmax cross-entropy estimated from candidates; differentiable, with gradients as large as the weights.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from jaxapprox.softmax import draw, log_uniform, sampled_cross_entropy
+    >>> hidden, weights, labels = jnp.ones((2, 8)), jnp.zeros((1000, 8)), jnp.array([3, 5])
+    >>> candidates = draw(jax.random.key(0), log_uniform(1000, 64), labels)
+    >>> sampled_cross_entropy(hidden, weights, None, labels, candidates).shape
+    (2,)
+
+    Args:
+        hidden, weights, bias, labels, axis_name: as for `cross_entropy`.
+        candidates: from `draw`; over several devices each device's own, by the rows that it has of the weights. Those
+            that are labels of an example are left out of its sum.
+        correct_labels: take log(expected count) off the labels' scores too: see above.
+
+    Returns:
+        `(batch,)`.
+
+    Raises:
+        ValueError: if a shape does not fit.
+    """
+    loss, _ = _loss(hidden, weights, bias, labels, candidates, correct_labels, axis_name)
+    return loss
+
+
+def sampled_rows(
+    hidden: jax.Array,
+    weights: jax.Array,
+    bias: jax.Array | None,
+    labels: jax.Array,
+    candidates: Candidates,
+    *,
+    correct_labels: bool = False,
+    axis_name: str | None = None,
+) -> tuple[jax.Array, Callable[[jax.Array], tuple[jax.Array, tuple[RowGradient, RowGradient]]]]:
+    """The loss of `sampled_cross_entropy`, and its gradients by rows: no array of all classes is read or made.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from jaxapprox.active_rows import to_blocks
+    >>> from jaxapprox.softmax import draw, log_uniform, sampled_rows
+    >>> hidden, weights, labels = jnp.ones((2, 8)), jnp.zeros((1000, 8)), jnp.array([3, 5])
+    >>> candidates = draw(jax.random.key(0), log_uniform(1000, 64), labels)
+    >>> loss, pull_back = sampled_rows(hidden, weights, None, labels, candidates)
+    >>> dhidden, gradients = pull_back(jnp.full(2, 0.5))  # of the mean loss
+    >>> blocks = to_blocks(gradients, units=1000)  # duplicates added up: for `jaxapprox.lazy`
+    >>> blocks["weights"].values.shape
+    (66, 8)
+
+    Args:
+        hidden, weights, bias, labels, candidates, correct_labels, axis_name: as for `sampled_cross_entropy`.
+
+    Returns:
+        `(batch,)`, and a function of the gradient in it, which gives the gradient in hidden, summed over the devices of
+        the axis, and `RowGradient`s of the labels' rows and of the candidates'.
+
+    Raises:
+        ValueError: as for `sampled_cross_entropy`.
+    """
+    return _loss(hidden, weights, bias, labels, candidates, correct_labels, axis_name)
+
+
+def _loss(hidden, weights, bias, labels, candidates, correct_labels, axis_name):
+    """Loss and pull-back of `sampled_rows`."""
+    classes = class_count(jnp.shape(weights)[0], axis_name)
+    columns = label_columns(labels, jnp.shape(hidden)[0], classes)
+    hidden, weights, bias = output_layer(hidden, weights, bias)
+    rows = weights.shape[0]
+    _check(candidates, hidden.shape[0], correct_labels)
+    ids = jnp.where((candidates.ids >= 0) & (candidates.ids < rows), candidates.ids, rows).astype(jnp.int32)
+    of_labels, pull_labels = row_scores(hidden, weights, bias, local_rows(columns, rows, axis_name))
+    of_candidates, pull_candidates = row_scores(hidden, weights, bias, ids)
+
+    is_hit = jnp.any(class_ids(jnp.atleast_2d(ids), axis_name)[:, None, :] == columns[:, :, None], 1)
+    is_negative = (jnp.atleast_2d(ids) < rows) & ~is_hit
+    correction = jnp.log(jnp.atleast_2d(candidates.expected))
+    label_correction = jnp.log(candidates.expected_labels).reshape(columns.shape) if correct_labels else 0.0
+
+    def loss(of_labels, of_candidates):
+        return _of_scores(
+            total(of_labels, axis_name) - label_correction,
+            jnp.where(is_negative, of_candidates - correction, -jnp.inf),
+            columns,
+            classes,
+            axis_name,
+        )
+
+    value, of_loss = jax.vjp(loss, of_labels, of_candidates)
+
+    def pull_back(g):
+        of_labels, of_candidates = of_loss(g)
+        from_labels, label_rows = pull_labels(of_labels)
+        from_candidates, candidate_rows = pull_candidates(of_candidates)
+        dhidden = total(from_labels + from_candidates, axis_name)
+        return dhidden.astype(hidden.dtype), (label_rows, candidate_rows)
+
+    return value, pull_back
+
+
+def _of_scores(of_labels, negatives, labels, classes, axis_name):
+    """The loss from the scores of labels, the same on all devices, and of a device's negatives."""
+    earlier = jnp.tril(jnp.ones((labels.shape[1],) * 2, bool), -1)
+    is_first = ~jnp.any((labels[:, :, None] == labels[:, None, :]) & earlier[None], 2)
+    counted = jnp.where(is_first & (labels != -1), of_labels, -jnp.inf)  # a label that is there twice is one class
+    largest = jnp.max(jnp.concatenate([counted, negatives], 1), 1)
+    largest = lax.stop_gradient(largest) if axis_name is None else lax.pmax(lax.stop_gradient(largest), axis_name)
+    shift = jnp.where(jnp.isneginf(largest), 0, largest)[:, None]
+    sums = jnp.sum(jnp.exp(counted - shift), 1) + total(jnp.sum(jnp.exp(negatives - shift), 1), axis_name)
+    return mean_loss(shift[:, 0] + jnp.log(sums), of_labels, label_shares(labels, classes))
+
+
+def _check(candidates: Candidates, batch: int, correct_labels: bool) -> None:
+    shape = jnp.shape(candidates.ids)
+    if len(shape) not in (1, 2) or (len(shape) == 2 and shape[0] != batch):
+        raise ValueError(f"candidates.ids must have shape (size,) or ({batch}, size), got {shape}")
+    if jnp.shape(candidates.expected) != shape:
+        raise ValueError(f"candidates.expected must have the shape of ids, {shape}, got {candidates.expected.shape}")
+    if correct_labels and candidates.expected_labels is None:
+        raise ValueError("candidates.expected_labels must be given to correct labels, got None")

@@ -1,0 +1,31 @@
+"""Output layers of very many classes: losses, exact in blocks or from candidates, and the classes of highest score.
+
+Hidden values are `(batch, features)`, weights `(classes, features)`, so that what a class has lies together, a bias
+`(classes,)` or None, labels `(batch,)` or, several for each example, `(batch, m)`.
+"""
+
+from jaxapprox._src.softmax.candidates import Candidates, Proposal, draw
+from jaxapprox._src.softmax.evaluation import Evaluation, evaluate, top_k
+from jaxapprox._src.softmax.exact import cross_entropy
+from jaxapprox._src.softmax.proposals import by_frequency, in_batch, log_uniform, mixture, uniform
+from jaxapprox._src.softmax.sampled import sampled_cross_entropy, sampled_rows
+from jaxapprox._src.softmax.shards import shard_classes, unshard_classes
+
+__all__ = [
+    "Candidates",
+    "Evaluation",
+    "Proposal",
+    "by_frequency",
+    "cross_entropy",
+    "draw",
+    "evaluate",
+    "in_batch",
+    "log_uniform",
+    "mixture",
+    "sampled_cross_entropy",
+    "sampled_rows",
+    "shard_classes",
+    "top_k",
+    "uniform",
+    "unshard_classes",
+]
