@@ -3,6 +3,6 @@
 `Where` says which rows and columns of an array a block is, and a `Block` holds values for it: a gradient, or an update.
 """
 
-from jaxapprox._src.blockwise.blocks import EVERYTHING, Block, Where, add, is_block, put, take, vjp
+from jaxapprox._src.blockwise.blocks import EVERYTHING, Block, Where, add, add_up, is_block, put, take, vjp
 
-__all__ = ["EVERYTHING", "Block", "Where", "add", "is_block", "put", "take", "vjp"]
+__all__ = ["EVERYTHING", "Block", "Where", "add", "add_up", "is_block", "put", "take", "vjp"]

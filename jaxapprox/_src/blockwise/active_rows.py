@@ -11,6 +11,7 @@ until `add_rows` adds a multiple of it to the rows it touches. Autodiff has no s
 are `(units, features)`, so that a unit's are contiguous.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import PartitionSpec
 
+from jaxapprox._src.blockwise.blocks import Block, add, add_up
 from jaxapprox._src.explicit_axes import split_as, split_of
 from jaxapprox._src.hashing.batches import in_groups
 from jaxapprox._src.varying import same_varying
@@ -30,7 +32,8 @@ class RowGradient(NamedTuple):
     """The gradient in weights and bias of a layer of which few units were active, by its factors.
 
     Attributes:
-        ids: `(batch, size)` int32, the active units.
+        ids: `(batch, size)` int32, the active units; or `(size,)`, shared by the batch, where ids may repeat, and one
+            outside of the layer's units is an unused slot.
         coefficients: `(batch, size)`, the gradient in their outputs.
         x: `(batch, features)`, the inputs.
     """
@@ -119,20 +122,79 @@ def add_rows(
     Returns:
         New weights and bias.
     """
+    if gradient.ids.ndim == 1:
+        blocks = to_blocks([gradient._replace(coefficients=scale * gradient.coefficients)], weights.shape[0])
+        return add(weights, blocks["weights"]), bias if bias is None else add(bias, blocks["bias"])
 
-    def add(weights, example):
+    def add_example(weights, example):
         ids, coefficients, x = example
         return weights.at[ids].add(coefficients[:, None] * x[None, :], unique_indices=True), None
 
     def added(weights, bias, gradient, scale):
         weights, bias, gradient = same_varying(weights, bias, gradient)
         coefficients = scale * gradient.coefficients
-        weights = lax.scan(add, weights, (gradient.ids, coefficients, gradient.x))[0]
+        weights = lax.scan(add_example, weights, (gradient.ids, coefficients, gradient.x))[0]
         return weights, bias if bias is None else bias.at[gradient.ids].add(coefficients)
 
     weights, bias = _arrays(weights, bias)
     splits = split_of(weights), PartitionSpec() if bias is None else split_of(bias)
     return split_as(splits, added, weights, bias, gradient, scale)
+
+
+def to_blocks(gradients: Sequence[RowGradient], units: int) -> dict[str, Block]:
+    """The sum of gradients of one layer as blocks of its rows, as `jaxapprox.lazy` optimizers take them.
+
+    >>> import jax.numpy as jnp
+    >>> import optax
+    >>> from jaxapprox import active_rows
+    >>> from jaxapprox.lazy import apply_updates, lazy
+    >>> params = {"weights": jnp.zeros((5, 2)), "bias": jnp.zeros(5)}
+    >>> x = jnp.array([[1.0, 2.0], [3.0, 4.0]])
+    >>> of_labels = active_rows.RowGradient(jnp.array([[4], [0]]), jnp.array([[1.0], [1.0]]), x)
+    >>> of_shared = active_rows.RowGradient(jnp.array([4, 2]), jnp.array([[1.0, 0.0], [0.0, 1.0]]), x)
+    >>> gradient = active_rows.to_blocks([of_labels, of_shared], 5)
+    >>> optimizer = lazy(optax.sgd(1.0))
+    >>> updates, _ = optimizer.update(gradient, optimizer.init(params))
+    >>> print(apply_updates(params, updates)["weights"])
+    [[-3. -4.]
+     [ 0.  0.]
+     [-3. -4.]
+     [ 0.  0.]
+     [-2. -4.]]
+
+    Args:
+        gradients: one or more. Of ids that are shared by the batch, the gradient is one matrix product; of others, each
+            has its own row of features in memory.
+        units: of the layer.
+
+    Returns:
+        Blocks "weights" and "bias" of the same distinct rows: what ids name more than once is added up, and unused
+        slots have ids past the last unit.
+
+    Raises:
+        ValueError: if a shape does not fit.
+    """
+    ids, weights, bias = zip(*map(_rows_of, gradients), strict=True)
+    values = {"weights": jnp.concatenate(weights), "bias": jnp.concatenate(bias)}
+    return add_up(jnp.concatenate(ids), values, units)
+
+
+def _rows_of(gradient: RowGradient) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Ids `(n,)`, not yet distinct, and the gradient in their rows `(n, features)` and biases `(n,)`."""
+    ids, coefficients, x = gradient
+    batch, size = x.shape[0], ids.shape[-1]
+    if ids.shape not in ((size,), (batch, size)):
+        raise ValueError(f"ids must have shape (size,) or ({batch}, size), as x has examples, got {ids.shape}")
+    if coefficients.shape != (batch, size):
+        raise ValueError(f"coefficients must have shape {batch, size}, as x and ids have, got {coefficients.shape}")
+
+    def rows(ids, coefficients, x):
+        if ids.ndim == 1:
+            return ids, coefficients.T @ x, jnp.sum(coefficients, 0)
+        values = coefficients[:, :, None] * x[:, None, :]
+        return ids.reshape(-1), values.reshape(-1, x.shape[1]), coefficients.reshape(-1)
+
+    return split_as(PartitionSpec(), rows, ids, coefficients, x)
 
 
 def _each_example(function, *arrays: jax.Array) -> jax.Array:

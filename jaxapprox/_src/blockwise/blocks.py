@@ -10,6 +10,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import PartitionSpec
+
+from jaxapprox._src.checks import check_int
+from jaxapprox._src.explicit_axes import split_as
+from jaxapprox._src.varying import same_varying
+
+# On a CPU, to sort 1,000 ids takes as long as to fill a table of a million.
+_UNITS_IN_TABLE = 1024
 
 
 class Where(NamedTuple):
@@ -88,6 +96,62 @@ def vjp(
 def is_block(tree: Any) -> bool:
     """Whether `tree` is a `Block`: the `is_leaf` of a `jax.tree.map` over blocks."""
     return isinstance(tree, Block)
+
+
+def add_up(ids: jax.Array, values: Any, units: int) -> Any:
+    """A block of distinct rows from values for rows that may be named more than once: the values of each are added up.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxapprox import blocks
+    >>> block = blocks.add_up(jnp.array([4, 0, 4, -1]), jnp.array([1.0, 10.0, 100.0, 1000.0]), 5)
+    >>> print(blocks.add(jnp.zeros(5), block))
+    [ 10.   0.   0.   0. 101.]
+    >>> print(block.where.rows)  # the slots of the second 4 and of -1 are unused: past the last row
+    [4 0 7 8]
+
+    Args:
+        ids: `(n,)` int32. One outside [0, units) names no row, and its values are dropped.
+        values: `(n, ...)`, or a tree of such arrays, for which the rows are found once.
+        units: rows of the array that the block is of. Temporaries have up to 1,024 n numbers beside the values' size.
+
+    Returns:
+        A `Block` with n slots, its rows int32, or a tree of such blocks. Each row is in the first slot that names it;
+        the other slots are unused, each with an id of its own past the last row, and values of 0.
+
+    Raises:
+        ValueError: if a shape does not fit.
+    """
+    if ids.ndim != 1 or not jnp.issubdtype(ids.dtype, jnp.integer):
+        raise ValueError(f"ids must have shape (n,) and an integer dtype, got {ids.shape}, {ids.dtype}")
+    check_int("units", units, None)
+    n = ids.shape[0]
+    for array in jax.tree.leaves(values):
+        if array.shape[:1] != (n,):
+            raise ValueError(f"values must have shape ({n}, ...), as many as ids, got {array.shape}")
+
+    def added(ids, values):
+        slots, ids, values = same_varying(jnp.arange(n, dtype=jnp.int32), ids.astype(jnp.int32), values)
+        names_a_row = (ids >= 0) & (ids < units)
+        ids = jnp.where(names_a_row, ids, units)
+        first = _first_of_each(ids, slots, units)
+        where = Where(jnp.where(names_a_row & (first == slots), ids, units + slots))
+        first = jnp.where(names_a_row, first, n)
+        return jax.tree.map(lambda a: Block(where, jnp.zeros_like(a).at[first].add(a, mode="drop")), values)
+
+    return split_as(PartitionSpec(), added, ids, values)
+
+
+def _first_of_each(ids: jax.Array, slots: jax.Array, units: int) -> jax.Array:
+    """For each slot the first one with the same id; ids in [0, units], of which that of `units` is arbitrary."""
+    n = slots.shape[0]
+    if units <= _UNITS_IN_TABLE * n:
+        table = jnp.full_like(slots, n, shape=(units,)).at[ids].min(slots, mode="drop")
+        return table.at[ids].get(mode="clip")
+    order = jnp.argsort(ids, stable=True)
+    ordered = ids[order]
+    is_first = jnp.concatenate([slots[:1] == 0, ordered[1:] != ordered[:-1]])
+    start = lax.cummax(jnp.where(is_first, slots, 0))
+    return slots.at[order].set(order[start].astype(slots.dtype), unique_indices=True)
 
 
 def _index(where: Where) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxapprox import active_rows
+from jaxapprox import active_rows, blocks
 from jaxapprox.lsh import active_dense
 
 
@@ -103,3 +103,28 @@ def test_bad_shapes_are_named(name, change):
     arguments = {"x": x, "weights": weights, "ids": ids, "g": g, **change}
     with pytest.raises(ValueError, match=f"^{name} must "):
         active_rows.pull_back(**arguments)
+
+
+def test_gradients_as_blocks_are_the_dense_gradient():
+    """Ids of each example and ids that the batch shares, with ids in both, and unused slots."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(3, 5)).astype(np.float32)
+    own, shared = np.array([[1, 7], [7, 0], [2, 9]]), np.array([7, 4, -1, 4])
+    of_own, of_shared = (rng.normal(size=s).astype(np.float32) for s in ((3, 2), (3, 4)))
+    expected = np.zeros((9, 6))
+    for ids, coefficients in ((own, of_own), (np.stack([shared] * 3), of_shared)):
+        for b, s in np.ndindex(ids.shape):
+            if 0 <= ids[b, s] < 9:
+                expected[ids[b, s]] += coefficients[b, s] * np.append(x[b], 1)
+    gradients = [active_rows.RowGradient(*map(jnp.asarray, g)) for g in ((own, of_own, x), (shared, of_shared, x))]
+    zeros = {"weights": jnp.zeros((9, 5)), "bias": jnp.zeros(9)}
+    actual = jax.tree.map(blocks.add, zeros, active_rows.to_blocks(gradients, 9))
+    np.testing.assert_allclose(actual["weights"], expected[:, :5], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(actual["bias"], expected[:, 5], rtol=1e-5, atol=1e-6)
+    alone = jax.tree.map(blocks.add, zeros, active_rows.to_blocks(gradients[1:], 9))
+    weights, bias = active_rows.add_rows(zeros["weights"], zeros["bias"], gradients[1], -0.5)
+    chex.assert_trees_all_close({"weights": -2 * weights, "bias": -2 * bias}, alone, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"^coefficients must "):
+        active_rows.to_blocks([gradients[1]._replace(coefficients=jnp.ones((4, 3)))], 9)
+    with pytest.raises(ValueError, match=r"^ids must "):
+        active_rows.to_blocks([gradients[0]._replace(ids=jnp.ones((2, 2), jnp.int32))], 9)

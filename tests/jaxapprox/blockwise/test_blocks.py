@@ -9,7 +9,7 @@ import pytest
 from jax import lax
 
 from jaxapprox.adam import adam
-from jaxapprox.blocks import EVERYTHING, Block, Where, add, put, take, vjp
+from jaxapprox.blocks import EVERYTHING, Block, Where, add, add_up, put, take, vjp
 from jaxapprox.lazy import apply_updates, lazy
 
 OPTIMIZERS = {
@@ -194,3 +194,36 @@ def test_a_step_is_in_place():
     copies = 0 if jax.__version_info__ >= (0, 12) else 3  # as for active rows
     other = memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     assert other < 10_000 + copies * size
+
+
+@pytest.mark.parametrize("units", [10, 20_000])
+def test_duplicates_are_added_up(units):
+    """By a table for few units, by a sort for many: each row has the sum of its values, other ids write nothing."""
+    rng = np.random.default_rng(0)
+    ids = rng.integers(-3, 13, size=17)
+    values = rng.normal(size=(17, 3)).astype(np.float32)
+    expected = np.zeros((units, 3))
+    for i, row in zip(ids, values, strict=True):
+        if 0 <= i < units:
+            expected[i] += row
+    block = jax.jit(add_up, static_argnums=2)(jnp.asarray(ids), jnp.asarray(values), units)
+    np.testing.assert_allclose(add(jnp.zeros((units, 3)), block), expected, rtol=1e-5, atol=1e-6)
+    first_of = [i if 0 <= i < units and i not in ids[:k] else units + k for k, i in enumerate(ids)]
+    np.testing.assert_array_equal(block.where.rows, first_of)
+    assert not np.any(np.asarray(block.values)[np.asarray(first_of) >= units])
+    both = jax.vmap(lambda i, v: add_up(i, v, units))(jnp.stack([ids, ids[::-1]]), jnp.stack([values, values[::-1]]))
+    chex.assert_trees_all_equal(jax.tree.map(lambda a: a[0], both), block)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("ids", (jnp.zeros((2, 1), jnp.int32), jnp.zeros((2, 3)), 5)),
+        ("ids", (jnp.zeros(2), jnp.zeros((2, 3)), 5)),
+        ("values", (jnp.zeros(2, jnp.int32), {"a": jnp.zeros((3, 3))}, 5)),
+        ("units", (jnp.zeros(2, jnp.int32), jnp.zeros((2, 3)), 0)),
+    ],
+)
+def test_what_can_not_be_added_up_is_named(name, arguments):
+    with pytest.raises(ValueError, match=f"^{name} must "):
+        add_up(*arguments)
