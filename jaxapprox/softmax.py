@@ -7,6 +7,7 @@ Hidden values are `(batch, features)`, weights `(classes, features)`, so that wh
 from jaxapprox._src.softmax.candidates import Candidates, Proposal, draw
 from jaxapprox._src.softmax.evaluation import Evaluation, evaluate, top_k
 from jaxapprox._src.softmax.exact import cross_entropy
+from jaxapprox._src.softmax.hashed import hashed_top_k, hits, recall, with_bias, with_hits
 from jaxapprox._src.softmax.proposals import by_frequency, in_batch, log_uniform, mixture, uniform
 from jaxapprox._src.softmax.sampled import sampled_cross_entropy, sampled_rows
 from jaxapprox._src.softmax.shards import shard_classes, unshard_classes
@@ -19,13 +20,18 @@ __all__ = [
     "cross_entropy",
     "draw",
     "evaluate",
+    "hashed_top_k",
+    "hits",
     "in_batch",
     "log_uniform",
     "mixture",
+    "recall",
     "sampled_cross_entropy",
     "sampled_rows",
     "shard_classes",
     "top_k",
     "uniform",
     "unshard_classes",
+    "with_bias",
+    "with_hits",
 ]

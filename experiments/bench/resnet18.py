@@ -98,7 +98,7 @@ def _our_step(method: str, config: Config) -> tuple[Callable[[], float], float]:
     rounds = train.rounds[0]
     epoch = jit(train.epoch).lower(state, data.train, rounds).compile()
     seconds(lambda: epoch(state, data.train, rounds))
-    flops = step_flops(train, data, config.batch_size)
+    flops = step_flops(train, data)
     return lambda: seconds(lambda: epoch(state, data.train, rounds)) / _STEPS, flops
 
 

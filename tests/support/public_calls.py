@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 from oracles import vectors
 
-from jaxapprox import SAMPLERS, active_layers, active_rows, conv, linen, lsh, mc_conv, mc_dense
+from jaxapprox import SAMPLERS, active_layers, active_rows, blocks, conv, linen, lsh, mc_conv, mc_dense
 from jaxapprox import inclusion_probabilities as probabilities
 from jaxapprox import nnx as janx
 from jaxapprox.adaptive_dropout import adaptive_dropout
@@ -123,6 +123,11 @@ def rows_layer(key, x, ids, kernel, bias):
     return y, dx, gradient
 
 
+def rows_looked_up(key, ids, weights):
+    y, pull_back = active_rows.embed(weights, ids)
+    return y, pull_back(y)
+
+
 partial = functools.partial
 _CONV, _DENSE = ((IMAGES,), (WINDOW, BIAS[:4]), 2), ((X,), (KERNEL, BIAS), 2)
 CALLS: dict[str, Call] = {
@@ -182,6 +187,15 @@ CALLS: dict[str, Call] = {
         *((), (X, IDS, KERNEL.T, BIAS)),
         has_gradient=False,
     ),
+    "active_rows.embed": Call(rows_looked_up, (IDS,), (KERNEL.T,), has_gradient=False),
+    "active_rows.to_blocks": Call(
+        lambda key, x, ids, shared: active_rows.to_blocks(
+            [active_rows.RowGradient(ids, x[:, :3], x), active_rows.RowGradient(shared, x[:, :3], x)], 12
+        ),
+        *((X, IDS), (IDS[0],)),
+        has_gradient=False,
+    ),
+    "blocks.add_up": Call(lambda key, ids, x: blocks.add_up(ids, x, 12), (IDS[:, 0], X), has_gradient=False),
     "active_layers.dense": Call(
         block_layer(lambda key, params, x, activation: active_layers.dense(params, x, activation=activation), False),
         *((X,), (KERNEL, BIAS)),

@@ -133,7 +133,7 @@ def add_up(ids: jax.Array, values: Any, units: int) -> Any:
         slots, ids, values = same_varying(jnp.arange(n, dtype=jnp.int32), ids.astype(jnp.int32), values)
         names_a_row = (ids >= 0) & (ids < units)
         ids = jnp.where(names_a_row, ids, units)
-        first = _first_of_each(ids, slots, units)
+        first = first_of_each(ids, units)
         where = Where(jnp.where(names_a_row & (first == slots), ids, units + slots))
         first = jnp.where(names_a_row, first, n)
         return jax.tree.map(lambda a: Block(where, jnp.zeros_like(a).at[first].add(a, mode="drop")), values)
@@ -141,9 +141,10 @@ def add_up(ids: jax.Array, values: Any, units: int) -> Any:
     return split_as(PartitionSpec(), added, ids, values)
 
 
-def _first_of_each(ids: jax.Array, slots: jax.Array, units: int) -> jax.Array:
-    """For each slot the first one with the same id; ids in [0, units], of which that of `units` is arbitrary."""
-    n = slots.shape[0]
+def first_of_each(ids: jax.Array, units: int) -> jax.Array:
+    """For each of ids `(n,)`, in [0, units], the first place with the same id; that of `units` is arbitrary."""
+    n = ids.shape[0]
+    slots, ids = same_varying(jnp.arange(n, dtype=jnp.int32), ids)
     if units <= _UNITS_IN_TABLE * n:
         table = jnp.full_like(slots, n, shape=(units,)).at[ids].min(slots, mode="drop")
         return table.at[ids].get(mode="clip")

@@ -40,7 +40,8 @@ def label_columns(labels: Any, batch: int, classes: int) -> jax.Array:
     Raises:
         ValueError: if a shape or dtype does not fit; or a value, where values are known.
     """
-    shape, dtype = np.shape(labels), getattr(labels, "dtype", np.asarray(labels).dtype)
+    labels = labels if isinstance(labels, jax.Array) else np.asarray(labels)
+    shape, dtype = labels.shape, labels.dtype
     if len(shape) not in (1, 2) or shape[0] != batch or not jnp.issubdtype(dtype, jnp.integer):
         raise ValueError(f"labels must be integers ({batch},) or ({batch}, m), got shape {shape}, {dtype}")
     if not isinstance(labels, jax.core.Tracer):

@@ -21,8 +21,9 @@ class Evaluation(NamedTuple):
     Attributes:
         loss: `(batch,)`, the softmax cross-entropy.
         rank: int32 shaped as the labels, how many other classes have a score that is not below the label's: it is among
-            the first k classes where that is below k. Ties and NaN count against it; a label that is out of
-            range, or whose score is NaN, has as its rank the number of classes.
+            the first k classes where that is below k. Ties and NaN count against it (scores that are
+            equal but for rounding may fall on either side); a label that is out of range, or whose score is NaN, has as
+            its rank the number of classes.
     """
 
     loss: jax.Array
@@ -55,9 +56,9 @@ def evaluate(
     Raises:
         ValueError: as for `cross_entropy`.
     """
-    classes = class_count(jnp.shape(weights)[0], axis_name)
-    columns = label_columns(labels, jnp.shape(hidden)[0], classes)
     layer = output_layer(hidden, weights, bias)
+    classes = class_count(layer[1].shape[0], axis_name)
+    columns = label_columns(labels, layer[0].shape[0], classes)
     rows = local_rows(columns, layer[1].shape[0], axis_name)
     hidden, weights, bias, rows = same_varying(*layer, rows)
     of_labels = total(row_scores(hidden, weights, bias, rows)[0], axis_name)
@@ -112,7 +113,7 @@ def top_k(
     def add(carry, first, size):
         block = scores(hidden, take_block(weights, first, size), take_block(bias, first, size))
         rows = jnp.broadcast_to(first + jnp.arange(size, dtype=jnp.int32), block.shape)
-        return _best(k, [carry[0], block], [carry[1], rows])
+        return best(k, [carry[0], block], [carry[1], rows])
 
     batch = hidden.shape[0]
     none = jnp.full((batch, k), -jnp.inf, nothing_summed(hidden, weights)[0].dtype), jnp.zeros((batch, k), jnp.int32)
@@ -122,10 +123,10 @@ def top_k(
         return values, ids
     everyone = (lax.all_gather(a, axis_name, axis=1, tiled=True) for a in (values, ids))
     values, ids = (total(jnp.where(lax.axis_index(axis_name) == 0, a, 0), axis_name) for a in everyone)
-    return _best(k, [values], [ids])
+    return best(k, [values], [ids])
 
 
-def _best(k: int, values: list[jax.Array], ids: list[jax.Array]) -> tuple[jax.Array, jax.Array]:
+def best(k: int, values: list[jax.Array], ids: list[jax.Array]) -> tuple[jax.Array, jax.Array]:
     """The k largest of the values `(batch, n)`, and their ids."""
     best, places = lax.top_k(jnp.concatenate(values, 1), k)
     return best, jnp.take_along_axis(jnp.concatenate(ids, 1), places, 1)

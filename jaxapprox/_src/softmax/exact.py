@@ -34,7 +34,7 @@ def cross_entropy(
     >>> import jax.numpy as jnp
     >>> from jaxapprox.softmax import cross_entropy
     >>> hidden, weights = jnp.ones((1, 2)), jnp.zeros((1000, 2))
-    >>> print(jnp.exp(cross_entropy(hidden, weights, None, jnp.array([7]))))
+    >>> print(jnp.exp(cross_entropy(hidden, weights, None, jnp.array([7]))).round(2))
     [1000.]
 
     Args:
@@ -43,7 +43,7 @@ def cross_entropy(
         bias: `(classes,)` or None.
         labels: `(batch,)` or `(batch, m)` integers: for several labels the loss is the mean of their losses. -1 is an
             unused slot; an example without a label has a loss of 0. Other values out of range raise an error where they
-            are known, and under `jit` make the example's loss NaN.
+            are known, and under `jit` make the example's loss NaN and its gradient 0.
         block_size: classes in a block.
         axis_name: within `jax.shard_map`, the mesh axis over which the classes are split as by `shard_classes`; hidden
             and labels are the same along it. The gradient in hidden is summed over it by shard_map's default checks.
@@ -54,18 +54,23 @@ def cross_entropy(
     Raises:
         ValueError: if an argument is not as above.
     """
-    classes = class_count(jnp.shape(weights)[0], axis_name)
-    labels = label_columns(labels, jnp.shape(hidden)[0], classes)
-    shares = label_shares(labels, classes)
     layer = output_layer(hidden, weights, bias)
+    classes = class_count(layer[1].shape[0], axis_name)
+    labels = label_columns(labels, layer[0].shape[0], classes)
+    shares = label_shares(labels, classes)
     rows = local_rows(labels, layer[1].shape[0], axis_name)
     log_sums, of_labels = _log_sums_and_scores(block_size, *same_varying(*layer, rows))
     return mean_loss(log_total(log_sums, axis_name), total(of_labels, axis_name), shares)
 
 
 def mean_loss(log_sums: jax.Array, of_labels: jax.Array, shares: jax.Array) -> jax.Array:
-    """The mean over an example's labels of log_sum - score; `shares` as from `label_shares`."""
-    return jnp.sum(jnp.where(shares == 0, 0, shares * (log_sums[:, None] - of_labels)), 1)
+    """The mean over an example's labels of log_sum - score; `shares` as from `label_shares`.
+
+    Where a share is NaN the loss is, and its gradient is 0, so that the example moves no weights.
+    """
+    known = jnp.nan_to_num(shares)
+    loss = jnp.sum(jnp.where(known == 0, 0, known * (log_sums[:, None] - of_labels)), 1)
+    return jnp.where(jnp.any(jnp.isnan(shares), 1), jnp.nan, loss)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxapprox._src.blockwise.active_rows import RowGradient
-from jaxapprox._src.blockwise.blocks import Where, take
 from jaxapprox._src.softmax.class_blocks import product
 
 PullBack = Callable[[jax.Array], tuple[jax.Array, RowGradient]]
@@ -27,8 +27,10 @@ def row_scores(hidden: jax.Array, weights: jax.Array, bias: jax.Array, rows: jax
     """
     shared = rows.ndim == 1
     is_used = jnp.atleast_2d(rows < weights.shape[0])
-    picked = take(weights, Where(rows.reshape(-1))).reshape(*rows.shape, -1)
-    picked_bias = jnp.atleast_2d(bias.at[rows].get(mode="clip"))
+    # Zeros where there is no row: another row's NaN would go through a product with a gradient of 0. Read once, as in
+    # `blocks.take`.
+    picked = lax.optimization_barrier(weights.at[rows].get(mode="fill", fill_value=0))
+    picked_bias = jnp.atleast_2d(bias.at[rows].get(mode="fill", fill_value=0))
 
     def of_all(hidden):
         y = product(hidden, picked.T) if shared else product(hidden[:, None, :], picked.swapaxes(1, 2))[:, 0]

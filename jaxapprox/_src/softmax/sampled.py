@@ -105,11 +105,11 @@ def sampled_rows(
 
 def _loss(hidden, weights, bias, labels, candidates, correct_labels, axis_name):
     """Loss and pull-back of `sampled_rows`."""
-    classes = class_count(jnp.shape(weights)[0], axis_name)
-    columns = label_columns(labels, jnp.shape(hidden)[0], classes)
     hidden, weights, bias = output_layer(hidden, weights, bias)
     rows = weights.shape[0]
-    _check(candidates, hidden.shape[0], correct_labels)
+    classes = class_count(rows, axis_name)
+    columns = label_columns(labels, hidden.shape[0], classes)
+    _check(candidates, jnp.shape(labels), correct_labels)
     ids = jnp.where((candidates.ids >= 0) & (candidates.ids < rows), candidates.ids, rows).astype(jnp.int32)
     of_labels, pull_labels = row_scores(hidden, weights, bias, local_rows(columns, rows, axis_name))
     of_candidates, pull_candidates = row_scores(hidden, weights, bias, ids)
@@ -152,11 +152,15 @@ def _of_scores(of_labels, negatives, labels, classes, axis_name):
     return mean_loss(shift[:, 0] + jnp.log(sums), of_labels, label_shares(labels, classes))
 
 
-def _check(candidates: Candidates, batch: int, correct_labels: bool) -> None:
-    shape = jnp.shape(candidates.ids)
-    if len(shape) not in (1, 2) or (len(shape) == 2 and shape[0] != batch):
-        raise ValueError(f"candidates.ids must have shape (size,) or ({batch}, size), got {shape}")
+def _check(candidates: Candidates, labels: tuple[int, ...], correct_labels: bool) -> None:
+    shape, dtype = jnp.shape(candidates.ids), jnp.result_type(candidates.ids)
+    if len(shape) not in (1, 2) or (len(shape) == 2 and shape[0] != labels[0]) or not jnp.issubdtype(dtype, jnp.integer):
+        raise ValueError(f"candidates.ids must be integers (size,) or ({labels[0]}, size), got shape {shape}, {dtype}")
     if jnp.shape(candidates.expected) != shape:
-        raise ValueError(f"candidates.expected must have the shape of ids, {shape}, got {candidates.expected.shape}")
+        got = jnp.shape(candidates.expected)
+        raise ValueError(f"candidates.expected must have the shape of ids, {shape}, got {got}")
     if correct_labels and candidates.expected_labels is None:
         raise ValueError("candidates.expected_labels must be given to correct labels, got None")
+    if correct_labels and jnp.shape(candidates.expected_labels) != labels:
+        got = jnp.shape(candidates.expected_labels)
+        raise ValueError(f"candidates.expected_labels must have the shape of labels, {labels}, got {got}")
