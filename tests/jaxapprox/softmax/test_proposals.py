@@ -94,6 +94,16 @@ def test_every_class_is_reached(monkeypatch, size):
         np.testing.assert_array_equal(proposal.draw(jax.random.key(0), NO_LABELS), expected)
 
 
+def test_rare_classes_are_reached():
+    """A class that is as good as never there has a share too, and what is expected of it is that; one of 0 has none."""
+    frequencies = np.array([1e-30, 1, 0, 1e-300, 5, 1])
+    proposal = by_frequency(frequencies, 2)
+    shares = np.empty(6)
+    shares[np.asarray(proposal.order)] = np.diff(np.int64(proposal.bounds), prepend=0)
+    np.testing.assert_array_equal(shares > 0, frequencies > 0)
+    np.testing.assert_array_equal(proposal.expected(jnp.arange(6)), np.float32(2 * shares / shares.sum()))
+
+
 def test_counts_of_ranges():
     """1,024 of 1,000,000 classes: as many of them between two powers of 2 as expected; the false alarm is 1e-6."""
     classes, size = 1_000_000, 1024
