@@ -164,5 +164,5 @@ def _check(candidates: Candidates, labels: tuple[int, ...], correct_labels: bool
     if correct_labels:
         of_labels = candidates.expected_labels
         if of_labels is None or jnp.shape(of_labels) != labels:
-            got = None if of_labels is None else jnp.shape(of_labels)
-            raise ValueError(f"candidates.expected_labels must have the shape of labels, {labels}, got {got}")
+            given = None if of_labels is None else jnp.shape(of_labels)
+            raise ValueError(f"candidates.expected_labels must have the shape of labels, {labels}, got {given}")
