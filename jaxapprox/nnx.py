@@ -1,7 +1,8 @@
 """Flax NNX layers over the sampled and hashed products, and the conversion of models to them.
 
 `MCConv`, `MCDense` and `ALSHDense` have the parameters of `nnx.Conv` and `nnx.Linear` and train on an approximation of
-them; `convert` puts them into a copy of an existing model, and `advise` says where that pays.
+them; `SampledSoftmaxDense` and `SampledSoftmaxEmbed` are output layers of very many classes. `convert` puts them into a
+copy of an existing model, and `advise` says where that pays.
 """
 
 from jaxapprox._src.nnx.advice import advise
@@ -10,6 +11,7 @@ from jaxapprox._src.nnx.dropout import AdaptiveDropout
 from jaxapprox._src.nnx.hashed import ALSHDense, HashTable, rehash
 from jaxapprox._src.nnx.sampled import MCDense, MCEinsum, MCLinearGeneral
 from jaxapprox._src.nnx.sampled_convolution import MCConv, MCConvTranspose
+from jaxapprox._src.nnx.sampled_softmax import SampledSoftmaxDense, SampledSoftmaxEmbed, call_with_labels
 
 __all__ = [
     "ALSHDense",
@@ -20,7 +22,10 @@ __all__ = [
     "MCDense",
     "MCEinsum",
     "MCLinearGeneral",
+    "SampledSoftmaxDense",
+    "SampledSoftmaxEmbed",
     "advise",
+    "call_with_labels",
     "convert",
     "rehash",
 ]

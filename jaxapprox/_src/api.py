@@ -16,6 +16,7 @@ from jaxapprox._src.sampling.samplers import (
 from jaxapprox._src.sampling.scores import inclusion_probabilities
 from jaxapprox._src.sampling.second_moments import Moments, with_second_moments
 from jaxapprox._src.sampling.variance import predicted_variance
+from jaxapprox._src.softmax.settings import SampledSoftmax
 from jaxapprox.registry import SAMPLERS
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "SAMPLERS",
     "Moments",
     "Sample",
+    "SampledSoftmax",
     "Sampler",
     "bernoulli",
     "conv",

@@ -68,6 +68,15 @@ def own_product(layer: Any) -> str:
     return ""
 
 
+def refused_with_labels(layer: Any) -> str:
+    """A line that names what a layer was made with that its loss from labels can't honour, or an empty string."""
+    for name in ("dot_general", "dot_general_cls", "precision", "preferred_element_type"):
+        value = getattr(layer, name, None)
+        if value is not None and value is not _PRODUCTS.get(name):
+            return f"{name} must be None where labels are given, got {getattr(value, '__name__', value)}"
+    return ""
+
+
 def trial(call: Callable[..., Any], *args: Any) -> str:
     """The line with which `call(*args)` fails, or an empty string; nothing is computed."""
     try:
