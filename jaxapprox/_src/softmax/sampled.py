@@ -154,7 +154,11 @@ def _of_scores(of_labels, negatives, labels, classes, axis_name):
 
 def _check(candidates: Candidates, labels: tuple[int, ...], correct_labels: bool) -> None:
     shape, dtype = jnp.shape(candidates.ids), jnp.result_type(candidates.ids)
-    if len(shape) not in (1, 2) or (len(shape) == 2 and shape[0] != labels[0]) or not jnp.issubdtype(dtype, jnp.integer):
+    if (
+        len(shape) not in (1, 2)
+        or (len(shape) == 2 and shape[0] != labels[0])
+        or not jnp.issubdtype(dtype, jnp.integer)
+    ):
         raise ValueError(f"candidates.ids must be integers (size,) or ({labels[0]}, size), got shape {shape}, {dtype}")
     if jnp.shape(candidates.expected) != shape:
         got = jnp.shape(candidates.expected)
