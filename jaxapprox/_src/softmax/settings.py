@@ -93,13 +93,16 @@ class SampledSoftmax:
 
     def _proposal(self, classes: int) -> Any:
         if not isinstance(self.proposal, str):
+            parts = getattr(self.proposal, "proposals", (self.proposal,))
+            of = {part.counts.shape[0] for part in parts if hasattr(part, "counts")} - {classes}
+            if of:
+                raise ValueError(f"proposal must be of the layer's {classes} classes, got one of {of.pop()}")
             return self.proposal
-        check_int("size", self.size or 0, classes)
         return jax.tree.map(jnp.asarray, _named(self.proposal, classes, self.size))
 
 
 @functools.lru_cache(maxsize=4)
-def _named(name: str, classes: int, size: int | None) -> Any:
+def _named(name: str, classes: int, size: Any) -> Any:
     """A proposal of that name, in NumPy's arrays: made once, and no part of the program that is traced."""
     with jax.ensure_compile_time_eval():
         return jax.device_get(_PROPOSALS[name](classes, size))
