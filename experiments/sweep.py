@@ -7,17 +7,17 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.seeds.segments import Row
 from experiments.seeds.settings import families
 from experiments.seeds.train_family import train_family
-from experiments.training.options import RunOptions
+from experiments.training.image_options import ImageOptions
+from experiments.training.rows import ImageRow
 from experiments.training.task import Task
 
 
 class SweepMetrics(NamedTuple):
     """The metrics of one setting: arrays `(seeds, epochs)` float64. Accuracies are from 0 to 1, times in seconds.
 
-    The columns are those of a run's metrics.jsonl: see `experiments.seeds.segments.Row`.
+    The columns are those of a run's metrics.jsonl: see `experiments.training.rows.ImageRow`.
     """
 
     train_loss: np.ndarray
@@ -27,7 +27,7 @@ class SweepMetrics(NamedTuple):
     train_seconds: np.ndarray
 
 
-def sweep(config: RunOptions, keys: jax.Array, task: Task | None = None) -> dict[str, SweepMetrics]:
+def sweep(config: ImageOptions, keys: jax.Array, task: Task | None = None) -> dict[str, SweepMetrics]:
     """Trains by every method and setting of `config` from each of `keys`.
 
     Key i starts every setting from the same parameters and shows it the same batches: differences are paired.
@@ -55,7 +55,7 @@ def sweep(config: RunOptions, keys: jax.Array, task: Task | None = None) -> dict
     return {name: _metrics(rows, name, seeds, config.epochs) for name in dict.fromkeys(row.method for row in rows)}
 
 
-def _metrics(rows: list[Row], name: str, seeds: Mapping[int, np.ndarray], epochs: int) -> SweepMetrics:
+def _metrics(rows: list[ImageRow], name: str, seeds: Mapping[int, np.ndarray], epochs: int) -> SweepMetrics:
     own = {(row.seed, row.epoch): row for row in rows if row.method == name}
 
     def table(column: str) -> Any:

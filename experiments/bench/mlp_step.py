@@ -14,9 +14,9 @@ from rich.table import Table
 
 from experiments.bench.in_place import Step, in_place
 from experiments.bench.options import Bench
+from experiments.bench.peer_process import has, torch_seconds
 from experiments.bench.peers import flax_mlp
 from experiments.bench.random_data import random_digits
-from experiments.bench.torch_peer import has_torch, torch_seconds
 from experiments.mlp.config import METHODS, MLPConfig
 from experiments.mlp.learner import mlp_learner
 from experiments.process.timing import seconds
@@ -36,7 +36,7 @@ def measure(options: Bench) -> dict[str, Any]:
     A step includes all that `experiments.mlp` does in its first 10,000 steps, such as rehashing every 100 steps.
     """
     rounds, python = 2 * options.rounds, options.torch_python
-    with_torch = has_torch(python)
+    with_torch = has(python, "torch")
     results: dict[str, Any] = {"bytes_per_second": _bandwidth(rounds), "mlp_step_seconds": {}}
     for layers in _LAYERS:
         for optimizer in _OPTIMIZERS:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from experiments.bench.parts import PARTS
-from experiments.bench.torch_peer import check_interpreter
+from experiments.bench.peer_process import check_interpreter
 from experiments.process.checks import check_at_least, listed
 from experiments.process.errors import UsageError
 
@@ -44,4 +44,4 @@ class Bench:
             raise UsageError(f"--ratios must be in (0, 1), got {listed(self.ratios)}")
         if self.seeds[:1] != (1,) or min(self.seeds) < 1:
             raise UsageError(f"--seeds must be 1 and numbers above it, got {listed(self.seeds) or 'none'}")
-        check_interpreter(self.torch_python)
+        check_interpreter("--torch-python", self.torch_python)

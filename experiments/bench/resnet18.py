@@ -15,9 +15,9 @@ from rich.table import Table
 
 from experiments.bench.convolutions import matrix_product_rate
 from experiments.bench.options import Bench
+from experiments.bench.peer_process import has, torch_seconds
 from experiments.bench.peers import flax_resnet
 from experiments.bench.random_data import random_cifar
-from experiments.bench.torch_peer import has_torch, torch_seconds
 from experiments.cifar.config import METHODS, Config
 from experiments.cifar.learner import cnn_learner
 from experiments.process.timing import seconds
@@ -40,7 +40,7 @@ def measure(options: Bench) -> dict[str, Any]:
     plain = flax_resnet.make_step(options.width, options.batch_size)
     seconds(plain)
     timed["flax"] = lambda: seconds(plain)
-    with_torch = has_torch(options.torch_python)
+    with_torch = has(options.torch_python, "torch")
     peer_ratio = {"exact": 1.0, **{f"mc {ratio} forward topk": ratio for ratio in options.ratios}}
     steps: dict[str, list[float]] = {}
     for _ in range(options.rounds):
@@ -98,7 +98,7 @@ def _our_step(method: str, config: Config) -> tuple[Callable[[], float], float]:
     rounds = train.rounds[0]
     epoch = jit(train.epoch).lower(state, data.train, rounds).compile()
     seconds(lambda: epoch(state, data.train, rounds))
-    flops = step_flops(train, data, config.batch_size)
+    flops = step_flops(train, data)
     return lambda: seconds(lambda: epoch(state, data.train, rounds)) / _STEPS, flops
 
 

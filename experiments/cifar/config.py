@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from experiments.process.checks import check_at_least, listed, one_of
 from experiments.process.errors import UsageError
-from experiments.training.options import RunOptions
+from experiments.training.image_options import ImageOptions
 from jaxapprox.registry import Registry
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ METHODS: Registry[TrainingMethod[Config, CNNLayers]] = Registry(
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(RunOptions):
+class Config(ImageOptions):
     """Compares a ResNet-18 trained exactly, with sampled convolutions (mc) and with a hashed dense layer (alsh)."""
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {

@@ -13,9 +13,9 @@ from experiments.cifar.methods import CNNLayers
 from experiments.cifar.network import ResNet
 from experiments.data.augment import augment, to_float
 from experiments.data.dataset import Dataset, Split
-from experiments.training.learner import Learner, Logits, Metrics, State, Stream, stream
-from experiments.training.loop import shuffled_batches, steps_per_epoch
-from experiments.training.task import Task, chosen_methods, load_data, notes_of
+from experiments.training.images import accuracy, image_feed, load_data, shuffled_batches
+from experiments.training.learner import Learner, Metrics, State, Stream, stream
+from experiments.training.task import Task, chosen_methods, notes_of
 
 
 def make_task(config: Config) -> Task:
@@ -44,7 +44,8 @@ def cnn_learner(config: Config, layers: CNNLayers, data: Dataset) -> Learner:
         data: for its shapes, sizes and augmentation; its arrays are not captured.
     """
     model = make_model(config, layers, data)
-    optimizer = _optimizer(config, steps_per_epoch(config, data) * config.epochs)
+    feed = image_feed(config, data)
+    optimizer = _optimizer(config, int(feed.steps.sum()))
     crop_and_flip = functools.partial(augment, crop=data.crop, flip=data.flip)
     image_shape = data.train.images.shape[1:]
 
@@ -96,11 +97,11 @@ def cnn_learner(config: Config, layers: CNNLayers, data: Dataset) -> Learner:
         rngs = {} if exact else {"sample": key}
         return jnp.asarray(model.apply(variables, to_float(images), train=False, exact=exact, rngs=rngs))
 
-    evaluations: dict[str, Logits] = {"test_accuracy": functools.partial(logits, True)}
+    evaluations = [accuracy("test_accuracy", functools.partial(logits, True))]
     if layers.hashes:
-        evaluations["test_accuracy_hashed"] = functools.partial(logits, False)
+        evaluations.append(accuracy("test_accuracy_hashed", functools.partial(logits, False)))
     recalibrates = config.recalibrate and not layers.exact_statistics
-    return Learner(init, step, evaluations, layers.rehash, recalibrate if recalibrates else None)
+    return Learner(init, step, feed, tuple(evaluations), layers.rehash, recalibrate if recalibrates else None)
 
 
 def _optimizer(config: Config, steps: int) -> optax.GradientTransformation:

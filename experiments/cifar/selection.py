@@ -12,12 +12,12 @@ from experiments.process.errors import UsageError
 from experiments.process.exits import make_output_directory
 from experiments.process.files import write_json
 from experiments.process.markdown import table
+from experiments.runs.compare import check_fits
 from experiments.runs.directory import run_path
 from experiments.runs.summary import mean_and_deviation
 from experiments.seeds.segments import numbered_seeds
 from experiments.seeds.settings import families
 from experiments.seeds.train_family import train_family
-from experiments.training.loop import steps_per_epoch
 
 RESULTS = Path(__file__).parents[1] / "results" / "mc_selection.json"
 _CANDIDATES: tuple[dict[str, Any], ...] = (
@@ -43,7 +43,7 @@ def choose(config: Config) -> None:
     configured = {**dataclasses.asdict(config), "ratio": config.ratio}
     path = run_path(config) / RESULTS.name
     task = make_task(dataclasses.replace(config, validation=True, methods=("exact", "mc")))
-    steps_per_epoch(config, task.data)
+    check_fits(config, task)
     make_output_directory(path.parent)
     record: dict[str, Any] = {**environment(), "config": configured, "results": []}
     for candidate in ({}, *_CANDIDATES):

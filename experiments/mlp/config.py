@@ -12,7 +12,7 @@ import tyro
 
 from experiments.process.checks import check_at_least, check_different, check_share, one_of
 from experiments.process.errors import UsageError
-from experiments.training.options import RunOptions
+from experiments.training.image_options import ImageOptions
 from jaxapprox.registry import Registry
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ METHODS: Registry[TrainingMethod[MLPConfig, HiddenLayer]] = Registry(
 
 
 @dataclasses.dataclass(frozen=True)
-class MLPConfig(RunOptions):
+class MLPConfig(ImageOptions):
     """Compares fully connected networks trained exactly, with dropout, hashing (alsh) and sampling (mc)."""
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {

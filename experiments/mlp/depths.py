@@ -9,8 +9,8 @@ from experiments.mlp.learner import make_task
 from experiments.process.distributed import is_first
 from experiments.runs.compare import check_fits, compare
 from experiments.runs.directory import make_run, run_path
-from experiments.seeds.segments import Row
-from experiments.training.task import load_data
+from experiments.training.images import load_data
+from experiments.training.rows import ImageRow
 
 _FIGURES = {3: "figure15.png", 7: "figure16.png"}  # the paper's
 
@@ -30,7 +30,7 @@ def compare_depths(config: MLPConfig) -> int:
     path = run_path(config)
     if is_first() and config.resume is None:
         make_run(path, config)
-    rows: dict[int, list[Row]] = {}
+    rows: dict[int, list[ImageRow]] = {}
     for layers, one in depths.items():
         own = path / f"layers-{layers}"
         begun = own if (own / "config.json").exists() else None
@@ -42,7 +42,7 @@ def compare_depths(config: MLPConfig) -> int:
     return 0
 
 
-def _one_depth(config: MLPConfig, data: Dataset) -> tuple[int, list[Row]]:
+def _one_depth(config: MLPConfig, data: Dataset) -> tuple[int, list[ImageRow]]:
     (layers,) = config.layers
     task = make_task(config, data)
     exit_code, directory = compare(config, task)

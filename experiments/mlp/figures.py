@@ -11,10 +11,10 @@ from experiments.process.files import save_figure
 from experiments.runs.plots import SECONDS, accuracy, label_log_axis, plot_by_epoch, seconds
 from experiments.runs.statistics import half_interval
 from experiments.runs.styles import THROUGH_HASH, method_styles
-from experiments.seeds.segments import Row
+from experiments.training.rows import ImageRow
 
 
-def plot_figure(rows: Sequence[Row], title: str, path: Path) -> None:
+def plot_figure(rows: Sequence[ImageRow], title: str, path: Path) -> None:
     """The paper's Figures 15 and 16: cumulative training seconds against epochs; and what was reached in them.
 
     Raises:
@@ -40,7 +40,7 @@ def plot_figure(rows: Sequence[Row], title: str, path: Path) -> None:
     save_figure(path, figure)
 
 
-def plot_depth(rows: Mapping[int, Sequence[Row]], path: Path) -> None:
+def plot_depth(rows: Mapping[int, Sequence[ImageRow]], path: Path) -> None:
     """Final accuracy against the number of hidden layers: means, with 95 % intervals over seeds.
 
     Args:
@@ -69,7 +69,7 @@ def plot_depth(rows: Mapping[int, Sequence[Row]], path: Path) -> None:
     save_figure(path, figure)
 
 
-def _through_hash(rows: Sequence[Row]) -> list[Row]:
+def _through_hash(rows: Sequence[ImageRow]) -> list[ImageRow]:
     """The rows of methods that hash, with the accuracy through the hash as theirs."""
     return [
         dataclasses.replace(row, method=f"{row.method}{THROUGH_HASH}", test_accuracy=row.test_accuracy_hashed)

@@ -14,8 +14,9 @@ from experiments.mlp.config import MLPConfig
 from experiments.mlp.hidden_layers import ChooseUnits, HiddenLayer, RefreshTables
 from experiments.mlp.network import MLP, to_features
 from experiments.process.checks import listed
-from experiments.training.learner import Learner, Logits, Metrics, State, Stream, stream
-from experiments.training.task import Task, chosen_methods, load_data, notes_of
+from experiments.training.images import accuracy, image_feed, load_data
+from experiments.training.learner import Learner, Metrics, State, Stream, stream
+from experiments.training.task import Task, chosen_methods, notes_of
 from jaxapprox import active_layers
 from jaxapprox.active_layers import Active
 from jaxapprox.adam import adam
@@ -115,11 +116,11 @@ def mlp_learner(config: MLPConfig, layer: HiddenLayer, data: Dataset) -> Learner
     def rehash(refresh: RefreshTables, params: Any, tables: Any) -> tuple[Any, Any]:
         return params, {name: refresh(own, params[name]) for name, own in tables.items()}
 
-    evaluations: dict[str, Logits] = {"test_accuracy": logits}
+    evaluations = [accuracy("test_accuracy", logits)]
     if layer.choose is not None:
-        evaluations["test_accuracy_hashed"] = functools.partial(hashed_logits, layer.choose)
+        evaluations.append(accuracy("test_accuracy_hashed", functools.partial(hashed_logits, layer.choose)))
     rehashes = None if layer.refresh is None else functools.partial(rehash, layer.refresh)
-    return Learner(init, step, evaluations, rehashes)
+    return Learner(init, step, image_feed(config, data), tuple(evaluations), rehashes)
 
 
 def _loss(logits: jax.Array, labels: jax.Array) -> jax.Array:

@@ -7,7 +7,14 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from experiments.process.errors import UsageError
 
-_SINGULAR = {"ratios": "ratio", "samplers": "sampler", "lrs": "lr"}  # flags that are named for a single value
+# Flags that are named for a single value.
+_SINGULAR = {
+    "ratios": "ratio",
+    "samplers": "sampler",
+    "lrs": "lr",
+    "proposals": "proposal",
+    "batch_sizes": "batch_size",
+}
 
 
 def one_of(names: Iterable[str]) -> PrimitiveConstructorSpec[str]:

@@ -15,11 +15,12 @@ from experiments.process.interrupt import Signals, Stopped, watched_signals
 from experiments.runs.checkpoint import Checkpoints
 from experiments.runs.directory import RunDirectory
 from experiments.runs.display import Display
+from experiments.runs.plots import report_epochs
+from experiments.seeds.clock import steps_within
 from experiments.seeds.compiled import compile_evaluation, compile_training, step_flops
 from experiments.seeds.planning import Plan, check_mesh, choose_axis, must_shard
 from experiments.seeds.segments import Chunk, Moment, Position, chunks, numbered_seeds, run_chunk
 from experiments.seeds.settings import Family, families
-from experiments.training.loop import steps_per_epoch
 from experiments.training.options import RunOptions
 from experiments.training.task import Task
 
@@ -56,29 +57,27 @@ def compare(config: RunOptions, task: Task, sections: Sequence[str] = ()) -> tup
                 recorder.display.stop()
     if recorder is None:
         return exit_code, None
-    where = "a held-out tenth of the training set" if config.validation else "the test set"
     heading = (
-        f"# {task.title}, {config.epochs} epochs",
+        f"# {task.title}, {config.length}",
         "",
         f"{device_line()}. {task.notes}",
-        f"Accuracy (%) on {where}, mean ± standard deviation over seeds; training seconds leave out compilation.",
+        f"{config.measured}, mean ± standard deviation over seeds; training seconds leave out compilation.",
     )
     directory = recorder.directory
-    recorder.display.table(directory.finish(heading, sections))
+    recorder.display.table(directory.finish(heading, sections, task.report or report_epochs))
     if exit_code:
-        kept = f"{len(directory.rows)} epochs are kept in {directory.path}"
+        kept = f"{len(directory.rows)} {config.row.units} are kept in {directory.path}"
         print(f"interrupted: {kept}; --resume {directory.path} goes on", file=sys.stderr)
     return exit_code, directory
 
 
 def check_fits(config: RunOptions, task: Task) -> None:
     """Raises a UsageError unless the options fit the data, the devices and the methods."""
-    steps_per_epoch(config, task.data)
     chosen = families(config, task.methods)
     if must_shard(config):
         check_mesh(chosen[0])  # the others have as many settings
     for family in chosen:
-        family.method.layers(family.example)
+        task.make_learner(family.example, family.method.layers(family.example))
 
 
 class Recorder:
@@ -95,11 +94,12 @@ class Recorder:
         if config.resume is not None:
             self.display.line(f"resumed: {done} of {len(members)} runs are done")
 
-    def begin(self, family: Family, plan: Plan, flops: float) -> None:
+    def begin(self, family: Family, plan: Plan, flops: float | None) -> None:
         """Keeps and shows how a family is going to be trained, and the FLOPs of its step."""
         names = [setting.name for setting in family.settings]
         self.directory.keep_plan(names, plan, flops)
-        self.display.line(f"{names[0]}: seed axis {plan.kind}, {plan.members} at once ({plan.why})")
+        steps = f", {plan.steps} steps" if plan.steps else ""
+        self.display.line(f"{names[0]}: seed axis {plan.kind}, {plan.members} at once ({plan.why}){steps}")
 
     def restore(self, chunk: Chunk, template: Any) -> tuple[Position, Any] | None:
         """Where to go on with a chunk, or None for its beginning."""
@@ -132,27 +132,33 @@ def _train_family(family: Family, task: Task, recorder: Recorder | None, signals
     kept = recorder.directory.plan(name) if recorder else None
     if recorder:
         recorder.display.line(f"{name}: compiling ...")
-    family = _with_axis_of(kept, family)
+    family = _planned(kept, family)
     axis, why = choose_axis(family, task)
     training = compile_training(family, task, axis)
+    if (seconds := family.config.seconds) is not None:
+        family = family.with_steps(steps_within(seconds, training, family, task))
+        training = training.with_steps(family, task)
     evaluation = compile_evaluation(family, task, training)
     if recorder:
-        flops = step_flops(training.one, task.data, config.batch_size)
-        recorder.begin(family, Plan.of(training.axis, kept.why if kept else why), flops)
+        steps = None if config.seconds is None else int(training.one.learner.feed.steps.sum())
+        plan = Plan.of(training.axis, kept.why if kept else why, steps)
+        flops = step_flops(training.one, task.data) if training.one.learner.countable else None
+        recorder.begin(family, plan, flops)
     train, test = training.axis.put((task.data.train, task.data.test), by_seed=False)
     for chunk in chunks(family, numbered_seeds(config), training.axis):
         if from_first(bool(recorder and recorder.directory.has(chunk.members, config.epochs))):
             continue
         start = _start(chunk, (training.state, training.total), recorder)
-        done = 0.0 if start is None else _epochs(start[0], training.steps)
+        steps_by_epoch = training.one.learner.feed.steps
+        done = 0.0 if start is None else _share(start[0], steps_by_epoch)
         saved = time.monotonic()
         for moment in run_chunk(chunk, training, evaluation, train, test, start):
-            before, done = done, _epochs(moment.position, training.steps)
+            before, done = done, _share(moment.position, steps_by_epoch)
             if recorder:
-                recorder.record(moment, len(chunk.members) * (done - before) / config.epochs)
+                recorder.record(moment, len(chunk.members) * (done - before))
             stop = largest(signals.number)
             due = from_first(time.monotonic() - saved > 60 * config.checkpoint_minutes)
-            if moment.rows or stop or due:
+            if (moment.rows and config.saves_every_epoch) or stop or due:
                 tree = to_host((moment.state, moment.total))
                 if recorder:
                     recorder.save(moment, tree)
@@ -161,19 +167,21 @@ def _train_family(family: Family, task: Task, recorder: Recorder | None, signals
                 raise Stopped(stop)
 
 
-def _epochs(position: Position, steps: int) -> float:
-    """How many epochs are done, the unfinished one in part."""
-    return position.epoch + position.step / steps
+def _share(position: Position, steps_by_epoch: np.ndarray) -> float:
+    """Which share of all steps is done."""
+    return float((steps_by_epoch[: position.epoch].sum() + position.step) / steps_by_epoch.sum())
 
 
-def _with_axis_of(plan: Plan | None, family: Family) -> Family:
-    """The family with options that choose the seed axis of process 0's plan, if it has one, once more."""
+def _planned(plan: Plan | None, family: Family) -> Family:
+    """The family with options that choose the seed axis, and steps, of process 0's plan, if it has one, once more."""
     if not from_first(plan is not None):
         return family
-    members = from_first(plan.members if plan else 0)
+    members, steps = from_first(plan.members if plan else 0), from_first((plan and plan.steps) or 0)
     config = dataclasses.replace(family.config, seeds_at_once=members)
     if plan:
         config = dataclasses.replace(config, seed_axis=plan.kind, mesh=plan.mesh)
+    if steps:
+        config = config.with_steps(steps)
     return dataclasses.replace(family, config=config)
 
 

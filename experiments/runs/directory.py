@@ -1,4 +1,4 @@
-"""The directory of a run: config.json, plans.json, metrics.jsonl, checkpoints, summary.md and its plots."""
+"""The directory of a run: config.json, plans.json, metrics.jsonl, checkpoints, summary.md and its figures."""
 
 import dataclasses
 import json
@@ -6,21 +6,22 @@ import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from experiments.process.environment import environment
 from experiments.process.errors import OutputError, UsageError
 from experiments.process.exits import make_output_directory
 from experiments.process.files import append_rows, read_rows, write_json, write_whole
-from experiments.runs.plots import plot_accuracy, plot_time
 from experiments.runs.summary import SettingSummary, markdown, summarise
 from experiments.seeds.planning import Plan
-from experiments.seeds.segments import Row
 from experiments.training.options import RunOptions
+from experiments.training.rows import Row
+from experiments.training.task import Report
 
 
 def run_path(config: RunOptions) -> Path:
     """Where a run is written."""
-    data = re.sub(r"\W+", "-", config.data)  # tfds:emnist/letters is no file's name
+    data = re.sub(r"\W+", "-", config.data_name)  # tfds:emnist/letters is no file's name
     return config.resume or config.out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{data}"
 
 
@@ -52,10 +53,11 @@ class RunDirectory:
             UsageError: if `--out` holds a run already or can't be written, or `--resume` holds none or a damaged one.
         """
         self.path = run_path(config)
-        self._plans: dict[str, tuple[Plan, float]] = {}
+        self._row = config.row
+        self._plans: dict[str, tuple[Plan, float | None]] = {}
         try:
             if config.resume is None:
-                self.rows: list[Row] = []
+                self.rows: list[Any] = []
                 make_run(self.path, config)
             else:
                 self._open()
@@ -65,7 +67,7 @@ class RunDirectory:
 
     def _open(self) -> None:
         try:
-            self.rows = [Row(**row) for row in read_rows(self.path / "metrics.jsonl")]
+            self.rows = [self._row(**row) for row in read_rows(self.path / "metrics.jsonl")]
             plans = self.path / "plans.json"
             for name, (plan, flops) in json.loads(plans.read_text()).items() if plans.exists() else ():
                 self._plans[name] = Plan(**{**plan, "mesh": plan["mesh"] and tuple(plan["mesh"])}), flops
@@ -76,8 +78,8 @@ class RunDirectory:
         """What `keep_plan` was told."""
         return self._plans[setting][0] if setting in self._plans else None
 
-    def keep_plan(self, settings: Sequence[str], plan: Plan, flops: float) -> None:
-        """Keeps how a family of settings is trained, for when the run is resumed, and the FLOPs of its step.
+    def keep_plan(self, settings: Sequence[str], plan: Plan, flops: float | None) -> None:
+        """Keeps how a family of settings is trained, for when the run is resumed, and the FLOPs of its step, if known.
 
         Raises:
             OutputError: if it can't be written.
@@ -101,19 +103,18 @@ class RunDirectory:
         """Whether it has the rows of the first `epochs` epochs of these settings and seeds."""
         return all((name, seed, e) in self._there for name, seed in members for e in range(1, epochs + 1))
 
-    def finish(self, heading: Sequence[str], sections: Sequence[str]) -> list[SettingSummary]:
-        """Writes summary.md and the plots from the rows there are.
+    def finish(self, heading: Sequence[str], sections: Sequence[str], report: Report) -> list[SettingSummary]:
+        """Writes summary.md and the figures from the rows there are.
 
         Args:
             heading: lines before the table: a title, and what was compared.
             sections: lines after all else.
+            report: draws the figures, where there are rows, and adds lines.
 
         Raises:
             OutputError: if they can't be written.
         """
         summaries = summarise(self.rows, {name: flops for name, (_, flops) in self._plans.items()})
-        write_whole(self.path / "summary.md", markdown(heading, self.rows, summaries, sections))
-        if self.rows:
-            plot_accuracy(self.rows, self.path / "accuracy.png")
-            plot_time(self.rows, self.path / "time.png")
+        lines = report(self.rows, self.path) if self.rows else []
+        write_whole(self.path / "summary.md", markdown(heading, self.rows, summaries, [*lines, *sections]))
         return summaries

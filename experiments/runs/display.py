@@ -9,8 +9,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from experiments.process.environment import device_line, environment
-from experiments.runs.summary import SettingSummary
-from experiments.seeds.segments import Row
+from experiments.runs.summary import SettingSummary, ratio
+from experiments.training.rows import Row
 
 _WIDTH_OF_FILES = 140
 
@@ -21,7 +21,7 @@ class Display:
     def __init__(self) -> None:
         as_wide_as = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH_OF_FILES
         self.console = Console(width=as_wide_as)
-        columns = ("{task.description}", "loss {task.fields[loss]:.3f}", "accuracy {task.fields[accuracy]:.1%}")
+        columns = ("{task.description}", "loss {task.fields[loss]:.3f}", "{task.fields[measure]}")
         self._progress = Progress(
             *map(TextColumn, columns),
             BarColumn(),
@@ -31,7 +31,7 @@ class Display:
             disable=not self.console.is_terminal,
             speed_estimate_period=600,
         )
-        self._task = self._progress.add_task("", total=1, loss=float("nan"), accuracy=float("nan"))
+        self._task = self._progress.add_task("", total=1, loss=float("nan"), measure="")
 
     def header(self, title: str) -> None:
         versions = environment()["versions"]
@@ -51,10 +51,11 @@ class Display:
 
     def add(self, rows: Sequence[Row]) -> None:
         for row in rows:
-            self._progress.update(self._task, accuracy=row.test_accuracy)
+            measure = row.measures[0].said(row)
+            self._progress.update(self._task, measure=measure)
             self.line(
-                f"{row.method} seed {row.seed} epoch {row.epoch}: loss {row.train_loss:.4f}"
-                f", accuracy {row.test_accuracy:.2%}, {row.train_seconds:.1f} s"
+                f"{row.method} seed {row.seed} {row.when}: loss {row.train_loss:.4f}"
+                f", {measure}, {row.train_seconds:.1f} s"
             )
 
     def stop(self) -> None:
@@ -63,9 +64,12 @@ class Display:
     def table(self, summaries: Sequence[SettingSummary]) -> None:
         base = summaries[0].method if summaries else ""
         paired = any(s.difference for s in summaries)
-        columns = ["method", "seeds", "accuracy (%)", *([f"minus {base}, paired", "p"] if paired else [])]
-        table = Table(*columns, "training (s)", f"step time / {base}", f"FLOPs / {base}")
+        title = summaries[0].measures[0].title if summaries else ""
+        counted = all(s.flops_ratio is not None for s in summaries)
+        columns = ["method", "seeds", title, *([f"minus {base}, paired", "p"] if paired else [])]
+        table = Table(*columns, "training (s)", f"step time / {base}", *([f"FLOPs / {base}"] if counted else []))
         for s in summaries:
-            cells = [s.method, str(s.seeds), s.accuracy, *([s.difference, s.p_value] if paired else [])]
-            table.add_row(*cells, f"{s.train_seconds:.1f}", f"{s.step_ratio:.2f}", f"{s.flops_ratio:.2f}")
+            cells = [s.method, str(s.seeds), s.values[0], *([s.difference, s.p_value] if paired else [])]
+            flops = [] if s.flops_ratio is None else [ratio(s.flops_ratio)]
+            table.add_row(*cells, f"{s.train_seconds:.1f}", ratio(s.step_ratio), *flops)
         self.console.print(table)

@@ -12,12 +12,23 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from experiments.process.files import save_figure
 from experiments.runs.styles import method_styles
-from experiments.seeds.segments import Row
+from experiments.training.rows import ImageRow, Row
 
 SECONDS = "cumulative training time (s)"
 
 
-def plot_accuracy(rows: Sequence[Row], path: Path) -> None:
+def report_epochs(rows: Sequence[ImageRow], directory: Path) -> list[str]:
+    """Draws accuracy.png and time.png into a directory: a `Report` without lines.
+
+    Raises:
+        OutputError: if a figure can't be written.
+    """
+    plot_accuracy(rows, directory / "accuracy.png")
+    plot_time(rows, directory / "time.png")
+    return []
+
+
+def plot_accuracy(rows: Sequence[ImageRow], path: Path) -> None:
     """Accuracy on the test (or held-out) set, in per cent.
 
     Raises:
@@ -26,7 +37,7 @@ def plot_accuracy(rows: Sequence[Row], path: Path) -> None:
     _plot(rows, path, accuracy, "accuracy (%)")
 
 
-def plot_time(rows: Sequence[Row], path: Path) -> None:
+def plot_time(rows: Sequence[ImageRow], path: Path) -> None:
     """Cumulative training seconds, without compilation.
 
     Raises:
@@ -35,7 +46,7 @@ def plot_time(rows: Sequence[Row], path: Path) -> None:
     _plot(rows, path, seconds, SECONDS)
 
 
-def accuracy(row: Row) -> float:
+def accuracy(row: ImageRow) -> float:
     """The row's test accuracy in per cent."""
     return 100 * row.test_accuracy
 
@@ -45,7 +56,7 @@ def seconds(row: Row) -> float:
     return row.train_seconds
 
 
-def _plot(rows: Sequence[Row], path: Path, value: Callable[[Row], float], label: str) -> None:
+def _plot(rows: Sequence[ImageRow], path: Path, value: Callable[[ImageRow], float], label: str) -> None:
     figure = Figure(figsize=(7.5, 4), layout="constrained")
     axes = figure.subplots()
     plot_by_epoch(axes, rows, value, label)
@@ -53,7 +64,7 @@ def _plot(rows: Sequence[Row], path: Path, value: Callable[[Row], float], label:
     save_figure(path, figure)
 
 
-def plot_by_epoch(axes: Axes, rows: Sequence[Row], value: Callable[[Row], float], label: str) -> None:
+def plot_by_epoch(axes: Axes, rows: Sequence[ImageRow], value: Callable[[ImageRow], float], label: str) -> None:
     """A value against epochs, in a panel: a line a setting, its deviation over seeds as a band, single runs thin."""
     for method, style in method_styles(row.method for row in rows).items():
         mine = [row for row in rows if row.method == method]

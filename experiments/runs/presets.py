@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 from experiments.process.checks import flag
 from experiments.process.command_line import expand_home, read_options
@@ -23,6 +23,7 @@ _OF_THE_PROCESS = {
     "process_id",
     "connect_seconds",
 }
+_OF_THE_DATA = {"data_dir"}  # of these, those that a resumed run has from the one that it resumes
 _Options = TypeVar("_Options", bound=RunOptions)
 
 
@@ -63,13 +64,15 @@ def _begun_with(path: Path, options: type[_Options]) -> _Options:
     if saved.keys() != known:
         differing = ", ".join(sorted(saved.keys() ^ known))
         raise UsageError(f"--resume must be a run of this program and version, got {path} (differing: {differing})")
-    values = {name: _as_option(value) for name, value in saved.items() if name not in _OF_THE_PROCESS}
-    data_dir = saved["data_dir"] and Path(saved["data_dir"])
-    return options(**values, data_dir=data_dir, out=path)
+    hints = get_type_hints(options)
+    kept = saved.keys() - (_OF_THE_PROCESS - _OF_THE_DATA)
+    return options(**{name: _as_option(saved[name], hints[name]) for name in kept}, out=path)
 
 
-def _as_option(value: Any) -> Any:
+def _as_option(value: Any, hint: Any) -> Any:
     """The value of an option, from what JSON made of it."""
+    if isinstance(value, str) and hint == Path | None:
+        return Path(value)
     return tuple(value) if isinstance(value, list) else value
 
 

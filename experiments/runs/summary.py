@@ -6,31 +6,40 @@ from collections.abc import Mapping, Sequence
 
 from experiments.process.markdown import table
 from experiments.runs.statistics import half_interval, paired_difference
-from experiments.seeds.segments import Row
+from experiments.training.rows import Measure, Row
 
 
 @dataclasses.dataclass(frozen=True)
 class SettingSummary:
-    """A setting's final epoch over its seeds; accuracies in per cent, times and FLOPs relative to the first setting.
+    """A setting's final epoch over its seeds; step times and FLOPs relative to the first setting.
 
-    The difference is from the first setting, seed by seed, with half its 95 % interval and the p-value of a t-test of
-    the pairs; empty for that setting itself and where a seed is alone.
+    Attributes:
+        method: the setting's name.
+        seeds: how many.
+        measures: of the rows.
+        values: of each measure, mean and standard deviation; empty for what the method has none of.
+        interval: of the first measure.
+        difference: of the first measure from the first setting's, seed by seed, with half its 95 % interval; empty for
+            that setting itself and where a seed is alone.
+        p_value: of a t-test of these pairs.
+        train_seconds: mean.
+        step_ratio: of step times.
+        flops_ratio: None where a step's FLOPs are not known.
     """
 
     method: str
     seeds: int
-    accuracy: str
+    measures: tuple[Measure, ...]
+    values: tuple[str, ...]
     interval: str
     difference: str
     p_value: str
-    accuracy_uncalibrated: str
-    accuracy_hashed: str  # empty for a method that hashes nothing
     train_seconds: float
     step_ratio: float
-    flops_ratio: float
+    flops_ratio: float | None
 
 
-def summarise(rows: Sequence[Row], flops: dict[str, float]) -> list[SettingSummary]:
+def summarise(rows: Sequence[Row], flops: Mapping[str, float | None]) -> list[SettingSummary]:
     """One summary for each setting of `rows`, from the last epoch of each seed."""
     final: dict[str, dict[int, Row]] = {}
     for row in rows:
@@ -39,21 +48,30 @@ def summarise(rows: Sequence[Row], flops: dict[str, float]) -> list[SettingSumma
     steps = {m: [r.step_seconds for r in rows if r.method == m] for m in final}
     step = {m: statistics.median(times[1:] or times) for m, times in steps.items()}
     base = next(iter(final), "")  # not used where there are no rows
+    measures = rows[0].measures if rows else ()
     return [
         SettingSummary(
             method,
             len(last),
-            mean_and_deviation([100 * row.test_accuracy for row in last.values()]),
-            _limits([100 * row.test_accuracy for row in last.values()]),
-            *(("", "") if method == base else _paired(last, final[base])),
-            mean_and_deviation([100 * row.test_accuracy_uncalibrated for row in last.values()]),
-            mean_and_deviation([100 * a for row in last.values() if (a := row.test_accuracy_hashed) is not None]),
+            measures,
+            tuple(mean_and_deviation(_values(measure, last)) for measure in measures),
+            _limits(_values(measures[0], last)),
+            *(("", "") if method == base else _paired(measures[0], last, final[base])),
             statistics.mean(row.train_seconds for row in last.values()),
             step[method] / step[base],
-            flops[method] / flops[base],
+            _quotient(flops[method], flops[base]),
         )
         for method, last in final.items()
     ]
+
+
+def _values(measure: Measure, rows: Mapping[int, Row]) -> list[float]:
+    """Those of the rows that have one."""
+    return [value for row in rows.values() if (value := measure.of(row)) is not None]
+
+
+def _quotient(own: float | None, base: float | None) -> float | None:
+    return None if own is None or base is None else own / base
 
 
 def mean_and_deviation(values: Sequence[float]) -> str:
@@ -64,17 +82,21 @@ def mean_and_deviation(values: Sequence[float]) -> str:
     return f"{statistics.mean(values):.2f}{spread}"
 
 
+def ratio(value: float) -> str:
+    """Two decimals, or where that is too coarse two digits."""
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
+
+
 def _limits(values: Sequence[float]) -> str:
     """The 95 % interval of the mean (Student); empty for a single value."""
     half, mean = half_interval(values), statistics.mean(values)
     return "" if half is None else f"{mean - half:.2f} to {mean + half:.2f}"
 
 
-def _paired(own: Mapping[int, Row], base: Mapping[int, Row]) -> tuple[str, str]:
+def _paired(measure: Measure, own: Mapping[int, Row], base: Mapping[int, Row]) -> tuple[str, str]:
     """The mean difference with half its interval, and the p-value, over the seeds of both."""
     both = [seed for seed in own if seed in base]
-    accuracies = ([100 * rows[seed].test_accuracy for seed in both] for rows in (own, base))
-    found = paired_difference(*accuracies)
+    found = paired_difference(*(_values(measure, {seed: rows[seed] for seed in both}) for rows in (own, base)))
     if found is None:
         return "", ""
     p_value = "" if found.p_value is None else f"{found.p_value:.2g}"
@@ -86,22 +108,22 @@ def markdown(
 ) -> str:
     """summary.md: `heading`, a line of the table for each summary, the diagnostics of hashed layers, `sections`."""
     base = summaries[0].method if summaries else ""
+    measures = summaries[0].measures if summaries else ()
+    by_measure = {m.title: [s.values[i] for s in summaries] for i, m in enumerate(measures)}
     columns = {
         "method": [s.method for s in summaries],
         "seeds": [str(s.seeds) for s in summaries],
-        "accuracy": [s.accuracy for s in summaries],
+        **dict(list(by_measure.items())[:1]),
         "95 % interval": [s.interval for s in summaries],
         f"minus {base}, paired": [s.difference for s in summaries],
         "p": [s.p_value for s in summaries],
-        "with training's BatchNorm statistics": [s.accuracy_uncalibrated for s in summaries],
-        "through the hash": [s.accuracy_hashed for s in summaries],
+        **dict(list(by_measure.items())[1:]),
         "training s": [f"{s.train_seconds:.1f}" for s in summaries],
-        "step time": [f"{s.step_ratio:.2f}" for s in summaries],
-        "FLOPs": [f"{s.flops_ratio:.2f}" for s in summaries],
+        "step time": [ratio(s.step_ratio) for s in summaries],
+        "FLOPs": ["" if s.flops_ratio is None else ratio(s.flops_ratio) for s in summaries],
     }
-    if all(s.accuracy_uncalibrated == s.accuracy for s in summaries):
-        del columns["with training's BatchNorm statistics"]
-    columns = {name: cells for name, cells in columns.items() if any(cells)}
+    first = next(iter(by_measure.values()), [])
+    columns = {name: cells for name, cells in columns.items() if any(cells) and (cells is first or cells != first)}
     lines = table(list(columns), zip(*columns.values(), strict=True))
     return "\n".join([*heading, "", *lines, "", *_diagnostics_lines(rows), *sections, ""])
 

@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.data.dataset import Dataset, Split
 from experiments.process.distributed import largest
 from experiments.seeds.axis import SeedAxis
 from experiments.seeds.settings import Family
 from experiments.training.compilation import jit
 from experiments.training.learner import State
-from experiments.training.loop import Train, make_train, steps_per_epoch
+from experiments.training.loop import Data, Train, make_train
+from experiments.training.rows import Row
 from experiments.training.task import Task
 
 _SHARE_OF_MEMORY = 0.9
@@ -43,7 +43,7 @@ class RunMembersSegment(Protocol):
         hyperparameters: Hyperparameters,
         state: State,
         total: Any,
-        train: Split,
+        train: Any,
         first: jax.Array,
         rounds: jax.Array,
         span: jax.Array,
@@ -51,18 +51,18 @@ class RunMembersSegment(Protocol):
     ) -> tuple[State, Any]: ...
 
 
-class MembersAccuracy(Protocol):
-    """The accuracy of each member, as `Train.accuracies`."""
+class EvaluateMembers(Protocol):
+    """Columns of metrics.jsonl, `(members,)` each, as one of `Learner.evaluations`."""
 
     def __call__(
-        self, hyperparameters: Hyperparameters, state: State, batch_stats: Any, split: Split, /
-    ) -> jax.Array: ...
+        self, hyperparameters: Hyperparameters, state: State, batch_stats: Any, test: Any, /
+    ) -> dict[str, jax.Array]: ...
 
 
 class RecalibrateMembers(Protocol):
     """Re-estimates the BatchNorm statistics of each member, as `Learner.recalibrate`."""
 
-    def __call__(self, hyperparameters: Hyperparameters, state: State, train: Split, /) -> Any: ...
+    def __call__(self, hyperparameters: Hyperparameters, state: State, train: Any, /) -> Any: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +77,6 @@ class CompiledTraining:
         segment: trains a segment of an epoch.
         state, total: their shapes.
         one: the training of one seed, for what runs on the host.
-        steps: of an epoch.
         compile_seconds: of both programs.
         bytes: that a device needs for a segment, by the compiled program's own analysis.
     """
@@ -88,9 +87,17 @@ class CompiledTraining:
     state: State
     total: Any
     one: Train
-    steps: int
     compile_seconds: float
     bytes: int
+
+    @property
+    def steps(self) -> int:
+        """Those of the first epoch; of images, of every one."""
+        return int(self.one.learner.feed.steps[0])
+
+    def with_steps(self, family: Family, task: Task) -> "CompiledTraining":
+        """The same programs for the family with another number of steps."""
+        return dataclasses.replace(self, one=_train(family, task, self.axis, family.settings[0].hyperparameters))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,12 +106,14 @@ class CompiledEvaluation:
 
     Attributes:
         recalibrate: None where there is nothing to re-estimate.
-        accuracies: by name.
+        evaluations: as the learner's.
+        row: what their columns make.
         compile_seconds: of all programs.
     """
 
     recalibrate: RecalibrateMembers | None
-    accuracies: Mapping[str, MembersAccuracy]
+    evaluations: tuple[EvaluateMembers, ...]
+    row: type[Row]
     compile_seconds: float
 
 
@@ -152,7 +161,7 @@ def _compile(family: Family, task: Task, axis: SeedAxis) -> CompiledTraining:
     compiled_init, state = lowered_init.compile(), of_members(lowered_init.out_info)
     total = of_members(jax.eval_shape(one.zero_metrics))
     lifted = axis.lift(segment, (True, True, True, False, False, False, False))
-    rounds = jnp.int32(0), jnp.asarray(one.rounds[0]), jnp.zeros(2, jnp.int32)
+    rounds = jnp.int32(0), jnp.zeros((one.rounds_at_once, 2), jnp.int32), jnp.zeros(2, jnp.int32)
     shared = axis.shapes((task.data.train, *rounds), by_seed=False)
     own = axis.shapes(examples, by_seed=True), state, total
     compiled_segment = jit(lifted, donate_argnums=(1, 2)).lower(*own, *shared).compile()
@@ -165,7 +174,6 @@ def _compile(family: Family, task: Task, axis: SeedAxis) -> CompiledTraining:
         state,
         total,
         one,
-        steps_per_epoch(family.config, task.data),
         time.perf_counter() - start,
         size - memory.alias_size_in_bytes,
     )
@@ -185,15 +193,15 @@ def compile_evaluation(family: Family, task: Task, training: CompiledTraining) -
         return jit(lifted).lower(hyperparameters, training.state, *arguments).compile()
 
     stats, test = training.state.batch_stats, axis.shapes(task.data.test, by_seed=False)
-    accuracies = {
-        name: compiled(lambda train, name=name: train.accuracies[name], (True, False), stats, test)
-        for name in one.accuracies
-    }
+    evaluations = tuple(
+        compiled(lambda train, number=number: train.learner.evaluations[number], (True, False), stats, test)
+        for number in range(len(one.learner.evaluations))
+    )
     recalibrate = None
     if one.learner.recalibrate is not None:
         train_split = axis.shapes(task.data.train, by_seed=False)
         recalibrate = compiled(lambda train: train.learner.recalibrate, (False,), train_split)
-    return CompiledEvaluation(recalibrate, accuracies, time.perf_counter() - start)
+    return CompiledEvaluation(recalibrate, evaluations, family.config.row, time.perf_counter() - start)
 
 
 def seed_key_data(seeds: Any) -> jax.Array:
@@ -201,15 +209,15 @@ def seed_key_data(seeds: Any) -> jax.Array:
     return jax.vmap(lambda seed: jax.random.key_data(jax.random.key(seed)))(seeds)
 
 
-def step_flops(train: Train, data: Dataset, batch_size: int) -> float:
+def step_flops(train: Train, data: Data) -> float:
     """FLOPs of a training step, as XLA counts them for the plain form of every convolution.
 
     That is the form for accelerators, lowered but not compiled: the CPU's runs kernel gradients block by block in a
     loop, of which the analysis would count one turn.
     """
     state = jax.eval_shape(train.init, jax.random.key(0))
-    images, labels = (jax.ShapeDtypeStruct((batch_size, *a.shape[1:]), a.dtype) for a in data.train)
-    lowered = jax.jit(train.learner.step).trace(state, images, labels).lower(lowering_platforms=("cuda",))
+    batch = jax.eval_shape(train.first_batch, state, data.train)
+    lowered = jax.jit(train.learner.step).trace(state, *batch).lower(lowering_platforms=("cuda",))
     return float(lowered.cost_analysis()["flops"])
 
 

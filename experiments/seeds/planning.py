@@ -8,8 +8,8 @@ from jax.sharding import Mesh
 
 from experiments.process.errors import UsageError
 from experiments.seeds.axis import SeedAxis, make_mesh
-from experiments.seeds.compiled import CompiledTraining, compile_training
-from experiments.seeds.segments import chunks, numbered_seeds, train_segments
+from experiments.seeds.clock import step_seconds
+from experiments.seeds.compiled import compile_training
 from experiments.seeds.settings import Family
 from experiments.training.options import RunOptions
 from experiments.training.task import Task
@@ -25,12 +25,13 @@ class Plan:
     members: int
     mesh: tuple[int, int] | None
     why: str
+    steps: int | None = None  # of a seed, where the options say seconds
 
     @classmethod
-    def of(cls, axis: SeedAxis, why: str) -> "Plan":
+    def of(cls, axis: SeedAxis, why: str, steps: int | None = None) -> "Plan":
         """The plan of training along `axis`."""
         mesh = None if axis.mesh is None else (axis.mesh.shape["seed"], axis.mesh.shape["data"])
-        return cls(axis.kind, axis.members, mesh, why)
+        return cls(axis.kind, axis.members, mesh, why, steps)
 
 
 def choose_axis(family: Family, task: Task) -> tuple[SeedAxis, str]:
@@ -107,25 +108,9 @@ def _fastest(family: Family, task: Task) -> tuple[SeedAxis, str]:
     if len(jax.devices()) > 1 and _divides(family):
         axes.append(_split(family))
     trials = [compile_training(family, task, axis) for axis in axes]
-    seconds = [_step_seconds(training, family, task) for training in trials]
+    seconds = [
+        step_seconds(training, family, task, seconds=_TRIAL_SECONDS, steps=training.steps) for training in trials
+    ]
     times = ", ".join(f"{t.axis.kind} {1000 * s:.3g} ms" for t, s in zip(trials, seconds, strict=True))
     best = min(zip(seconds, trials, strict=True), key=lambda trial: trial[0])[1]
     return best.axis, f"a step of one seed takes: {times}"
-
-
-def _step_seconds(training: CompiledTraining, family: Family, task: Task) -> float:
-    """The seconds of a step of a seed: a mean over an epoch, or as many steps as take 20 seconds, but for the first."""
-    axis = training.axis
-    chunk = chunks(family, numbered_seeds(family.config), axis)[0]
-    hyperparameters = axis.put(chunk.hyperparameters, by_seed=True)
-    state = training.init(chunk.hyperparameters, chunk.keys)
-    train = axis.put(task.data.train, by_seed=False)
-    seconds, before = 0.0, 0
-    for progress in train_segments(training, hyperparameters, state, None, train):
-        if before:
-            seconds += progress.seconds
-        before = before or progress.done
-        if progress.done == training.steps or seconds > _TRIAL_SECONDS:
-            break
-    # An epoch of a single step has no other to be timed by.
-    return (seconds / (progress.done - before) if progress.done > before else progress.seconds) / axis.members

@@ -11,36 +11,15 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.data.dataset import Split
 from experiments.process.distributed import from_first, to_host
 from experiments.seeds.axis import SeedAxis
 from experiments.seeds.compiled import CompiledEvaluation, CompiledTraining, seed_key_data
 from experiments.seeds.settings import Family
 from experiments.training.options import RunOptions
+from experiments.training.rows import Row
 
 _SEGMENT_SECONDS = 2.0  # a signal waits as long
 _GROWTH = 8  # of a segment's steps over those of the one before
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One epoch of one seed: a line of metrics.jsonl.
-
-    Seconds are cumulative over the run's epochs, and leave compilation out.
-    """
-
-    method: str  # the name of the setting: the method's, with the values of the options that have several
-    seed: int
-    epoch: int
-    train_loss: float
-    test_accuracy: float
-    test_accuracy_uncalibrated: float  # with the BatchNorm statistics gathered in training
-    test_accuracy_hashed: float | None  # evaluated through the hash, of a method that hashes
-    diagnostics: dict[str, dict[str, float]]  # mean over the epoch's steps, of each hashed layer by its name
-    train_seconds: float  # recalibration included
-    recalibrate_seconds: float
-    step_seconds: float  # of this epoch, mean, recalibration left out
-    compile_seconds: float  # of the method, once for all its seeds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,8 +106,8 @@ def run_chunk(
     chunk: Chunk,
     training: CompiledTraining,
     evaluation: CompiledEvaluation,
-    train: Split,
-    test: Split,
+    train: Any,
+    test: Any,
     start: tuple[Position, tuple[Any, Any]] | None = None,
 ) -> Iterator[Moment]:
     """Trains `chunk` to the end of its epochs.
@@ -155,15 +134,16 @@ def run_chunk(
             epoch_seconds=position.epoch_seconds + progress.seconds,
         )
         rows: tuple[Row, ...] = ()
-        if progress.done == training.steps:
-            accuracies, seconds = _evaluate(evaluation, hyperparameters, progress.state, train, test)
+        steps = int(training.one.learner.feed.steps[position.epoch])
+        if progress.done == steps:
+            columns, seconds = _evaluate(evaluation, hyperparameters, progress.state, train, test)
             position = dataclasses.replace(
                 position,
                 train_seconds=position.train_seconds + seconds,
                 recalibrate_seconds=position.recalibrate_seconds + seconds,
             )
             compile_seconds = training.compile_seconds + evaluation.compile_seconds
-            rows = tuple(_rows(position, mean, accuracies, training.steps, compile_seconds))
+            rows = tuple(_rows(evaluation.row, position, mean, columns, steps, compile_seconds))
             position = dataclasses.replace(position, epoch=position.epoch + 1, step=0, epoch_seconds=0.0)
         yield Moment(position, progress.state, progress.total, float(np.mean(mean.loss)), rows)
 
@@ -173,11 +153,13 @@ class Progress(NamedTuple):
 
     Attributes:
         done: steps of the epoch that are done.
-        seconds: that the segment took.
+        steps: of the segment.
+        seconds: that it took.
         state, total: on the devices; see `CompiledTraining`.
     """
 
     done: int
+    steps: int
     seconds: float
     state: Any
     total: Any
@@ -188,7 +170,7 @@ def train_segments(
     hyperparameters: Any,
     state: Any,
     total: Any,
-    train: Split,
+    train: Any,
     epoch: int = 0,
     step: int = 0,
 ) -> Iterator[Progress]:
@@ -197,70 +179,78 @@ def train_segments(
     The arrays of each are donated to the next. `total` is None at an epoch's beginning.
     """
     axis, one, pace = training.axis, training.one, 1
+    begins = np.cumsum([0, *one.learner.feed.steps])
     zero_metrics = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), training.total)
-    rehashes = one.learner.rehash is not None
+    at_once = one.rounds_at_once if one.learner.rehash is not None else 0
     while epoch < len(one.rounds):
         if step == 0:
             total = axis.put(zero_metrics, by_seed=True)
-        rounds, span, done = next_segment(one.rounds[epoch], rehashes, step, from_first(pace))
-        arguments = axis.put((np.int32(epoch * training.steps), rounds, span), by_seed=False)
+        rounds, span, done = next_segment(one.rounds[epoch], at_once, step, from_first(pace))
+        arguments = axis.put((np.int32(begins[epoch]), rounds, span), by_seed=False)
         start = time.perf_counter()
         state, total = jax.block_until_ready(training.segment(hyperparameters, state, total, train, *arguments))
         seconds = time.perf_counter() - start
         pace = max(1, min(_GROWTH * pace, int(_SEGMENT_SECONDS * (done - step) / seconds)))
-        yield Progress(done, seconds, state, total)
-        epoch, step = (epoch + 1, 0) if done == training.steps else (epoch, done)
+        yield Progress(done, done - step, seconds, state, total)
+        epoch, step = (epoch + 1, 0) if done == one.learner.feed.steps[epoch] else (epoch, done)
 
 
-def next_segment(rounds: np.ndarray, rehashes: bool, done: int, steps: int) -> tuple[np.ndarray, np.ndarray, int]:
+def next_segment(rounds: np.ndarray, at_once: int, done: int, steps: int) -> tuple[np.ndarray, np.ndarray, int]:
     """The bounds of a segment: about `steps` more steps of an epoch, in whole rounds where they rehash.
 
     Args:
         rounds: `(rounds, 2)`, the epoch's.
-        rehashes: whether a round rehashes as it begins.
+        at_once: how many rounds a segment can take; 0 if rounds do not rehash, and may be cut.
         done: steps of the epoch already done; where rounds rehash, up to the end of one.
         steps: at least 1.
 
     Returns:
-        The rounds, which of them (from, to before), and the epoch's steps done by then.
+        Some rounds, which of them (from, to before), and the epoch's steps done by then.
     """
-    if not rehashes:
+    if not at_once:
         end = min(done + steps, int(rounds[-1, 1]))
         return np.array([[done, end]], np.int32), np.array([0, 1], np.int32), end
     begin = int(np.argmax((rounds[:, 0] >= done) & (rounds[:, 1] > done)))
-    end = begin + int(np.searchsorted(rounds[begin:-1, 1], done + steps)) + 1
-    return rounds, np.array([begin, end], np.int32), int(rounds[end - 1, 1])
+    end = begin + min(at_once, int(np.searchsorted(rounds[begin:-1, 1], done + steps)) + 1)
+    own = np.zeros((at_once, 2), np.int32)
+    own[: end - begin] = rounds[begin:end]
+    return own, np.array([0, end - begin], np.int32), int(rounds[end - 1, 1])
 
 
 def _evaluate(
-    evaluation: CompiledEvaluation, hyperparameters: Any, state: Any, train: Split, test: Split
+    evaluation: CompiledEvaluation, hyperparameters: Any, state: Any, train: Any, test: Any
 ) -> tuple[dict[str, np.ndarray], float]:
-    """The columns of `Row` that are accuracies, `(members,)` each, and the seconds of recalibration."""
-    stats, seconds, uncalibrated = state.batch_stats, 0.0, None
-    exact = evaluation.accuracies["test_accuracy"]
+    """The columns of the evaluations, `(members,)` each, and the seconds of recalibration."""
+    columns: dict[str, jax.Array] = {}
+    stats, seconds = state.batch_stats, 0.0
     if evaluation.recalibrate is not None:
-        uncalibrated = exact(hyperparameters, state, stats, test)
+        before = evaluation.evaluations[0](hyperparameters, state, stats, test)
+        columns = {f"{name}_uncalibrated": values for name, values in before.items()}
         start = time.perf_counter()
         stats = jax.block_until_ready(evaluation.recalibrate(hyperparameters, state, train))
         seconds = time.perf_counter() - start
-    columns = {name: accuracy(hyperparameters, state, stats, test) for name, accuracy in evaluation.accuracies.items()}
-    columns["test_accuracy_uncalibrated"] = columns["test_accuracy"] if uncalibrated is None else uncalibrated
+    for evaluate in evaluation.evaluations:
+        columns |= evaluate(hyperparameters, state, stats, test)
     return to_host(columns), seconds
 
 
 def _rows(
-    position: Position, mean: Any, accuracies: dict[str, np.ndarray], steps: int, compile_seconds: float
+    row: type[Row],
+    position: Position,
+    mean: Any,
+    columns: Mapping[str, np.ndarray],
+    steps: int,
+    compile_seconds: float,
 ) -> Iterator[Row]:
     """The rows of the epoch that has ended; time is divided evenly among the members."""
     at_once = len(position.members)
     for i, (name, seed) in enumerate(position.members):
-        columns: dict[str, Any] = {column: float(values[i]) for column, values in accuracies.items()}
-        yield Row(
+        yield row.of(
             method=name,
             seed=seed,
             epoch=position.epoch + 1,
             train_loss=float(mean.loss[i]),
-            **{"test_accuracy_hashed": None, **columns},
+            **{column: float(values[i]) for column, values in columns.items()},
             diagnostics={
                 layer: {name: float(value[i]) for name, value in values._asdict().items()}
                 for layer, values in mean.diagnostics.items()

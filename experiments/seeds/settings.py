@@ -41,6 +41,10 @@ class Family:
         """The options with these values of the hyperparameters, which may be traced."""
         return _single(self.config, hyperparameters)
 
+    def with_steps(self, steps: int) -> "Family":
+        """The family of options with as many steps, instead of seconds."""
+        return dataclasses.replace(self, config=self.config.with_steps(steps))
+
     @property
     def example(self) -> RunOptions:
         """The options of the first setting."""

@@ -2,18 +2,20 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
+from experiments.seeds.clock import steps_within
 from experiments.seeds.compiled import compile_evaluation, compile_training
 from experiments.seeds.planning import choose_axis
-from experiments.seeds.segments import Row, chunks, run_chunk
+from experiments.seeds.segments import chunks, run_chunk
 from experiments.seeds.settings import Family
 from experiments.training.task import Task
 
 
-def train_family(family: Family, seeds: Mapping[int, np.ndarray], task: Task) -> list[Row]:
-    """All rows of a family, along the seed axis that its options ask for.
+def train_family(family: Family, seeds: Mapping[int, np.ndarray], task: Task) -> list[Any]:
+    """All rows of a family, of its options' kind, along the seed axis that they ask for.
 
     Args:
         family: of the settings.
@@ -23,6 +25,9 @@ def train_family(family: Family, seeds: Mapping[int, np.ndarray], task: Task) ->
     family = dataclasses.replace(family, config=dataclasses.replace(family.config, seeds=len(seeds)))
     axis, _ = choose_axis(family, task)
     training = compile_training(family, task, axis)
+    if family.config.seconds is not None:
+        family = family.with_steps(steps_within(family.config.seconds, training, family, task))
+        training = training.with_steps(family, task)
     evaluation = compile_evaluation(family, task, training)
     train, test = training.axis.put((task.data.train, task.data.test), by_seed=False)
     return [

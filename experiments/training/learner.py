@@ -1,12 +1,11 @@
 """What an experiment gives to the shared training loop: the `Learner` of one network by one method."""
 
 import enum
-from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import numpy as np
 
-from experiments.data.dataset import Split
 from jaxapprox.diagnostics import Diagnostics
 
 
@@ -45,15 +44,39 @@ class Init(Protocol):
 
 
 class Step(Protocol):
-    """A training step on uint8 images `(batch, height, width, channels)` and int32 labels `(batch,)`."""
+    """A training step on a batch of examples and int32 labels `(batch,)`."""
 
-    def __call__(self, state: State, images: jax.Array, labels: jax.Array) -> tuple[State, Metrics]: ...
+    def __call__(self, state: State, examples: jax.Array, labels: jax.Array, /) -> tuple[State, Metrics]: ...
 
 
-class Logits(Protocol):
-    """The outputs `(batch, classes)` for uint8 images; `key` is for a network whose evaluation draws."""
+class TakeBatch(Protocol):
+    """The examples and labels for step `i` of an epoch."""
 
-    def __call__(self, state: State, batch_stats: Any, images: jax.Array, key: jax.Array) -> jax.Array: ...
+    def __call__(self, i: jax.Array) -> tuple[jax.Array, jax.Array]: ...
+
+
+class Batches(Protocol):
+    """Makes the batches of an epoch, whose first step in the run is `first`, from the training data."""
+
+    def __call__(self, state: State, train: Any, first: jax.Array) -> TakeBatch: ...
+
+
+class Feed(NamedTuple):
+    """What a learner is trained on, and when it is evaluated.
+
+    Attributes:
+        steps: `(epochs,)`, steps of each epoch: of a stretch of training that ends in an evaluation.
+        batches: makes those of an epoch.
+    """
+
+    steps: np.ndarray
+    batches: Batches
+
+
+class Evaluate(Protocol):
+    """Columns of metrics.jsonl for the test data: a number each, by the column's name."""
+
+    def __call__(self, state: State, batch_stats: Any, test: Any) -> dict[str, jax.Array]: ...
 
 
 class Rehash(Protocol):
@@ -65,7 +88,7 @@ class Rehash(Protocol):
 class Recalibrate(Protocol):
     """Re-estimates BatchNorm's statistics by exact forwards over training images."""
 
-    def __call__(self, state: State, train: Split) -> Any: ...
+    def __call__(self, state: State, train: Any) -> Any: ...
 
 
 class Learner(NamedTuple):
@@ -74,17 +97,20 @@ class Learner(NamedTuple):
     Attributes:
         init: makes the first state.
         step: trains on a batch.
-        evaluations: ways to evaluate the network, by the column of metrics.jsonl that takes the accuracy:
-            "test_accuracy" for the exact network, which is always there, and "test_accuracy_hashed" through the hash.
+        feed: the batches.
+        evaluations: of the network; that of the exact network comes first.
         rehash: what is due at the beginning of each round of steps; None for nothing.
         recalibrate: before the evaluation; None where the statistics fit the exact network.
+        countable: whether XLA's count of a step's FLOPs is right: it counts one turn of each loop.
     """
 
     init: Init
     step: Step
-    evaluations: Mapping[str, Logits]
+    feed: Feed
+    evaluations: tuple[Evaluate, ...]
     rehash: Rehash | None = None
     recalibrate: Recalibrate | None = None
+    countable: bool = True
 
 
 def stream(state: State, name: Stream, index: jax.Array) -> jax.Array:

@@ -3,6 +3,7 @@
 # The types of options are looked at when a command line is read: what has been registered by then is listed.
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,56 +11,42 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
-from experiments.data import check_data
-from experiments.data.options import DataOptions
-from experiments.process.checks import check_at_least, check_different, check_names, check_share, flag, listed, one_of
+from experiments.process.checks import check_at_least, check_different, check_names, flag, listed
 from experiments.process.errors import UsageError
-from jaxapprox.registry import SAMPLERS
+from experiments.training.rows import Row
 
 
 @dataclasses.dataclass(frozen=True)
-class RunOptions(DataOptions):
-    """The options that every training program has.
+class RunOptions(abc.ABC):
+    """The options that every training program has, and what a program says of its own.
 
     Attributes:
         presets: values of options by the preset's name; the first preset is the default.
         known_methods: what `methods` may name: `experiments.training.method.TrainingMethod`s.
         task: "module:function" of what makes the `experiments.training.task.Task` of such options.
+        row: the lines of metrics.jsonl.
+        saves_every_epoch: whether a checkpoint is written at every epoch's end, besides the times when one is due.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
     known_methods: ClassVar[Mapping[str, Any]] = {}
     task: ClassVar[str]
+    row: ClassVar[type[Row]]
+    saves_every_epoch: ClassVar[bool] = True
 
     methods: tuple[str, ...] = ()
     """What to compare; the first is the one others are relative to."""
-    images: int = 0
-    """Train on the first so many images only; 0 for all."""
-    ratios: Annotated[tuple[float, ...], tyro.conf.arg(name="ratio")] = (0.5,)
-    """Share of the rows that mc keeps, in (0, 1]; several for a run of each."""
-    samplers: Annotated[tuple[Annotated[str, one_of(SAMPLERS)], ...], tyro.conf.arg(name="sampler")] = ("topk",)
-    """How mc chooses them; several for a run of each."""
-    active: float = 0.05
-    """Share of a hashed layer's units that alsh activates for an example, in (0, 1]."""
-    num_tables: int = 5
-    num_bits: int = 6
-    transform: Literal["l2", "sign", "simple"] = "l2"
-    select: Literal["union", "count"] = "union"
     rehash_every: int = 100
     """Steps between rehashes, or 0 for never."""
     rehash_decay_after: int = 10_000
     """Steps after which there are --rehash-every-late steps between rehashes."""
     rehash_every_late: int = 1_000
-    epochs: int = 15
-    batch_size: int = 64
     lrs: Annotated[tuple[float, ...], tyro.conf.arg(name="lr")] = (0.2,)
     """Peak learning rate; several for a run of each method with each, compiled once."""
     seeds: int = 1
     """How many seeds to run."""
     seed: int = 0
     """The first of them."""
-    validation: bool = False
-    """Evaluate on a tenth of the training set, held out, and never look at the test set: for choosing settings."""
     seed_axis: Literal["auto", "vmap", "map", "shard", "fastest"] = "auto"
     """map: seeds in turn. vmap: many at once on a device. shard: over all devices. auto: map on a CPU, vmap on one
     accelerator, shard on several devices. fastest: whichever an epoch of each (or as many steps as take 20 s) shows to
@@ -85,18 +72,46 @@ class RunOptions(DataOptions):
     """How long to wait for the other processes."""
 
     @property
-    def ratio(self) -> float:
-        """The only value of `ratios`. This property and the next two raise a UsageError if there are several."""
-        return self._only("ratios")
+    @abc.abstractmethod
+    def batch_size(self) -> int:
+        """Examples of a step."""
 
     @property
-    def sampler(self) -> str:
-        """The only value of `samplers`."""
-        return self._only("samplers")
+    @abc.abstractmethod
+    def epochs(self) -> int:
+        """How many stretches of training end in an evaluation."""
+
+    @property
+    @abc.abstractmethod
+    def data_name(self) -> str:
+        """What is trained on, in the default name of a run's directory."""
+
+    @property
+    @abc.abstractmethod
+    def length(self) -> str:
+        """How long is trained, in the title of a summary."""
+
+    @property
+    @abc.abstractmethod
+    def measured(self) -> str:
+        """What the measures are of, in a summary."""
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds of training, of which a calibration is to say how many steps they are; None where options do."""
+        return None
+
+    def with_steps(self, steps: int) -> RunOptions:
+        """The options with as many steps, instead of seconds."""
+        raise NotImplementedError(f"these options say how many steps there are, not {steps}")
 
     @property
     def lr(self) -> float:
-        """The only value of `lrs`."""
+        """The only value of `lrs`.
+
+        Raises:
+            UsageError: if there are several.
+        """
         return self._only("lrs")
 
     def _only(self, name: str) -> Any:
@@ -107,18 +122,11 @@ class RunOptions(DataOptions):
 
     def check(self) -> None:
         """Raises a UsageError naming a flag, its value and what it must be, unless all is well."""
-        check_data(self.data)
-        check_at_least(0, self, "images", "seed", "rehash_every", "rehash_decay_after", "seeds_at_once")
-        check_at_least(1, self, "epochs", "batch_size", "seeds", "num_tables", "num_bits", "rehash_every_late")
-        check_at_least(1, self, "connect_seconds")
-        check_share(self, "active")
-        for name in ("methods", "ratios", "samplers", "lrs"):
+        check_at_least(0, self, "seed", "rehash_every", "rehash_decay_after", "seeds_at_once")
+        check_at_least(1, self, "epochs", "seeds", "rehash_every_late", "connect_seconds")
+        for name in ("methods", "lrs"):
             check_different(name, getattr(self, name))
         check_names("methods", self.methods, self.known_methods)
-        check_names("samplers", self.samplers, SAMPLERS)
-        for ratio in self.ratios:
-            if not 0 < ratio <= 1:
-                raise UsageError(f"--ratio must be in (0, 1], got {ratio}")
         for lr in self.lrs:
             if not 0 < lr < float("inf"):
                 raise UsageError(f"--lr must be a positive number, got {lr}")
@@ -127,10 +135,6 @@ class RunOptions(DataOptions):
         if self.mesh is not None and min(self.mesh) < 1:
             raise UsageError(f"--mesh must be two numbers from 1, got {self.mesh[0]} {self.mesh[1]}")
         self._check_processes()
-        from jaxapprox.lsh import MOST_BITS  # imports JAX: last, so that other slips are said at once
-
-        if self.num_bits > MOST_BITS:
-            raise UsageError(f"--num-bits must be at most {MOST_BITS}, got {self.num_bits}")
 
     def _check_processes(self) -> None:
         together = (self.coordinator, self.num_processes, self.process_id)

@@ -1,11 +1,11 @@
 """What is trained on what: all that a comparison needs besides its options."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from experiments.data import load
-from experiments.data.dataset import Dataset, first_images, grey, hold_out
 from experiments.training.learner import Learner
+from experiments.training.loop import Data
 from experiments.training.method import TrainingMethod
 from experiments.training.options import RunOptions
 
@@ -14,6 +14,12 @@ class MakeLearner(Protocol):
     """Makes the learner of a network by the layers of a method (`TrainingMethod.layers`)."""
 
     def __call__(self, config: Any, layers: Any) -> Learner: ...
+
+
+class Report(Protocol):
+    """Draws figures of some rows into a directory, and returns lines for the summary."""
+
+    def __call__(self, rows: Sequence[Any], directory: Path) -> list[str]: ...
 
 
 class Task(NamedTuple):
@@ -25,13 +31,15 @@ class Task(NamedTuple):
         data: loaded.
         methods: those that are compared, by name; the first is the one others are relative to.
         make_learner: makes the learner of the network by one of them.
+        report: makes what the program itself has to show of a run; by default the accuracy and time by epoch.
     """
 
     title: str
     notes: str
-    data: Dataset
+    data: Data
     methods: Mapping[str, TrainingMethod]
     make_learner: MakeLearner
+    report: Report | None = None
 
 
 def chosen_methods(config: RunOptions) -> dict[str, TrainingMethod]:
@@ -51,17 +59,3 @@ def notes_of(config: RunOptions, *notes: str) -> str:
     """`notes`, and once what the methods that the options ask for must say of themselves."""
     own = dict.fromkeys(method.note(config) for method in chosen_methods(config).values())
     return " ".join(filter(None, [*notes, *own]))
-
-
-def load_data(config: RunOptions, *, colour: bool = True) -> Dataset:
-    """Loads the data that the options ask for, colour images as grey ones unless `colour`.
-
-    Raises:
-        UsageError: as for `experiments.data.load`.
-    """
-    data = load(config.data, config.data_dir)
-    if not colour:
-        data = grey(data)
-    if config.validation:
-        data = hold_out(data)
-    return first_images(data, config.images) if config.images else data

@@ -2,8 +2,8 @@
 
 python -m experiments.words.dictionaries FOLDER OUT
 
-FOLDER holds usr/share/dictd/gcide.dict.dz and usr/share/wordnet/data.*. Each paragraph of the one of 8 words or more, and
-each gloss of the other of 5 or more, becomes a line of OUT (.txt.gz): lower-case words, letters a to z only.
+FOLDER holds usr/share/dictd/gcide.dict.dz and usr/share/wordnet/data.*. Each paragraph of the one of 8 words or more,
+and each gloss of the other of 5 or more, becomes a line of OUT (.txt.gz): lower-case words, letters a to z only.
 """
 
 import gzip

@@ -1,7 +1,7 @@
 """Output layers whose classes are split over devices: a program that prints a line of JSON for each check.
 
-A process of its own, because JAX has to know the number of devices before it starts: two parts of the batch times four of
-the classes. The reference is NumPy's, of the whole layer on one device.
+A process of its own, because JAX has to know the number of devices before it starts: two parts of the batch times four
+of the classes. The reference is NumPy's, of the whole layer on one device.
 """
 
 import json

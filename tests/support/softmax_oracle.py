@@ -2,7 +2,7 @@
 
 All of them are one formula. Class c counts `class_weights[b, c]` times in the partition sum of example b:
 
-    loss_b = log(sum_c W_bc exp(s_bc)) - mean over the labels l of b of (s_bl + log W_bl),    s = hidden weights^T + bias
+    loss_b = log(sum_c W_bc exp(s_bc)) - mean over the labels l of b of (s_bl + log W_bl),    s_bc = w_c . h_b + bias_c
 
 with W = 1 in the exact loss; a sampled one has 1 / expected for each candidate that is no label of the example.
 """
@@ -40,9 +40,9 @@ def class_weights(classes, labels, ids, expected, expected_labels=None):
                 result[b, c] += 1 / e
         result[b, own] = 1
         if expected_labels is not None:
-            for label, e in zip(np.ravel(labels[b]), np.float64(np.ravel(expected_labels[b])), strict=True):
+            for label, e in zip(np.ravel(labels[b]), np.ravel(expected_labels[b]), strict=True):
                 if label >= 0:
-                    result[b, label] = 1 / e
+                    result[b, label] = 1 / float(e)
     return result
 
 
@@ -79,7 +79,7 @@ def gradients(g, hidden, weights, bias, labels, class_weights=None):
 
 
 def rank(s, labels):
-    """The number of other classes that are not below the label, by scores `(batch, classes)`; NaN is nothing's below."""
+    """The number of other classes that are not below the label, by scores `(batch, classes)`; NaN is below nothing."""
     result = []
     for row, label in zip(s, labels, strict=True):
         others = [c for c in range(len(row)) if c != label]

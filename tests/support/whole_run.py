@@ -16,7 +16,7 @@ def whole_run(train: Train) -> Callable:
             state, metrics = train.epoch(state, train_split, rounds)
             recalibrate = train.learner.recalibrate
             stats = state.batch_stats if recalibrate is None else recalibrate(state, train_split)
-            return state, (metrics, train.accuracies["test_accuracy"](state, stats, test_split))
+            return state, (metrics, train.learner.evaluations[0](state, stats, test_split)["test_accuracy"])
 
         state, (metrics, accuracies) = jax.lax.scan(one_epoch, train.init(key), jnp.asarray(train.rounds))
         return state, metrics, accuracies

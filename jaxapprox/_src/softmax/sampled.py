@@ -154,17 +154,13 @@ def _of_scores(of_labels, negatives, labels, classes, axis_name):
 
 def _check(candidates: Candidates, labels: tuple[int, ...], correct_labels: bool) -> None:
     shape, dtype = jnp.shape(candidates.ids), jnp.result_type(candidates.ids)
-    if (
-        len(shape) not in (1, 2)
-        or (len(shape) == 2 and shape[0] != labels[0])
-        or not jnp.issubdtype(dtype, jnp.integer)
-    ):
+    if shape[:-1] not in ((), labels[:1]) or not shape or not jnp.issubdtype(dtype, jnp.integer):
         raise ValueError(f"candidates.ids must be integers (size,) or ({labels[0]}, size), got shape {shape}, {dtype}")
     if jnp.shape(candidates.expected) != shape:
         got = jnp.shape(candidates.expected)
         raise ValueError(f"candidates.expected must have the shape of ids, {shape}, got {got}")
-    if correct_labels and candidates.expected_labels is None:
-        raise ValueError("candidates.expected_labels must be given to correct labels, got None")
-    if correct_labels and jnp.shape(candidates.expected_labels) != labels:
-        got = jnp.shape(candidates.expected_labels)
-        raise ValueError(f"candidates.expected_labels must have the shape of labels, {labels}, got {got}")
+    if correct_labels:
+        of_labels = candidates.expected_labels
+        if of_labels is None or jnp.shape(of_labels) != labels:
+            got = None if of_labels is None else jnp.shape(of_labels)
+            raise ValueError(f"candidates.expected_labels must have the shape of labels, {labels}, got {got}")

@@ -12,7 +12,7 @@ import pytest
 from forked import ROOT, assert_usage_error
 from rich.console import Console
 
-from experiments.bench import mlp_step, torch_peer
+from experiments.bench import mlp_step, peer_process
 from experiments.bench.in_place import in_place
 from experiments.bench.options import Bench
 from experiments.bench.parts import PARTS
@@ -37,7 +37,7 @@ def test_the_mlp_part_measures_what_it_shows(monkeypatch):
         monkeypatch.setattr(mlp_step, constant, value)
     few = {name: mlp_step.METHODS[name] for name in ("standard", "alsh")}
     monkeypatch.setattr(mlp_step, "METHODS", few)
-    monkeypatch.setattr(mlp_step, "has_torch", lambda python: False)
+    monkeypatch.setattr(mlp_step, "has", lambda python, library: False)
     results = mlp_step.measure(Bench(rounds=1))
     assert results.keys() == {"bytes_per_second", "mlp_step_seconds"} and results["bytes_per_second"] > 0
     assert {name: len(times) for name, times in results["mlp_step_seconds"]["1 sgd"].items()} == {
@@ -93,19 +93,22 @@ def test_random_images_have_the_shapes_of_the_data():
     assert float(jnp.mean(digits.train.images > 0)) == pytest.approx(0.19, abs=0.01)
 
 
-def test_a_peer_is_a_program_that_prints_seconds(tmp_path, monkeypatch):
+def test_a_peer_is_a_program_that_prints_lines(tmp_path, monkeypatch):
     """Its options are passed on; the last line that it leaves on stderr is shown where it fails."""
-    monkeypatch.setattr(torch_peer, "_PEERS", tmp_path)
+    monkeypatch.setattr(peer_process, "_PEERS", tmp_path)
     (tmp_path / "peer.py").write_text("import json, sys; print(json.dumps({'seconds': sys.argv[1:]}))")
     python = Path(sys.executable)
-    assert torch_peer.torch_seconds(python, "peer", batch_size=2, ratio=0.5) == ["--batch-size", "2", "--ratio", "0.5"]
+    options = ["--batch-size", "2", "--evaluate-at", "0.5", "1"]
+    assert peer_process.torch_seconds(python, "peer", batch_size=2, evaluate_at=(0.5, 1)) == options
+    assert peer_process.run_peer("--tf-python", python, "peer", lr=3) == [{"seconds": ["--lr", "3"]}]
     (tmp_path / "peer.py").write_text("raise SystemExit('no torch')")
     with pytest.raises(UsageError, match=r"^--torch-python: .*peer\.py failed: \['no torch'\]$"):
-        torch_peer.torch_seconds(python, "peer")
+        peer_process.torch_seconds(python, "peer")
 
 
 def test_the_peers_can_be_found():
-    assert all((torch_peer._PEERS / f"{name}.py").exists() for name in ("torch_mlp", "torch_resnet"))
+    peers = ("torch_mlp", "torch_resnet", "torch_words", "tf_words")
+    assert all((peer_process._PEERS / f"{name}.py").exists() for name in peers)
 
 
 @pytest.mark.parametrize(

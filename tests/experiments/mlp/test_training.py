@@ -73,7 +73,7 @@ def test_keeping_everything_is_plain_training(method, optimizer):
     assert_close(in_kernels(state.params), params, 1e-5)
     logits = model.apply({"params": params}, to_features(data.test.images))
     assert_close(
-        train.accuracies["test_accuracy"](state, {}, data.test),
+        train.learner.evaluations[0](state, {}, data.test)["test_accuracy"],
         jnp.mean(jnp.argmax(logits, -1) == data.test.labels),
         1e-6,
     )

@@ -13,9 +13,20 @@ from experiments.mlp.config import MLPConfig
 from experiments.runs import plots
 from experiments.runs.plots import label_log_axis
 from experiments.runs.styles import THROUGH_HASH, method_color, method_styles
-from experiments.seeds.segments import Row
+from experiments.training.rows import ImageRow
 
-ROW = Row("mc", 0, 1, 1.0, 0.5, 0.5, None, {}, 2.0, 0.0, 0.1, 1.0)
+ROW = ImageRow.of(
+    method="mc",
+    seed=0,
+    epoch=1,
+    train_loss=1.0,
+    test_accuracy=0.5,
+    diagnostics={},
+    train_seconds=2.0,
+    recalibrate_seconds=0.0,
+    step_seconds=0.1,
+    compile_seconds=1.0,
+)
 
 
 def rows_of(*methods):

@@ -185,8 +185,8 @@ def test_another_configuration_is_refused(forked, tmp_path):
     stopped(forked, out)
     before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
     refused = [
-        (MODULE, ("--resume", str(out), "--epochs", "5", "--lr", "0.1"), "--epochs was 12, got 5; "),
-        (MODULE, ("--resume", str(out), "--epochs", "5", "--lr", "0.1"), "--lr was (0.001,), got (0.1,)"),
+        (MODULE, ("--resume", str(out), "--epochs", "5", "--lr", "0.1"), "--lr was (0.001,), got (0.1,); "),
+        (MODULE, ("--resume", str(out), "--epochs", "5", "--lr", "0.1"), "--epochs was 12, got 5"),
         (MODULE, ("--resume", str(tmp_path)), "--resume must be the directory of a run"),
         ("experiments.cifar", ("--resume", str(out)), "--resume must be a run of this program"),
         (MODULE, (*SWEEP, "--out", str(out)), "--out must be a new directory"),

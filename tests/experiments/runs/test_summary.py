@@ -4,7 +4,7 @@ import numpy as np
 from scipy import stats
 
 from experiments.runs.summary import summarise
-from experiments.seeds.segments import Row
+from experiments.training.rows import ImageRow
 
 
 def test_differences_are_paired():
@@ -12,8 +12,9 @@ def test_differences_are_paired():
     rng = np.random.default_rng(0)
     accuracies = {"exact": rng.uniform(0.5, 0.9, 6)}
     accuracies["mc"] = accuracies["exact"] - rng.uniform(0.01, 0.03, 6)
+    seconds = {"train_seconds": 1.0, "recalibrate_seconds": 0.0, "step_seconds": 1.0, "compile_seconds": 1.0}
     rows = [
-        Row(name, seed, 1, 0.0, accuracy, accuracy, None, {}, 1.0, 0.0, 1.0, 1.0)
+        ImageRow.of(method=name, seed=seed, epoch=1, train_loss=0.0, test_accuracy=accuracy, diagnostics={}, **seconds)
         for name, values in accuracies.items()
         for seed, accuracy in enumerate(values)
     ]

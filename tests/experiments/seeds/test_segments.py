@@ -21,18 +21,19 @@ CONFIG = MLPConfig(
 )
 
 
-@pytest.mark.parametrize("rehashes", [False, True])
-def test_segments_cover_an_epoch(rehashes):
+@pytest.mark.parametrize("at_once", [0, 1, 2, 9])
+def test_segments_cover_an_epoch(at_once):
     """Each step once, in order, in whole rounds where they rehash, and no more of them than asked for leads to."""
-    rounds = np.array([[0, 0], [0, 4], [4, 8], [8, 10]] if rehashes else [[0, 10]], np.int32)
-    for sizes in ((1, 1, 1, 1, 1, 1, 1, 1, 1, 1), (3, 100), (5, 1, 1, 1, 1, 1), (100,)):
+    rounds = np.array([[0, 0], [0, 4], [4, 8], [8, 10]] if at_once else [[0, 10]], np.int32)
+    for sizes in ((1, 1, 1, 1, 1, 1, 1, 1, 1, 1), (3, 100, 100), (5, 1, 1, 1, 1, 1), (100, 100, 100)):
         done, steps = 0, []
         for size in sizes:
             if done == 10:
                 break
-            own, span, after = next_segment(rounds, rehashes, done, size)
+            own, span, after = next_segment(rounds, at_once, done, size)
+            assert len(own) == (at_once or 1)
             taken = [i for start, stop in own[span[0] : span[1]] for i in range(start, stop)]
-            assert rehashes or len(taken) == min(size, 10 - done)
+            assert at_once or len(taken) == min(size, 10 - done)
             steps += taken
             done = after
             assert steps == list(range(done))
@@ -47,9 +48,10 @@ def test_however_an_epoch_is_cut(method):
     start = jit(train.init)(jax.random.key(0))
     whole, mean = jit(train.epoch)(start, data.train, train.rounds[0])
     segment, state, total, done = jit(train.segment), start, train.zero_metrics(), 0
-    for size in (1, 9, 20, 1000):
+    at_once = 4 if train.learner.rehash is not None else 0
+    for size in (1, 9, 20, 1000, 1000):
         if done < 60:
-            rounds, span, done = next_segment(train.rounds[0], train.learner.rehash is not None, done, size)
+            rounds, span, done = next_segment(train.rounds[0], at_once, done, size)
             state, total = segment(state, total, data.train, jnp.int32(0), jnp.asarray(rounds), jnp.asarray(span))
     assert done == 60
     raw = [jax.tree.map(np.asarray, s._replace(key=jax.random.key_data(s.key))) for s in (whole, state)]

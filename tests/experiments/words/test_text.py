@@ -35,7 +35,7 @@ def test_files_plain_and_compressed(tmp_path):
     for path, said in ((other, "readable"), (tmp_path / "none", "readable"), (tmp_path, "readable"), (latin, "UTF-8")):
         with pytest.raises(UsageError, match=f"--text must be a {said} file"):
             load_text(path)
-    with pytest.raises(UsageError, match="--min-count .* 1 of text"):
+    with pytest.raises(UsageError, match=r"--min-count .* 1 of text"):
         load_text(plain, min_count=3)
 
 

@@ -114,8 +114,8 @@ def gradient_bias(proposal, correct_labels):
 def test_bias_shrinks_as_candidates_grow():
     """Of the loss and of both gradients, down to rounding where every class is a candidate; for either estimator.
 
-    Correcting the labels too is another estimator: it takes e of a partition sum in which a label is expected with e < 1
-    to be as rare as that, so that its bias is the larger one until e is 1.
+    Correcting the labels too is another estimator: to a label that is expected e < 1 times it gives a weight of 1 / e,
+    though it is always there, so that its bias is the larger one until e is 1.
     """
     sizes = 4, 8, 16, CLASSES
     bias = {
@@ -128,11 +128,11 @@ def test_bias_shrinks_as_candidates_grow():
     assert np.all(bias[False][:-1] < bias[True][:-1])
 
 
-def test_correcting_labels_is_in_batch_as_usual():
-    """Without hits and with equal frequencies the correction is a constant: the loss is that of the scores as they are."""
+def test_correcting_labels_too_leaves_equal_counts_out():
+    """Where all classes are expected as often, the loss is that of the scores as they are of label and candidates."""
     labels = jnp.array([2, 0, 28], jnp.int32)
     candidates = Candidates(jnp.array([1, 5, 7]), jnp.full(3, 0.2), jnp.full(3, 0.2))
-    loss = sampled_cross_entropy(HIDDEN, WEIGHTS, BIAS, labels, candidates, correct_labels=True)
+    loss = jit(lambda c: sampled_cross_entropy(HIDDEN, WEIGHTS, BIAS, labels, c, correct_labels=True))(candidates)
     chosen = np.concatenate([LABEL_SCORES[:, None], SCORES[:, [1, 5, 7]]], 1)
     np.testing.assert_allclose(loss, np.log(np.exp(chosen).sum(1)) - LABEL_SCORES, rtol=1e-5)
 

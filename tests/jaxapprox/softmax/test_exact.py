@@ -1,5 +1,7 @@
 """The exact loss in blocks, ranks and the classes of highest score: against NumPy, class by class."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -21,6 +23,7 @@ def operands(dtype=jnp.float32, batch=BATCH):
     return tuple(jnp.asarray(a, dtype) for a in (hidden, weights, bias))
 
 
+@functools.partial(jit, static_argnums=5)
 def loss_and_gradients(hidden, weights, bias, labels, g, block_size):
     """The loss, and the gradients of sum(g * loss)."""
 
@@ -31,9 +34,14 @@ def loss_and_gradients(hidden, weights, bias, labels, g, block_size):
     return loss, pull_back(g.astype(loss.dtype))
 
 
+@functools.partial(jit, static_argnums=4)
+def evaluated(hidden, weights, bias, labels, block_size):
+    return evaluate(hidden, weights, bias, labels, block_size=block_size)
+
+
 def check(hidden, weights, bias, labels, block_size, rtol=1e-5):
     g = jnp.linspace(0.5, 2, len(hidden))
-    loss, gradients = jit(loss_and_gradients, static_argnums=5)(hidden, weights, bias, labels, g, block_size)
+    loss, gradients = loss_and_gradients(hidden, weights, bias, labels, g, block_size)
     np.testing.assert_allclose(loss, oracle.loss(hidden, weights, bias, labels), rtol=rtol, atol=rtol)
     expected = oracle.gradients(g, hidden, weights, bias, labels)
     for actual, own, array in zip(gradients, expected, (hidden, weights, bias), strict=True):
@@ -67,9 +75,10 @@ def test_other_inputs():
 def test_nan_stays_with_its_example():
     """A hidden row of NaN gives that example a NaN loss, and no other; NaN in a class's weights gives it to all."""
     hidden, weights, bias = operands()
-    loss = cross_entropy(hidden.at[1].set(jnp.nan), weights, bias, ONE, block_size=4)
+    g = jnp.ones(BATCH)
+    loss, _ = loss_and_gradients(hidden.at[1].set(jnp.nan), weights, bias, ONE, g, 4)
     np.testing.assert_array_equal(np.isnan(loss), [False, True, False, False])
-    assert np.all(np.isnan(cross_entropy(hidden, weights.at[CLASSES - 1].set(jnp.nan), bias, ONE, block_size=4)))
+    assert np.all(np.isnan(loss_and_gradients(hidden, weights.at[-1].set(jnp.nan), bias, ONE, g, 4)[0]))
 
 
 @pytest.mark.parametrize("label", [-2, CLASSES, 2**31 - 1])
@@ -78,11 +87,11 @@ def test_labels_out_of_range_under_jit(label):
     hidden, weights, bias = operands()
     g, without = jnp.linspace(0.5, 2, BATCH), np.where(np.arange(BATCH) == 1, -1, ONE)
     labels = jnp.asarray(ONE).at[1].set(label)
-    loss, gradients = jit(loss_and_gradients, static_argnums=5)(hidden, weights, bias, labels, g, 4)
+    loss, gradients = loss_and_gradients(hidden, weights, bias, labels, g, 4)
     np.testing.assert_array_equal(np.isnan(loss), [False, True, False, False])
     for own, expected in zip(gradients, oracle.gradients(g, hidden, weights, bias, without), strict=True):
         np.testing.assert_allclose(own, expected, rtol=1e-4, atol=1e-6)
-    evaluation = jit(evaluate)(hidden, weights, bias, labels)
+    evaluation = evaluated(hidden, weights, bias, labels, 4)
     np.testing.assert_array_equal(np.isnan(evaluation.loss), [False, True, False, False])
     assert evaluation.rank[1] == CLASSES
 
@@ -111,7 +120,7 @@ def test_same_under_vmap_scan_and_checkpoint():
 
 
 def test_scores_of_a_batch_are_never_whole():
-    """Compiled for 100,000 classes, loss and gradient hold a small part of a `(batch, classes)` array besides theirs."""
+    """Compiled for 100,000 classes, loss, gradient and ranks take a quarter of a `(batch, classes)` array at most."""
     batch, classes = 256, 100_000
     shapes = [jax.ShapeDtypeStruct(s, jnp.float32) for s in ((batch, 16), (classes, 16), (classes,))]
     labels = jax.ShapeDtypeStruct((batch,), jnp.int32)
@@ -140,12 +149,12 @@ def test_rank_counts_ties_and_nan_against(block_size):
     hidden[4], weights[7, 1] = np.nan, np.nan  # 7 in each example, in the fifth all
     labels = np.int32(rng.integers(0, CLASSES, 20))
     labels[:3] = [7, CLASSES - 1, 0]
-    evaluation = evaluate(hidden, weights, bias, labels, block_size=block_size)
+    evaluation = evaluated(hidden, weights, bias, labels, block_size)
     expected = oracle.rank(oracle.scores(hidden, weights, bias), labels)
     assert evaluation.rank.dtype == np.int32 and expected[0] == expected[4] == CLASSES
     np.testing.assert_array_equal(evaluation.rank, expected)
     weights[7, 1] = 0
-    evaluation = evaluate(hidden, weights, bias, labels, block_size=block_size)
+    evaluation = evaluated(hidden, weights, bias, labels, block_size)
     np.testing.assert_array_equal(evaluation.rank, oracle.rank(oracle.scores(hidden, weights, bias), labels))
     np.testing.assert_allclose(evaluation.loss, oracle.loss(hidden, weights, bias, labels), rtol=1e-5)
 
@@ -153,7 +162,7 @@ def test_rank_counts_ties_and_nan_against(block_size):
 def test_rank_before_training():
     """Where all weights are 0, each label is beaten by all others, and hit by none of its first classes."""
     labels = np.array([[0, 1], [300, -1], [999, 512]], np.int32)
-    rank = evaluate(vectors(0, 3, 33), np.zeros((1000, 33), np.float32), None, labels, block_size=300).rank
+    rank = evaluated(vectors(0, 3, 33), np.zeros((1000, 33), np.float32), None, labels, 300).rank
     np.testing.assert_array_equal(rank, np.where(labels < 0, 1000, 999))
 
 

@@ -29,7 +29,7 @@ ids_of = jit(lambda keys, proposal, labels: jax.vmap(lambda key: proposal.draw(k
 
 @pytest.mark.parametrize("name", PROPOSALS)
 def test_counts_are_as_expected(name):
-    """Each class is drawn min(1, lambda p) times on average: z-tests, of a false alarm in a million for each proposal."""
+    """Each class is drawn min(1, lambda p) times on average: z-tests, of a false alarm of 1e-6 for each proposal."""
     proposal, probabilities, size = PROPOSALS[name]
     ids = np.asarray(ids_of(jax.random.split(jax.random.key(1), DRAWS), proposal, NO_LABELS))
     expected = oracle.expected_counts(probabilities, size)
@@ -62,7 +62,7 @@ def test_as_many_candidates_as_classes_are_all_of_them(make, classes):
 
 
 def test_draws_are_stratified():
-    """A class is drawn less often than 2 times more than expected, whatever the key, and most draws have no duplicate."""
+    """No class is drawn more than twice if expected once or less, and duplicates are rarer than in independent draws."""
     ids = np.asarray(ids_of(jax.random.split(jax.random.key(2), 2000), uniform(CLASSES, 18), NO_LABELS))
     assert oracle.counts(ids, CLASSES).max() <= 2
     groups = np.array([len(set(row)) for row in ids.tolist()])

@@ -1,5 +1,7 @@
 """Sampled losses with the draw fixed: values and gradients against NumPy, and rows against autodiff's dense ones."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -35,6 +37,7 @@ def candidates_of(ids, labels):
     return Candidates(*map(jnp.asarray, (ids, expected[ids], expected[labels])))
 
 
+@functools.partial(jit, static_argnames="correct_labels")
 def both_ways(hidden, weights, bias, labels, candidates, g, correct_labels=False):
     """Loss and gradients (hidden, weights, bias) by rows, and by autodiff."""
     loss, pull_back = sampled_rows(hidden, weights, bias, labels, candidates, correct_labels=correct_labels)
@@ -55,8 +58,7 @@ def check(hidden, weights, bias, labels, ids, correct_labels=False, rtol=1e-5):
     )
     expected_loss = oracle.loss(hidden, weights, bias, labels, w)
     expected = oracle.gradients(g, hidden, weights, bias, labels, w)
-    run = jit(both_ways, static_argnames="correct_labels")
-    (loss, (d_hidden, rows)), (loss_too, dense) = run(
+    (loss, (d_hidden, rows)), (loss_too, dense) = both_ways(
         hidden, weights, bias, labels, candidates, g, correct_labels=correct_labels
     )
     for own in (loss, loss_too):
@@ -92,7 +94,7 @@ def test_no_candidate_but_hits():
     labels, hits = ONE[:1], np.array([3, 3, UNUSED], np.int32)
     hidden, weights, bias = operands(batch=1)
     check(hidden, weights, bias, labels, hits)
-    assert not np.any(sampled_cross_entropy(hidden, weights, bias, labels, candidates_of(hits, labels)))
+    assert not np.any(both_ways(hidden, weights, bias, labels, candidates_of(hits, labels), jnp.asarray(G[:1]))[0][0])
 
 
 def test_what_is_not_used_is_not_read():
@@ -111,21 +113,19 @@ def test_nan_stays_with_its_example():
     """NaN in an example's input, or in its label's weights, makes its loss NaN, and no other's."""
     hidden, weights, bias = operands()
     candidates = candidates_of(np.array([5, 9], np.int32), ONE)
-    loss = sampled_cross_entropy(hidden.at[1].set(jnp.nan), weights, bias, ONE, candidates)
+    (loss, _), _ = both_ways(hidden.at[1].set(jnp.nan), weights, bias, ONE, candidates, jnp.asarray(G))
     np.testing.assert_array_equal(np.isnan(loss), [False, True, False, False])
-    loss = sampled_cross_entropy(hidden, weights.at[3].set(jnp.nan), bias, ONE, candidates)
+    (loss, _), _ = both_ways(hidden, weights.at[3].set(jnp.nan), bias, ONE, candidates, jnp.asarray(G))
     np.testing.assert_array_equal(np.isnan(loss), [True, False, False, True])
 
 
 @pytest.mark.parametrize("label", [-2, CLASSES, 2**31 - 1])
 def test_labels_out_of_range_under_jit(label):
-    """The loss is NaN, the example moves no weights, and others are as they were; a negative label wraps to no class."""
+    """The loss is NaN, the example moves no weights, and others are as they were; a negative label wraps to nothing."""
     hidden, weights, bias = operands()
     labels = jnp.asarray(ONE).at[1].set(label)
     candidates = candidates_of(np.array([5, 9], np.int32), ONE)
-    (loss, (d_hidden, rows)), (loss_too, dense) = jit(both_ways)(
-        hidden, weights, bias, labels, candidates, jnp.asarray(G)
-    )
+    (loss, (d_hidden, rows)), (loss_too, dense) = both_ways(hidden, weights, bias, labels, candidates, jnp.asarray(G))
     without = np.where(np.arange(BATCH) == 1, -1, ONE)
     w = oracle.class_weights(CLASSES, without, candidates.ids, candidates.expected)
     expected = oracle.loss(hidden, weights, bias, without, w)

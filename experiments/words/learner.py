@@ -1,0 +1,116 @@
+"""The learner of a network that tells a word from its neighbours, trained row by row."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from experiments.process.checks import listed
+from experiments.training.learner import Feed, Learner, Metrics, State, Stream, TakeBatch, stream
+from experiments.training.task import Task, chosen_methods, notes_of
+from experiments.words.config import WordsConfig
+from experiments.words.data import WordsData, load_data, place_count, take_places
+from experiments.words.evaluation import evaluation
+from experiments.words.network import hidden_values, init_params, output_params, with_output
+from experiments.words.output_layers import MakeOutputLayer
+from experiments.words.places import Stretch
+from experiments.words.report import report
+from experiments.words.schedule import evaluation_steps
+from jaxapprox.adam import adam
+from jaxapprox.lazy import apply_updates, lazy, rowwise_adagrad
+
+_MOMENTUM = 0.9
+_ACCUMULATOR, _EPS = 0.0, 1e-12  # of Adagrad, whose steps then are the same whatever scale gradients have
+_UNTIL_KNOWN = 1 << 20  # steps, where seconds are asked for and not yet turned into steps
+
+
+def make_task(config: WordsConfig) -> Task:
+    """Words in context, on the text.
+
+    Raises:
+        UsageError: if the text can't be used.
+    """
+    data = load_data(config)
+    places = place_count(data.train, config.window)
+    notes = notes_of(
+        config,
+        f"{places} places to train on, {len(data.test.labels)} held out; window {config.window}, {config.features}"
+        f" features{', tied' if config.tied else ''}, batch size {listed(config.batch_sizes)}, {config.optimizer},"
+        f" learning rate {listed(config.lrs)}.",
+    )
+    title = f"Words in context, {len(data.vocabulary)} words of {data.name}"
+    make_learner = functools.partial(words_learner, data=data)
+    return Task(title, notes, data, chosen_methods(config), make_learner, report)
+
+
+def make_optimizer(config: WordsConfig) -> optax.GradientTransformation:
+    """The optimizer of `--optimizer`, in its dense form."""
+    return {
+        "sgd": lambda: optax.sgd(config.lr),
+        "momentum": lambda: optax.sgd(config.lr, momentum=_MOMENTUM),
+        "adagrad": lambda: optax.adagrad(config.lr, _ACCUMULATOR, _EPS),
+        "rowwise_adagrad": lambda: rowwise_adagrad(config.lr, _ACCUMULATOR, _EPS),
+        "adam": lambda: adam(config.lr),
+    }[config.optimizer]()
+
+
+def words_learner(config: WordsConfig, make_layer: MakeOutputLayer, data: WordsData) -> Learner:
+    """The training of the network, on data shaped like `data`.
+
+    Args:
+        config: the options, with one value of each.
+        make_layer: makes the output layer.
+        data: for its shapes and frequencies; its other arrays are not captured.
+
+    Raises:
+        UsageError: if an option does not fit the vocabulary.
+    """
+    layer, optimizer, words = make_layer(data.frequencies), lazy(make_optimizer(config)), len(data.vocabulary)
+
+    def init(init_key: jax.Array, stream_key: jax.Array) -> State:
+        params_key, tables_key = jax.random.split(init_key)
+        params = init_params(params_key, words, config.features, tied=config.tied)
+        tables = {} if layer.tables is None else layer.tables(tables_key, output_params(params))
+        return State(params, {}, tables, optimizer.init(params), stream_key, jnp.int32(0))
+
+    def step(state: State, contexts: jax.Array, labels: jax.Array) -> tuple[State, Metrics]:
+        key = stream(state, Stream.SAMPLE, state.step)
+        hidden, pull_hidden = hidden_values(state.params["embedding"], contexts)
+        loss, pull_output, tables = layer.train(
+            key, state.step, output_params(state.params), state.tables, hidden, labels
+        )
+        dhidden, of_output = pull_output(jnp.full_like(loss, 1 / loss.shape[0]))
+        gradients = with_output(pull_hidden(dhidden), of_output, words=words, tied=config.tied)
+        # The gradients wait until all of the parameters is read, which then need no copy.
+        gradients, params, opt_state = lax.optimization_barrier((gradients, state.params, state.opt_state))
+        updates, opt_state = optimizer.update(gradients, opt_state)
+        params = apply_updates(params, updates)
+        state = state._replace(params=params, tables=tables, opt_state=opt_state, step=state.step + 1)
+        return state, Metrics(jnp.mean(loss), {})
+
+    def batches(state: State, train: Stretch, first: jax.Array) -> TakeBatch:
+        count = place_count(train, config.window)
+
+        def take(i: jax.Array) -> tuple[jax.Array, jax.Array]:
+            key = stream(state, Stream.ORDER, first + i)
+            positions = jax.random.randint(key, (config.batch_size,), 0, count)
+            return take_places(train, positions, config.window)
+
+        return take
+
+    def rehash(params: Any, tables: Any) -> tuple[Any, Any]:
+        assert layer.refresh is not None
+        return params, layer.refresh(tables, output_params(params))
+
+    steps = evaluation_steps(config.steps or _UNTIL_KNOWN, config.evaluations)
+    return Learner(
+        init,
+        step,
+        Feed(steps, batches),
+        (evaluation(layer),),
+        None if layer.refresh is None else rehash,
+        countable=False,
+    )
