@@ -159,10 +159,10 @@ class Converted(nn.Module):
         """The interceptor with the labels, if a layer takes them, among `kwargs`, which are taken out."""
         conversion = self.conversion
         labels = kwargs.pop("labels", None) if conversion.takes_labels else None
-        if labels is not None:  # they are constants of what `nn.jit` traces: no program of other labels may serve
-            return intercepting(functools.partial(self.interceptor, labels=labels))
+        # What `nn.jit` traces has no labels in it: a layer within that is not seen to be the last.
+        interceptor = functools.partial(self.interceptor, labels=labels)
         purpose = f"{conversion.report.methods} {conversion.rng_collection} {sorted(conversion.unreached)}"
-        return intercepting(self.interceptor, purpose)
+        return intercepting(interceptor, purpose)
 
     @nn.nowrap
     def _called(self, name: str, *args: Any, **kwargs: Any) -> Any:
