@@ -31,17 +31,39 @@ class Bench:
     """An interpreter that has PyTorch, where this one has not."""
     parts: tyro.conf.Positional[tuple[_PartName, ...]] = tuple(PARTS)
     """What to measure: kernels (single convolutions), resnet18 (a training step, sampled and exact), hashing (hashed
-    dense layers), mlp (a training step of an MLP at batch 1), sweep (seeds per hour)."""
+    dense layers), mlp (a training step of an MLP at batch 1), sweep (seeds per hour), wide (output layers of very many
+    classes)."""
     seeds: tuple[int, ...] = (1, 2, 4, 8)
     """Numbers of seeds of the part sweep; the first must be 1."""
+    classes: tuple[int, ...] = (10_000, 100_000, 1_000_000)
+    """Numbers of classes of the part wide."""
+    batch_sizes: tuple[int, ...] = (1, 16, 128, 1_024)
+    """Sizes of a batch of the part wide."""
+    text: Path | None = None
+    """A text for the part wide, UTF-8, plain or .gz: all methods and peers are trained on it for --seconds each."""
+    seconds: float = 60.0
+    text_seeds: int = 3
+    """How often each is trained on the text."""
+    tune: bool = False
+    """First train each on the text with several batch sizes and learning rates, and go on with those that did best."""
+    tf_python: Path = Path(sys.executable)
+    """An interpreter that has TensorFlow, where this one has not."""
     out: Path | None = None
     """Directory for bench.json."""
 
     def check(self) -> None:
         """Raises a UsageError naming a flag, its value and what it must be, unless all is well."""
-        check_at_least(1, self, "width", "batch_size", "rounds")
+        check_at_least(1, self, "width", "batch_size", "rounds", "text_seeds")
         if not all(0 < ratio < 1 for ratio in self.ratios):
             raise UsageError(f"--ratios must be in (0, 1), got {listed(self.ratios)}")
         if self.seeds[:1] != (1,) or min(self.seeds) < 1:
             raise UsageError(f"--seeds must be 1 and numbers above it, got {listed(self.seeds) or 'none'}")
+        for name, values in (("--classes", self.classes), ("--batch-sizes", self.batch_sizes)):
+            if not values or min(values) < 1:
+                raise UsageError(f"{name} must be numbers from 1, got {listed(values) or 'none'}")
+        if self.text is not None and not self.text.is_file():
+            raise UsageError(f"--text must be a file, got {self.text}")
+        if not 0 < self.seconds < float("inf"):
+            raise UsageError(f"--seconds must be a positive number, got {self.seconds}")
+        check_interpreter("--tf-python", self.tf_python)
         check_interpreter("--torch-python", self.torch_python)

@@ -29,5 +29,6 @@ PARTS: Registry[Part] = Registry(
     hashing="experiments.bench.hashed_layers",
     mlp="experiments.bench.mlp_step",
     sweep="experiments.bench.seeds",
+    wide="experiments.bench.wide",
 )
 """The parts by the names that the command line gives them, in the order in which they are measured by default."""

@@ -1,11 +1,14 @@
-"""Random data for timings: images of the shapes of CIFAR-10 and MNIST, inputs and weights of dense layers."""
+"""Random data for timings: images of the shapes of CIFAR-10 and MNIST, words, inputs and weights of dense layers."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments.data.dataset import Dataset, Split
+from experiments.words.data import WordsData
+from experiments.words.places import Places, Stretch
 
+_WORDS, _LINE = 100_000, 20
 _INK = 0.19  # share of MNIST's pixels that are not 0
 
 
@@ -23,6 +26,15 @@ def random_digits(n: int) -> Dataset:
     images = np.where(rng.random(shape) < _INK, rng.integers(1, 256, shape), 0).astype(np.uint8)
     split = Split(jnp.asarray(images), jnp.asarray(rng.integers(0, 10, n), jnp.int32))
     return Dataset("random", split, split, 10, crop=0, flip=False)
+
+
+def random_text(words: int) -> WordsData:
+    """A text of 100,000 words in lines of 20, drawn by Zipf's law from a vocabulary, and a held-out place."""
+    shares = 1 / np.arange(1, words + 1)
+    tokens = np.random.default_rng(0).choice(words, _WORDS, p=shares / shares.sum()).astype(np.int32)
+    train = Stretch(jnp.asarray(tokens), jnp.arange(_WORDS, dtype=jnp.int32) // _LINE)
+    test = Places(jnp.zeros((1, 10), jnp.int32), jnp.zeros(1, jnp.int32))
+    return WordsData("random", tuple(map(str, range(words))), shares, train, test)
 
 
 def normal(shape: tuple[int, ...], seed: int) -> jax.Array:

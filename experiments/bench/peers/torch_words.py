@@ -4,7 +4,7 @@
     python experiments/bench/peers/torch_words.py --method full --classes 100000 --steps 20
 
 For an interpreter that has PyTorch and NumPy; it needs nothing else of this project. With places (the arrays of
-`experiments.bench.text_places`) it trains, and prints a JSON line for each evaluation; the clock stands still during
+`experiments.bench.text_race`) it trains, and prints a JSON line for each evaluation; the clock stands still during
 one. Without, it times steps on random data and prints a JSON line with their median seconds.
 """
 
@@ -20,10 +20,15 @@ from torch.nn import functional
 
 _CUTOFFS = (2_000, 10_000, 30_000)  # first classes of the adaptive softmax's tails, where there are as many
 _MEAN_OF = 10  # neighbours of a place in random data
+_EMBEDDING_STD = 0.1  # as in experiments.words
 
 
 class Full(nn.Linear):
     """Every class's score."""
+
+    def reset_parameters(self):
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
 
     def loss(self, hidden, labels):
         return functional.cross_entropy(self(hidden), labels)
@@ -51,7 +56,7 @@ class Words(nn.Module):
     def __init__(self, method, classes, features):
         super().__init__()
         self.embed = nn.EmbeddingBag(classes + 1, features, mode="mean", sparse=True, padding_idx=classes)
-        nn.init.normal_(self.embed.weight, std=features**-0.5)
+        nn.init.normal_(self.embed.weight, std=_EMBEDDING_STD)
         self.output = {"full": Full, "adaptive": Adaptive}[method](features, classes)
 
 

@@ -1,0 +1,79 @@
+"""How the contenders of a race are compared: at equal seconds, and by the seconds to what exact training reaches."""
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+_BASE = "exact"
+_PUBLISHED = (
+    "SLIDE (Chen et al., MLSys 2020, arXiv:1903.03129): on 44 CPU cores more than 10 times as fast as TensorFlow's"
+    " full softmax on the same, more than 3.5 times as fast as on a Tesla V100 (1 hour against 3.5), at any accuracy.",
+    "MONGOOSE (Chen et al., ICLR 2021): against earlier training by hashing up to 8 % better in accuracy, 6.5 times as"
+    " fast, a sixth of the memory.",
+)
+"""What the papers' abstracts say of hashed output layers: other machines, data and networks."""
+
+
+def show_race(results: dict[str, Any], console: Console) -> None:
+    """Prints a table of medians over seeds, with their ranges; `results` is what `measure_race` returned."""
+    race = results["wide_race"]
+    exact = race["curves"][_BASE]
+    targets = [curve[-1]["hit@10"] for curve in exact]
+    table = Table("", "batch", "rate", "steps", "s", "hit@10 (%)", "/ exact", "s to exact's", "exact / it")
+    table.box, table.title = box.SIMPLE_HEAD, f"{race['title']}: {race['seconds']:g} s each"
+    for name, curves in race["curves"].items():
+        setting = race["settings"][name]
+        hits = [curve[-1]["hit@10"] for curve in curves]
+        times = [seconds_to(curve, target) for curve, target in zip(curves, targets, strict=True)]
+        speed = [
+            None if (own := seconds_to(curve, target)) is None or time is None else own / time
+            for curve, time, target in zip(exact, times, targets, strict=True)
+        ]
+        table.add_row(
+            name,
+            str(setting["batch_size"]),
+            f"{setting['lr']:g}",
+            str(round(statistics.median(curve[-1]["steps"] for curve in curves))),
+            f"{statistics.median(curve[-1]['seconds'] for curve in curves):.0f}",
+            _spread([100 * hit for hit in hits], ".1f"),
+            _spread([_ratio(hit, target) for hit, target in zip(hits, targets, strict=True)], ".2f"),
+            _spread(times, ".2g"),
+            _spread(speed, ".3g"),
+        )
+    console.print(table)
+    console.print(race["notes"])
+    console.print("Published:", *_PUBLISHED, sep="\n")
+
+
+def seconds_to(curve: Sequence[dict[str, float]], target: float) -> float | None:
+    """Training seconds until hit@10 is first as high as `target`; None if it never is.
+
+    Between two evaluations it is taken to go up with the logarithm of the seconds; before the first one nothing is
+    known, and its seconds are an upper bound.
+    """
+    for i, point in enumerate(curve):
+        if point["hit@10"] >= target:
+            if i == 0 or point["hit@10"] == target:
+                return point["seconds"]
+            before = curve[i - 1]
+            share = (target - before["hit@10"]) / (point["hit@10"] - before["hit@10"])
+            return before["seconds"] * (point["seconds"] / before["seconds"]) ** share
+    return None
+
+
+def _ratio(value: float, base: float) -> float:
+    return value / base if base else float("nan")
+
+
+def _spread(values: Sequence[float | None], form: str) -> str:
+    """The median and the range; nothing unless all seeds have a value."""
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return "never" if not known else f"{len(known)} of {len(values)}"
+    low, high = np.min(known), np.max(known)
+    return f"{statistics.median(known):{form}} ({low:{form}} to {high:{form}})"

@@ -1,0 +1,144 @@
+"""Words in context on a text: what each method of `experiments.words`, and each peer, learns in the same seconds."""
+
+import dataclasses
+import functools
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from experiments.bench.options import Bench
+from experiments.bench.peer_process import has, run_peer
+from experiments.seeds.segments import numbered_seeds
+from experiments.seeds.settings import families
+from experiments.seeds.train_family import train_family
+from experiments.training.task import Task, chosen_methods
+from experiments.words.config import METHODS, WordsConfig
+from experiments.words.data import WordsData
+from experiments.words.learner import make_task
+from experiments.words.places import Places, Stretch, places_at
+
+_EVALUATIONS = 16
+_FIRST = 1 / 256  # of the seconds: the first evaluation; the others in geometric progression
+_BATCHES, _RATES = (128, 512), (0.1, 0.03, 0.3)  # without --tune, the first
+
+
+class Setting(NamedTuple):
+    """What is chosen for each contender by itself."""
+
+    batch_size: int
+    lr: float
+
+
+class Contender(Protocol):
+    """Trains once, and returns what each evaluation found, with the training seconds until it."""
+
+    def __call__(self, setting: Setting, seed: int) -> list[dict[str, float]]: ...
+
+
+def measure_race(options: Bench) -> dict[str, Any]:
+    """Trains every contender in turn, seed by seed.
+
+    With `options.tune` each is first trained at all of its settings, from a seed that is not among the others, and
+    keeps the one of the highest hit@10 at the end.
+    """
+    config = WordsConfig(text=options.text, seconds=options.seconds, evaluations=_EVALUATIONS)
+    config.check()
+    task = make_task(config)
+    with tempfile.TemporaryDirectory() as directory:
+        places = Path(directory) / "places.npz"
+        write_places(places, task.data, config.window)
+        contenders = _contenders(options, config, task, places)
+        tuning = {name: _tune(contender, options) if options.tune else [] for name, contender in contenders.items()}
+        chosen = {
+            name: max(tried, key=_final)["setting"] if tried else _settings()[0] for name, tried in tuning.items()
+        }
+        curves: dict[str, list[Any]] = {name: [] for name in contenders}
+        for seed in range(options.text_seeds):
+            for name, contender in contenders.items():
+                curves[name].append(contender(chosen[name], seed))
+    race = {
+        "title": task.title,
+        "notes": task.notes,
+        "seconds": options.seconds,
+        "settings": {name: setting._asdict() for name, setting in chosen.items()},
+        "tuning": {
+            name: [{**one, "setting": one["setting"]._asdict()} for one in tried] for name, tried in tuning.items()
+        },
+        "curves": curves,
+    }
+    return {"wide_race": race}
+
+
+def write_places(path: Path, data: WordsData, window: int) -> None:
+    """Writes the places of a text for the peers: an .npz of `classes`, and contexts and labels of both parts."""
+    train = Stretch(*map(np.asarray, data.train))
+    parts = {
+        "train": places_at(train, np.arange(len(train.tokens) - 2 * window), window),
+        "held_out": Places(*map(np.asarray, data.test)),
+    }
+    arrays = {f"{part}_{name}": a for part, places in parts.items() for name, a in places._asdict().items()}
+    np.savez(path, classes=len(data.vocabulary), **arrays)
+
+
+def _contenders(options: Bench, config: WordsConfig, task: Task, places: Path) -> dict[str, Contender]:
+    """The methods of `experiments.words`, and the peers that there are interpreters for."""
+    found: dict[str, Contender] = {
+        method: functools.partial(_train_ours, dataclasses.replace(config, methods=(method,)), task)
+        for method in METHODS
+    }
+    peer = functools.partial(_train_peer, options.seconds, places)
+    if has(options.torch_python, "torch"):
+        for method in ("full", "adaptive"):
+            found[f"torch {method}"] = functools.partial(
+                peer, "--torch-python", options.torch_python, "torch_words", {"method": method}
+            )
+    if has(options.tf_python, "tensorflow"):
+        found["tensorflow sampled"] = functools.partial(peer, "--tf-python", options.tf_python, "tf_words", {})
+    return found
+
+
+def _train_ours(config: WordsConfig, task: Task, setting: Setting, seed: int) -> list[dict[str, float]]:
+    config = dataclasses.replace(config, batch_sizes=(setting.batch_size,), lrs=(setting.lr,), seed=seed)
+    (family,) = families(config, chosen_methods(config))
+    return [
+        {
+            "seconds": row.train_seconds,
+            "steps": row.steps,
+            "hit@1": row.hit_at_1,
+            "hit@10": row.hit_at_10,
+            "nll": row.test_loss,
+        }
+        for row in train_family(family, numbered_seeds(config), task)
+    ]
+
+
+def _train_peer(
+    seconds: float,
+    places: Path,
+    flag: str,
+    python: Path,
+    program: str,
+    chosen: Mapping[str, str],
+    setting: Setting,
+    seed: int,
+) -> list[dict[str, float]]:
+    evaluate_at = np.geomspace(_FIRST * seconds, seconds, _EVALUATIONS).tolist()
+    return run_peer(
+        flag, python, program, **chosen, places=places, evaluate_at=evaluate_at, seed=seed, **setting._asdict()
+    )
+
+
+def _settings() -> list[Setting]:
+    return [Setting(batch, rate) for batch in _BATCHES for rate in _RATES]
+
+
+def _tune(contender: Contender, options: Bench) -> list[dict[str, Any]]:
+    """The curve of each setting."""
+    return [{"setting": s, "curve": contender(s, options.text_seeds)} for s in _settings()]
+
+
+def _final(tried: dict[str, Any]) -> float:
+    return tried["curve"][-1]["hit@10"]
