@@ -5,6 +5,7 @@ Hidden values are `(batch, features)`, weights `(classes, features)`, so that wh
 """
 
 from jaxapprox._src.softmax.candidates import Candidates, Proposal, draw
+from jaxapprox._src.softmax.dense_weights import dense_of_rows, rows_of_dense
 from jaxapprox._src.softmax.evaluation import Evaluation, evaluate, top_k
 from jaxapprox._src.softmax.exact import cross_entropy
 from jaxapprox._src.softmax.hashed import hashed_top_k, hits, recall, with_bias, with_hits
@@ -18,6 +19,7 @@ __all__ = [
     "Proposal",
     "by_frequency",
     "cross_entropy",
+    "dense_of_rows",
     "draw",
     "evaluate",
     "hashed_top_k",
@@ -26,6 +28,7 @@ __all__ = [
     "log_uniform",
     "mixture",
     "recall",
+    "rows_of_dense",
     "sampled_cross_entropy",
     "sampled_rows",
     "shard_classes",

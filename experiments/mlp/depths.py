@@ -26,7 +26,8 @@ def compare_depths(config: MLPConfig) -> int:
     if len(config.layers) == 1:
         return _one_depth(config, data)[0]
     depths = {layers: dataclasses.replace(config, layers=(layers,)) for layers in config.layers}
-    check_fits(config, make_task(depths[config.layers[0]], data))
+    first = depths[config.layers[0]]
+    check_fits(first, make_task(first, data))
     path = run_path(config)
     if is_first() and config.resume is None:
         make_run(path, config)

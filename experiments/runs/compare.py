@@ -135,12 +135,12 @@ def _train_family(family: Family, task: Task, recorder: Recorder | None, signals
     family = _planned(kept, family)
     axis, why = choose_axis(family, task)
     training = compile_training(family, task, axis)
-    if (seconds := family.config.seconds) is not None:
+    if (seconds := family.config.seconds_to_train) is not None:
         family = family.with_steps(steps_within(seconds, training, family, task))
         training = training.with_steps(family, task)
     evaluation = compile_evaluation(family, task, training)
     if recorder:
-        steps = None if config.seconds is None else int(training.one.learner.feed.steps.sum())
+        steps = None if config.seconds_to_train is None else int(training.one.learner.feed.steps.sum())
         plan = Plan.of(training.axis, kept.why if kept else why, steps)
         flops = step_flops(training.one, task.data) if training.one.learner.countable else None
         recorder.begin(family, plan, flops)

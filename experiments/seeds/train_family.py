@@ -25,8 +25,8 @@ def train_family(family: Family, seeds: Mapping[int, np.ndarray], task: Task) ->
     family = dataclasses.replace(family, config=dataclasses.replace(family.config, seeds=len(seeds)))
     axis, _ = choose_axis(family, task)
     training = compile_training(family, task, axis)
-    if family.config.seconds is not None:
-        family = family.with_steps(steps_within(family.config.seconds, training, family, task))
+    if (seconds := family.config.seconds_to_train) is not None:
+        family = family.with_steps(steps_within(seconds, training, family, task))
         training = training.with_steps(family, task)
     evaluation = compile_evaluation(family, task, training)
     train, test = training.axis.put((task.data.train, task.data.test), by_seed=False)

@@ -97,8 +97,8 @@ class RunOptions(abc.ABC):
         """What the measures are of, in a summary."""
 
     @property
-    def seconds(self) -> float | None:
-        """Seconds of training, of which a calibration is to say how many steps they are; None where options do."""
+    def seconds_to_train(self) -> float | None:
+        """Seconds of training, of which a trial is to say how many steps they are; None where the options do."""
         return None
 
     def with_steps(self, steps: int) -> RunOptions:

@@ -46,7 +46,7 @@ class WordsConfig(RunOptions):
     """Compares ways to train an output layer of very many classes: telling each word of a text from its neighbours."""
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"subsample": 1e-3, "held_out_every": 20, "candidates": (128,), "seconds": 5.0, "evaluations": 8},
+        "quick": {"subsample": 1e-3, "held_out_every": 20, "candidates": (128,), "evaluations": 8},
         "dictionaries": {"seconds": 60.0, "seeds": 3},
     }
 
@@ -98,11 +98,11 @@ class WordsConfig(RunOptions):
     batch_sizes: Annotated[tuple[int, ...], tyro.conf.arg(name="batch-size")] = (128,)
     lrs: Annotated[tuple[float, ...], tyro.conf.arg(name="lr")] = (0.1,)
     """Learning rate, constant; several for a run of each method with each, compiled once."""
+    seconds: float = 5.0
+    """How long each seed is trained: a trial of some seconds says how many steps of a method that is, which plans.json
+    keeps."""
     steps: int | None = None
-    """Steps of each seed."""
-    seconds: float | None = None
-    """Instead of --steps: a trial of some seconds says how many steps of a method take so long, which is kept in
-    plans.json."""
+    """Steps of each seed, whatever --seconds."""
     evaluations: int = 16
     """How often the network is evaluated: after steps in about geometric progression, the last at the end."""
 
@@ -140,8 +140,12 @@ class WordsConfig(RunOptions):
             " against it) or the first (hit@1, %), and its negative log-likelihood (nats)"
         )
 
+    @property
+    def seconds_to_train(self) -> float | None:
+        return self.seconds if self.steps is None else None
+
     def with_steps(self, steps: int) -> WordsConfig:
-        return dataclasses.replace(self, steps=steps, seconds=None)
+        return dataclasses.replace(self, steps=steps)
 
     def check(self) -> None:
         super().check()
@@ -157,11 +161,9 @@ class WordsConfig(RunOptions):
             raise UsageError(f"--batch-size must be at least 1, got {min(self.batch_sizes)}")
         if not 0 <= self.subsample < float("inf"):
             raise UsageError(f"--subsample must be a number from 0, got {self.subsample}")
-        if (self.steps is None) == (self.seconds is None):
-            raise UsageError(f"--steps or --seconds must be given, got {self.steps} and {self.seconds}")
         if self.steps is not None and self.steps < self.evaluations:
             raise UsageError(f"--steps must be at least the number of --evaluations, {self.evaluations}: {self.steps}")
-        if self.seconds is not None and not 0 < self.seconds < float("inf"):
+        if not 0 < self.seconds < float("inf"):
             raise UsageError(f"--seconds must be a positive number, got {self.seconds}")
         if self.preset == "dictionaries" and self.text is None:
             raise UsageError("--text must be given for --preset dictionaries: docs/running.md says how to make it")

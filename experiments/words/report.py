@@ -1,4 +1,4 @@
-"""What `experiments.words` shows of a run: hit@10 against seconds and steps, and when others were where the first ended."""
+"""What `experiments.words` shows of a run: hit@10 by seconds and steps, and when others were where the first ended."""
 
 import math
 from collections.abc import Sequence
@@ -138,5 +138,4 @@ def _mark_base(axes: Axes, curves: dict[str, Curve]) -> None:
             soonest = at if soonest is None else min(soonest, at)
     if soonest is not None and soonest < end:
         axes.annotate("", (soonest, aim), (end, aim), arrowprops={"arrowstyle": "->", "color": "0.3"})
-        middle = math.sqrt(soonest * end)
-        axes.text(middle, aim, f"{end / soonest:.0f} times sooner", ha="center", va="bottom", color="0.3")
+        axes.text(end, aim, f"{end / soonest:.3g} times sooner ", ha="right", va="bottom", color="0.3")

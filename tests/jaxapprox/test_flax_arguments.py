@@ -16,7 +16,7 @@ from jaxapprox import linen as ours_linen
 from jaxapprox import nnx as ours_nnx
 
 LINES = (ROOT / "docs" / "drop_in.md").read_text().splitlines()
-STATES = ("yes", "exact", "no", "")
+STATES = ("yes", "exact", "logits", "no", "")
 
 
 class Pair(NamedTuple):
@@ -34,12 +34,16 @@ PAIRS = [
     Pair(nn.DenseGeneral, ours_linen.MCDenseGeneral, "General"),
     Pair(nn.Einsum, ours_linen.MCEinsum, "Einsum"),
     Pair(nn.Dense, ours_linen.ALSHDense, "ALSH"),
+    Pair(nn.Dense, ours_linen.SampledSoftmaxDense, "Softmax"),
+    Pair(nn.Embed, ours_linen.SampledSoftmaxEmbed, "Embed"),
     Pair(nnx.Conv, ours_nnx.MCConv, "Conv"),
     Pair(nnx.ConvTranspose, ours_nnx.MCConvTranspose, "ConvTranspose"),
     Pair(nnx.Linear, ours_nnx.MCDense, "Dense"),
     Pair(nnx.LinearGeneral, ours_nnx.MCLinearGeneral, "General"),
     Pair(nnx.Einsum, ours_nnx.MCEinsum, "Einsum"),
     Pair(nnx.Linear, ours_nnx.ALSHDense, "ALSH"),
+    Pair(nnx.Linear, ours_nnx.SampledSoftmaxDense, "Softmax"),
+    Pair(nnx.Embed, ours_nnx.SampledSoftmaxEmbed, "Embed"),
 ]
 each_pair = pytest.mark.parametrize(
     "pair", [pytest.param(pair, id=f"{pair.ours.__module__.split('.')[2]}.{pair.ours.__name__}") for pair in PAIRS]

@@ -44,6 +44,7 @@ X, KERNEL, BIAS = vectors(0, BATCH, 6), vectors(1, 6, 12), vectors(2, 1, 12)[0]
 IMAGES, WINDOW = vectors(3, BATCH * 3 * 3, 4).reshape(BATCH, 3, 3, 4), vectors(4, 3 * 3 * 4, 4).reshape(3, 3, 4, 4)
 SCORES = np.abs(vectors(5, 1, 10)[0])
 IDS = np.stack([np.random.default_rng(i).permutation(12)[:3] for i in range(BATCH)]).astype(np.int32)
+LABELS = np.arange(BATCH, dtype=np.int32)
 TABLES = jax.tree.map(np.asarray, lsh.build(jax.random.key(0), KERNEL.T))
 MANY = jax.tree.map(np.asarray, lsh.build(jax.random.key(0), vectors(6, 2500, 6)))  # so many that they have buckets
 
@@ -126,6 +127,20 @@ def rows_layer(key, x, ids, kernel, bias):
 def rows_looked_up(key, ids, weights):
     y, pull_back = active_rows.embed(weights, ids)
     return y, pull_back(y)
+
+
+def linen_softmax(key, x, labels, kernel, bias):
+    layer, variables = linen.SampledSoftmaxDense(12, size=4), {"params": {"kernel": kernel, "bias": bias}}
+    return layer.apply(variables, x, labels, deterministic=False, rngs={"sample": key})
+
+
+def nnx_softmax(key, x, labels, kernel, bias):
+    def new():
+        return janx.SampledSoftmaxDense(6, 12, size=4, rngs=nnx.Rngs(params=0, sample=1), param_dtype=x.dtype)
+
+    layer = nnx.eval_shape(new)
+    layer.kernel, layer.bias = nnx.Param(kernel), nnx.Param(bias)
+    return layer(x, labels=labels, rngs=key)
 
 
 partial = functools.partial
@@ -230,6 +245,7 @@ CALLS: dict[str, Call] = {
     "linen.ALSHDense": Call(
         linen_layer(lambda shape: linen.ALSHDense(shape[-1], active=0.25)), (X,), (KERNEL, BIAS, TABLES)
     ),
+    "linen.SampledSoftmaxDense": Call(linen_softmax, (X, LABELS), (KERNEL, BIAS)),
     "linen.AdaptiveDropout": Call(linen_layer(lambda shape: linen.AdaptiveDropout()), (X,)),
     **{
         f"nnx.{kind.__name__}": Call(
@@ -247,6 +263,7 @@ CALLS: dict[str, Call] = {
     "nnx.ALSHDense": Call(
         nnx_layer(lambda shape, **given: janx.ALSHDense(*shape, active=0.25, **given)), (X,), (KERNEL, BIAS, TABLES)
     ),
+    "nnx.SampledSoftmaxDense": Call(nnx_softmax, (X, LABELS), (KERNEL, BIAS)),
     "nnx.AdaptiveDropout": Call(nnx_layer(lambda shape, **given: janx.AdaptiveDropout(**given)), (X,)),
 }
 

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxapprox._src.conversion.approximation import Approximation, described
+from jaxapprox._src.conversion.approximation import Approximation, ProductApproximation, described
 from jaxapprox._src.conversion.cost import Cost, Steps, expected_seconds, measure, steps_of
 from jaxapprox._src.conversion.layer_products import hash_tables
 from jaxapprox._src.conversion.predicted_error import relative_error
 from jaxapprox._src.conversion.recorder import Recorded, Recorder
 from jaxapprox._src.conversion.rules import Layer, Report, Rules, aligned
+from jaxapprox._src.softmax.settings import SampledSoftmax
 
 _LOG = logging.getLogger("jaxapprox")
 _LONG = 10.0  # seconds of waiting from which a user is told by default
@@ -98,7 +99,7 @@ def judge(
 ) -> Advice:
     """Measures what was recorded by the methods of `report`, and judges it.
 
-    A layer that a rule names in full is approximated whatever comes out.
+    A layer that a rule names in full is approximated whatever comes out, and so is one by a `SampledSoftmax`.
     """
     named = {pattern for pattern, _ in rules}
     recorded = recorder.recorded()
@@ -106,6 +107,10 @@ def judge(
     costs: dict[Any, Cost] = {}
     advice = []
     for number, (layer, tried, why) in enumerate(report.outcomes):
+        if isinstance(tried, SampledSoftmax):
+            why = "not measured: a loss takes the place of its product"
+            advice.append(LayerAdvice(layer, tried, 0, None, math.nan, tried, why))
+            continue
         if tried is None or layer.path not in recorded:
             advice.append(LayerAdvice(layer, tried, 0, None, math.nan, None, why or "it was not called"))
             continue
@@ -138,7 +143,7 @@ def judge(
 def _steps(key: jax.Array, report: Report, recorded: dict[str, Recorded]) -> dict[Any, Steps]:
     """What is to be measured, by kind, having told the user how long that will take."""
     steps: dict[Any, Steps] = {}
-    for path, tried in report.methods.items():
+    for path, tried in report.products.items():
         if path in recorded and (kind := _kind(recorded[path], tried)) not in steps:
             product, lhs, rhs = recorded[path]
             tables = jax.eval_shape(lambda key, rhs, tried=tried: hash_tables(key, tried, rhs), key, rhs)
@@ -149,7 +154,7 @@ def _steps(key: jax.Array, report: Report, recorded: dict[str, Recorded]) -> dic
     return steps
 
 
-def _kind(recorded: Recorded, tried: Approximation) -> Any:
+def _kind(recorded: Recorded, tried: ProductApproximation) -> Any:
     """What layers that take equally long have in common."""
     product, lhs, rhs = recorded
     return product, lhs.shape, lhs.dtype, rhs.shape, rhs.dtype, tried

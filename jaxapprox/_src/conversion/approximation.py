@@ -4,8 +4,10 @@ import dataclasses
 
 from jaxapprox._src.estimates.mc import MC
 from jaxapprox._src.hashing.alsh import ALSH
+from jaxapprox._src.softmax.settings import SampledSoftmax
 
-Approximation = MC | ALSH
+ProductApproximation = MC | ALSH
+Approximation = ProductApproximation | SampledSoftmax
 
 
 def described(approximation: Approximation | None) -> str:
@@ -15,6 +17,7 @@ def described(approximation: Approximation | None) -> str:
     shown = []
     for field in dataclasses.fields(approximation):
         value = getattr(approximation, field.name)
-        if value != field.default or field.name in ("ratio", "active"):
-            shown.append(f"{field.name}={getattr(value, '__name__', value)}")
+        if value != field.default or field.name in ("ratio", "active", "size"):
+            name = type(value).__name__ if isinstance(value, tuple) else value  # a tree of arrays
+            shown.append(f"{field.name}={getattr(value, '__name__', name)}")
     return f"{type(approximation).__name__}({', '.join(shown)})"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxapprox._src.conversion.approximation import Approximation
+from jaxapprox._src.conversion.approximation import ProductApproximation
 from jaxapprox._src.conversion.layer_products import Product, approximate, exact
 
 _ROUNDS = 7
@@ -51,7 +51,7 @@ class Steps(NamedTuple):
         return _flops(self.exact), _flops(self.approximate)
 
 
-def steps_of(product: Product, method: Approximation, key: jax.Array, tables: Any, lhs: Any, rhs: Any) -> Steps:
+def steps_of(product: Product, method: ProductApproximation, key: jax.Array, tables: Any, lhs: Any, rhs: Any) -> Steps:
     """Traces a layer's steps. All arguments but the first two may be arrays or their shapes and dtypes."""
 
     def exactly(key, tables, lhs, rhs, g):

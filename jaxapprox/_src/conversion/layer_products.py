@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxapprox._src.conversion.approximation import Approximation
+from jaxapprox._src.conversion.approximation import ProductApproximation
 from jaxapprox._src.estimates import products
 from jaxapprox._src.hashing.active_dense import active_dense
 from jaxapprox._src.hashing.alsh import ALSH
@@ -54,7 +54,7 @@ def exact(product: Product, lhs: jax.Array, rhs: jax.Array) -> jax.Array:
 
 
 def approximate(
-    product: Product, method: Approximation, key: jax.Array, tables: Any, lhs: jax.Array, rhs: jax.Array
+    product: Product, method: ProductApproximation, key: jax.Array, tables: Any, lhs: jax.Array, rhs: jax.Array
 ) -> jax.Array:
     """The product as jaxapprox's layers compute it; `tables` are those of `hash_tables`."""
     if isinstance(method, ALSH):  # for dense layers alone: rhs is (in, out)
@@ -64,6 +64,6 @@ def approximate(
     return getattr(products, product.name)(method, key, lhs=lhs, rhs=rhs, **dict(product.arguments))
 
 
-def hash_tables(key: jax.Array, method: Approximation, rhs: jax.Array) -> Tables | None:
+def hash_tables(key: jax.Array, method: ProductApproximation, rhs: jax.Array) -> Tables | None:
     """The tables that `approximate` by an `ALSH` needs beside the operands; None for an `MC`."""
     return method.build(key, rhs.T) if isinstance(method, ALSH) else None

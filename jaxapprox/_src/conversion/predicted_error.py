@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxapprox._src.conversion.approximation import Approximation
+from jaxapprox._src.conversion.approximation import ProductApproximation
 from jaxapprox._src.conversion.groups import groups_of
 from jaxapprox._src.conversion.layer_products import Product, approximate, exact
 from jaxapprox._src.estimates.mc import MC
@@ -23,7 +23,7 @@ _MOST_ROWS = 8192  # of a sampler that states a matrix: a matrix of so many rows
 
 
 def relative_error(
-    product: Product, method: Approximation, key: jax.Array, tables: Any, lhs: jax.Array, rhs: jax.Array
+    product: Product, method: ProductApproximation, key: jax.Array, tables: Any, lhs: jax.Array, rhs: jax.Array
 ) -> float:
     r"""The relative error \sqrt{E |\hat y - y|^2 / |y|^2} of one call without the bias, over all examples together.
 

@@ -9,6 +9,7 @@ from jax import lax
 
 from jaxapprox._src.conversion.approximation import Approximation
 from jaxapprox._src.hashing.alsh import ALSH
+from jaxapprox._src.softmax.settings import SampledSoftmax
 
 # The products of Flax's layers that a user can replace, with what each is by default beside None.
 _PRODUCTS: dict[str, Any] = {
@@ -21,8 +22,11 @@ _PRODUCTS: dict[str, Any] = {
 
 
 # Reasons that lie in a layer's class, not in how it was made.
-BY_CLASS = ("already approximate", "a subclass", "left alone", "ALSH is for dense layers")
-_APPROXIMATE, _SUBCLASS, _OTHER, _NOT_DENSE = BY_CLASS
+BY_CLASS = (
+    *("already approximate", "a subclass", "left alone", "ALSH is for dense layers"),
+    "SampledSoftmax is for dense layers and embeddings",
+)
+_APPROXIMATE, _SUBCLASS, _OTHER, _NOT_DENSE, _NO_CLASSES = BY_CLASS
 
 
 def left_alone(layer: Any, replaceable: tuple[type, ...], approximate: tuple[type, ...]) -> str:
@@ -40,19 +44,21 @@ def left_alone(layer: Any, replaceable: tuple[type, ...], approximate: tuple[typ
     return _SUBCLASS if isinstance(layer, replaceable) else _OTHER
 
 
-def unsuited(layer: Any, method: Approximation | None, inputs: int, dense: type) -> str:
+def unsuited(layer: Any, method: Approximation | None, inputs: int, dense: type, embed: type) -> str:
     """The reason why `method` can't replace a layer of these settings, or an empty string if it may.
 
     Args:
         layer: a module of either Flax API, of a class that can be replaced.
         method: the method, None for exact.
         inputs: the layer's input channels, within a group.
-        dense: the class of dense layers in that API.
+        dense, embed: the classes of dense layers and of embeddings in that API.
     """
     if method is None:
         return ""
     if isinstance(method, ALSH) and type(layer) is not dense:
         return _NOT_DENSE
+    if isinstance(method, SampledSoftmax):
+        return refused_with_labels(layer) if type(layer) in (dense, embed) else _NO_CLASSES
     if inputs == 1 and getattr(layer, "feature_group_count", 1) > 1:
         return f"a depthwise convolution (feature_group_count = {layer.feature_group_count}): no channel to leave out"
     return own_product(layer)

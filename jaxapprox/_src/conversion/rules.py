@@ -6,10 +6,11 @@ import fnmatch
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from jaxapprox._src.conversion.approximation import Approximation, described
+from jaxapprox._src.conversion.approximation import Approximation, ProductApproximation, described
 from jaxapprox._src.conversion.refusals import BY_CLASS
 from jaxapprox._src.estimates.mc import MC
 from jaxapprox._src.hashing.alsh import ALSH
+from jaxapprox._src.softmax.settings import SampledSoftmax
 
 Rules = Sequence[tuple[str, Approximation | None]]
 
@@ -50,6 +51,11 @@ class Report:
         """The methods of the replaced layers, by path."""
         return {outcome.layer.path: outcome.method for outcome in self.outcomes if outcome.method is not None}
 
+    @property
+    def products(self) -> dict[str, ProductApproximation]:
+        """Of these, the methods that approximate a layer's product, by path; others put a loss in its place."""
+        return {path: method for path, method in self.methods.items() if not isinstance(method, SampledSoftmax)}
+
     def __str__(self) -> str:
         rows = [("layer", "kind", "in", "out", "becomes", "why")]
         for (path, kind, inputs, outputs, _), method, why in self.outcomes:
@@ -61,8 +67,9 @@ def decide(rules: Rules, layers: Sequence[Layer], *, keep_ends: bool, min_channe
     """Finds each layer's rule, and checks that every rule does something.
 
     A rule with a wildcard is optional for each layer: it passes over layers that can't be replaced, the first and the
-    last layer (if `keep_ends`), and layers with few channels. A rule without a wildcard is mandatory: it replaces the
-    first and the last layer and layers with few channels too, and is an error for a layer that can't be replaced.
+    last layer (if `keep_ends`; a `SampledSoftmax` is for the last one), and layers with few channels. A rule without a
+    wildcard is mandatory: it replaces the first and the last layer and layers with few channels too, and is an error
+    for a layer that can't be replaced.
 
     Args:
         rules: (pattern, method) pairs. Patterns are those of `fnmatch` on the whole path; `*` matches "/" as well. The
@@ -70,7 +77,7 @@ def decide(rules: Rules, layers: Sequence[Layer], *, keep_ends: bool, min_channe
         layers: in the order in which the model has them.
         keep_ends: leave the first and the last of them exact.
         min_channels: sampling needs at least so many: input channels for `MC` (output channels in mode "backward"),
-            units for `ALSH`.
+            units for `ALSH` and `SampledSoftmax`.
 
     Raises:
         ValueError: if a rule is no such pair, matches no layer (the nearest paths are named), matches only layers that
@@ -89,7 +96,8 @@ def decide(rules: Rules, layers: Sequence[Layer], *, keep_ends: bool, min_channe
         why = "a rule says so" if method is None else layer.refusal
         if not why and method is not None and _has_wildcard(pattern):
             end = "first" if position == 0 else "last" if position == len(layers) - 1 else ""
-            why = f"the {end} layer (keep_ends)" if keep_ends and end else _too_few(layer, method, min_channels)
+            kept = keep_ends and end and not isinstance(method, SampledSoftmax)  # which is for the last layer alone
+            why = f"the {end} layer (keep_ends)" if kept else _too_few(layer, method, min_channels)
         outcome = Outcome(layer, None if why else method, why)
         outcomes.append(outcome)
         taken[number].append(outcome)
@@ -115,18 +123,17 @@ def _checked(rules: Rules) -> list[tuple[str, Approximation | None]]:
         raise ValueError(f"rules must be a sequence of (pattern, method) pairs, got {rules!r}")
     for rule in rules:
         pair = isinstance(rule, tuple | list) and len(rule) == 2 and isinstance(rule[0], str)
-        if not pair or not isinstance(rule[1], MC | ALSH | None):
-            raise ValueError(
-                f"rules must be (pattern, method) pairs with method MC(...), ALSH(...) or None, got {rule!r}"
-            )
+        if not pair or not isinstance(rule[1], MC | ALSH | SampledSoftmax | None):
+            methods = "MC(...), ALSH(...), SampledSoftmax(...) or None"
+            raise ValueError(f"rules must be (pattern, method) pairs with method {methods}, got {rule!r}")
     return [(pattern, method) for pattern, method in rules]
 
 
 def _too_few(layer: Layer, method: Approximation, least: int) -> str:
     """What the layer has fewer of than `least`, or an empty string."""
-    sampled_outputs = isinstance(method, ALSH) or method.mode == "backward"
+    sampled_outputs = not isinstance(method, MC) or method.mode == "backward"
     number = layer.outputs if sampled_outputs else layer.inputs
-    what = "units" if isinstance(method, ALSH) else "output channels" if sampled_outputs else "input channels"
+    what = "units" if not isinstance(method, MC) else "output channels" if sampled_outputs else "input channels"
     return f"{number} {what}, fewer than min_channels = {least}" if number < least else ""
 
 

@@ -46,7 +46,7 @@ def advise(
 
     Args:
         model, rules, keep_ends, min_channels: as in `convert`; a layer that a rule without wildcards names is
-            approximated whatever comes out.
+            approximated whatever comes out, and so is the last one by a `SampledSoftmax`, which is not measured.
         variables: the model's. Errors depend on the weights: trained ones tell more than initial ones.
         *args, **kwargs: what the model is called with; a batch such as it will be trained on, in training mode.
         key: for hash tables, draws and cotangents.
@@ -65,7 +65,7 @@ def advise(
 
     def record(next_fun: Callable[..., Any], inputs: Any, options: Any, context: nn.module.InterceptorContext) -> Any:
         kind, path = type(context.module), path_of(context.module)
-        if context.method_name != "__call__" or kind not in PRODUCTS or path not in report.methods:
+        if context.method_name != "__call__" or kind not in PRODUCTS or path not in report.products:
             return next_fun(*inputs, **options)
         product = recorder.watched(path, PRODUCTS[kind].__name__, PRODUCTS[kind])
         return call_with(product, kind, context.module, *inputs, **options)

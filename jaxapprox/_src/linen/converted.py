@@ -14,8 +14,8 @@ from flax.errors import InvalidRngError
 from jaxapprox._src.conversion.rules import Report
 from jaxapprox._src.linen.interception import intercepting
 from jaxapprox._src.linen.naming import naming
-from jaxapprox._src.linen.products import PRODUCTS
-from jaxapprox._src.linen.replacement import approximated
+from jaxapprox._src.linen.replacement import approximated, can_be_replaced
+from jaxapprox._src.softmax.settings import SampledSoftmax
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +36,26 @@ class Conversion:
     rng_collection: str
     unreached: frozenset[str]
 
+    @property
+    def takes_labels(self) -> bool:
+        """Whether a `SampledSoftmax` replaces a layer."""
+        return len(self.report.products) < len(self.report.methods)
+
+    def drawing(self, with_labels: bool) -> list[str]:
+        """The paths of the layers that draw in a call with or without labels."""
+        return [
+            path
+            for path, method in self.report.methods.items()
+            if not isinstance(method, SampledSoftmax) or (with_labels and method.draws())
+        ]
+
 
 class Converted(nn.Module):
     """A model of which some layers are approximated; its parameters are the model's own. Made by `convert`.
 
     `init` and `apply` are the model's, and take what they take, as do `init_with_output`, `lazy_init` and `tabulate`.
+    Where a `SampledSoftmax` replaces the last layer, each of them and a call take `labels` by that name as well: with
+    them the layer's loss is there in the place of its logits, without them the logits are exact.
     `init` runs the exact layers; `apply` always approximates, and needs a key in `rngs` for the stream of `convert`, or
     one key for all streams: for the exact network apply the model itself. As a module it may be bound, or be part of
     another model, whose parameters it then has where it would have those of `model`; its methods are the model's.
@@ -69,25 +84,25 @@ class Converted(nn.Module):
     @nn.nowrap
     def init(self, *args: Any, **kwargs: Any) -> Any:
         """The model's variables, equal to those of its own `init`; hashed layers add the collection "lsh"."""
-        with self._intercepting():
+        with self._intercepting(kwargs):
             return self.model.init(*args, **kwargs)
 
     @nn.nowrap
     def init_with_output(self, *args: Any, **kwargs: Any) -> Any:
         """The model's `init_with_output`, with the variables of `init`."""
-        with self._intercepting():
+        with self._intercepting(kwargs):
             return self.model.init_with_output(*args, **kwargs)
 
     @nn.nowrap
     def lazy_init(self, *args: Any, **kwargs: Any) -> Any:
         """The model's `lazy_init`, with the variables of `init`."""
-        with self._intercepting():
+        with self._intercepting(kwargs):
             return self.model.lazy_init(*args, **kwargs)
 
     @nn.nowrap
     def tabulate(self, *args: Any, **kwargs: Any) -> str:
         """The model's `tabulate`, with the variables of `init`."""
-        with self._intercepting():
+        with self._intercepting(kwargs):
             return self.model.tabulate(*args, **kwargs)
 
     @nn.nowrap
@@ -101,8 +116,9 @@ class Converted(nn.Module):
             flax.errors.InvalidRngError: if a layer is approximated and its stream is missing from `rngs`.
             ValueError: if a replaced layer's tables are missing, or an argument does not fit; the layer is named.
         """
-        with self._intercepting():
-            return self.model.apply(variables, *args, rngs=self._streams(rngs), **kwargs)
+        rngs = self._streams(rngs, kwargs.get("labels"))
+        with self._intercepting(kwargs):
+            return self.model.apply(variables, *args, rngs=rngs, **kwargs)
 
     @nn.nowrap
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -118,11 +134,16 @@ class Converted(nn.Module):
 
     @nn.nowrap
     def interceptor(
-        self, next_fun: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext
+        self,
+        next_fun: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
+        context: nn.module.InterceptorContext,
+        labels: Any = None,
     ) -> Any:
         """An interceptor for `nn.intercept_methods`, for calls of the model by other ways than this module's."""
         module = context.module
-        if context.method_name != "__call__" or type(module) not in PRODUCTS:
+        if not can_be_replaced(module, context.method_name):
             return next_fun(*args, **kwargs)
         above = 0 if self.scope is None else len(self.scope.path)  # within another model
         path = "/".join(module.path[above:])
@@ -131,25 +152,29 @@ class Converted(nn.Module):
             return next_fun(*args, **kwargs)
         stream = "params" if path in self.conversion.unreached else self.rng_collection
         with naming(module):
-            return approximated(next_fun, module, method, stream, *args, **kwargs)
+            return approximated(next_fun, module, method, stream, labels, *args, **kwargs)
 
     @nn.nowrap
-    def _intercepting(self) -> contextlib.AbstractContextManager[None]:
+    def _intercepting(self, kwargs: dict[str, Any]) -> contextlib.AbstractContextManager[None]:
+        """The interceptor with the labels, if a layer takes them, among `kwargs`, which are taken out."""
         conversion = self.conversion
+        labels = kwargs.pop("labels", None) if conversion.takes_labels else None
+        # What `nn.jit` traces has no labels in it: a layer within that is not seen to be the last.
+        interceptor = functools.partial(self.interceptor, labels=labels)
         purpose = f"{conversion.report.methods} {conversion.rng_collection} {sorted(conversion.unreached)}"
-        return intercepting(self.interceptor, purpose)
+        return intercepting(interceptor, purpose)
 
     @nn.nowrap
     def _called(self, name: str, *args: Any, **kwargs: Any) -> Any:
         # Another instance for each call, on this module's scope: a submodule would have parameters of its own.
         scope: Any = None if self.scope is None else self.scope.rewound()
-        with self._intercepting():
+        with self._intercepting(kwargs):
             return getattr(self.model.clone(parent=scope), name)(*args, **kwargs)
 
     @nn.nowrap
-    def _streams(self, rngs: Any) -> Any:
+    def _streams(self, rngs: Any, labels: Any) -> Any:
         """`rngs` with a key for the layers that the stream does not reach."""
-        needed, stream = list(self.report.methods), self.rng_collection
+        needed, stream = self.conversion.drawing(labels is not None), self.rng_collection
         if not needed:
             return rngs
         if hasattr(rngs, "dtype"):  # one key, which serves all streams

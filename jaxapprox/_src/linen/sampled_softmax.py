@@ -74,7 +74,7 @@ class SampledSoftmaxDense(nn.Dense):
             return _exact(self, inputs)
         with naming(self):
             exact = nn.merge_param("deterministic", self.deterministic, deterministic)
-            return loss_of_dense(_method(self), self.rng_collection, exact, self, inputs, labels)
+            return loss_of_dense(_method(self), self.rng_collection, exact, labels, self, inputs)
 
     def top_k(self, inputs: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
         """The k classes of highest score, exactly, in blocks of classes.
@@ -136,7 +136,7 @@ class SampledSoftmaxEmbed(nn.Embed):
             return _attend(self, query)
         with naming(self):
             exact = nn.merge_param("deterministic", self.deterministic, deterministic)
-            return loss_of_embed(_method(self), self.rng_collection, exact, self, query, labels)
+            return loss_of_embed(_method(self), self.rng_collection, exact, labels, self, query)
 
     def top_k(self, query: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
         """The k embeddings of highest score, exactly, in blocks of classes.
@@ -154,7 +154,7 @@ class SampledSoftmaxEmbed(nn.Embed):
 
 
 def loss_of_dense(
-    method: SampledSoftmax, stream: str, exact: bool, module: Any, inputs: jax.Array, labels: Any
+    method: SampledSoftmax, stream: str, exact: bool, labels: Any, module: Any, inputs: jax.Array
 ) -> jax.Array:
     """The loss of a dense layer, to be called within a compact call of it.
 
@@ -162,9 +162,9 @@ def loss_of_dense(
         method: how the loss is computed.
         stream: the RNG stream to draw from.
         exact: compute all classes.
+        labels: as for a call of `SampledSoftmaxDense`.
         module: the layer, which has the attributes of `nn.Dense`.
         inputs: `(*batch, in)`.
-        labels: as for a call of `SampledSoftmaxDense`.
 
     Raises:
         ValueError, flax.errors.InvalidRngError: as for a call of `SampledSoftmaxDense`.
@@ -173,18 +173,18 @@ def loss_of_dense(
     kernel = module.param("kernel", module.kernel_init, shape, module.param_dtype)
     bias = module.param("bias", module.bias_init, shape[1:], module.param_dtype) if module.use_bias else None
     x, kernel, bias = module.promote_dtype(inputs, kernel, bias, dtype=module.dtype)
-    return _loss(method, stream, exact, module, x, kernel.T, bias, labels)
+    return _loss(method, stream, exact, labels, module, x, kernel.T, bias)
 
 
 def loss_of_embed(
-    method: SampledSoftmax, stream: str, exact: bool, module: Any, query: jax.Array, labels: Any
+    method: SampledSoftmax, stream: str, exact: bool, labels: Any, module: Any, query: jax.Array
 ) -> jax.Array:
     """The loss of an embedding that is an output layer too; everything is as for `loss_of_dense`."""
     x, weights = module.promote_dtype(query, module.embedding, dtype=module.dtype)
-    return _loss(method, stream, exact, module, x, weights, None, labels)
+    return _loss(method, stream, exact, labels, module, x, weights, None)
 
 
-def _loss(method, stream, exact, module, x, weights, bias, labels):
+def _loss(method, stream, exact, labels, module, x, weights, bias):
     refusal = refused_with_labels(module)
     if refusal:
         raise ValueError(refusal)

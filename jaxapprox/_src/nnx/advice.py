@@ -45,7 +45,7 @@ def advise(
         model: in training mode if it is to be trained. Errors depend on its weights: trained ones tell more than
             initial ones.
         rules, keep_ends, min_channels: as in `convert`; a layer that a rule without wildcards names is approximated
-            whatever comes out.
+            whatever comes out, and so is the last one by a `SampledSoftmax`, which is not measured.
         *args, **kwargs: what the model is called with; a batch such as it will be trained on.
         key, min_speedup, max_error: as in `jaxapprox.linen.advise`.
 
@@ -53,10 +53,10 @@ def advise(
         ValueError: as for `jaxapprox.linen.advise`.
     """
     check_thresholds(min_speedup, max_error)
-    report = decide(rules, layers_of(model, rules), keep_ends=keep_ends, min_channels=min_channels)
+    report = decide(rules, layers_of(model, rules, *args, **kwargs), keep_ends=keep_ends, min_channels=min_channels)
     recorder = Recorder()
     watched: Any = nnx.clone(model)
-    for path in report.methods:
+    for path in report.products:
         layer = module_at(watched, path)
         approximate(layer, MC(), "sample", jax.random.split(jax.random.key(0)))
         layer.deterministic = True

@@ -16,11 +16,12 @@ from jaxapprox._src.nnx.replacement import approximate
 def convert(
     model: nnx.Module,
     rules: Rules,
-    *,
+    *args: Any,
     rngs: nnx.Rngs,
     keep_ends: bool = True,
     min_channels: int = 16,
     rng_collection: str = "sample",
+    **kwargs: Any,
 ) -> tuple[Any, Report]:
     """A copy of a model in which the layers that `rules` name are approximated.
 
@@ -52,11 +53,14 @@ def convert(
             leading axes (by `nnx.vmap`, for an `nnx.scan` over the layer's whole state) gets streams and tables that
             are stacked as well.
         rules: (pattern, method) pairs as in `jaxapprox.linen.convert`. Paths are attributes, indices and keys, joined
-            by "/".
+            by "/". A model whose last layer is replaced by a `SampledSoftmax` returns its loss where it is called by
+            `call_with_labels`, and exact logits elsewhere.
+        *args, **kwargs: what the model is called with, for example; arrays may be `jax.ShapeDtypeStruct`. A
+            `SampledSoftmax` needs them, to see which layer's output is the model's. Nothing is computed with them.
         rngs: with the stream that the layers draw from, each by a fork of its own.
-        keep_ends: leave the first and the last layer exact, unless a rule without wildcards names them. The order is
-            that in which modules got their attributes, or by name where NNX has sorted them, as `nnx.merge` and
-            `nnx.eval_shape` do.
+        keep_ends: leave the first and the last layer exact, unless a rule without wildcards names them, or a
+            `SampledSoftmax` is for the last. The order is that in which modules got their attributes, or by name where
+            NNX has sorted them, as `nnx.merge` and `nnx.eval_shape` do.
         min_channels: as in `jaxapprox.linen.convert`.
         rng_collection: the stream's name.
 
@@ -66,7 +70,7 @@ def convert(
     Raises:
         ValueError: if `rngs` lacks the stream, or a rule is refused, as by `jaxapprox.linen.convert`.
     """
-    report = decide(rules, layers_of(model, rules), keep_ends=keep_ends, min_channels=min_channels)
+    report = decide(rules, layers_of(model, rules, *args, **kwargs), keep_ends=keep_ends, min_channels=min_channels)
     methods = report.methods
     keys = {}
     if methods:

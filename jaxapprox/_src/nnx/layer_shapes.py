@@ -21,6 +21,8 @@ def features_of(layer: Any) -> tuple[int, int]:
         sizes = dict(zip(kernel, layer.kernel_shape, strict=True))
         rows = math.prod(size for axis, size in sizes.items() if axis not in outputs)
         return rows, math.prod(size for axis, size in sizes.items() if axis in outputs and axis not in inputs)
+    if isinstance(layer, nnx.Embed):
+        return layer.features, layer.num_embeddings
     groups = getattr(layer, "feature_group_count", 1)
     return math.prod(_sizes(layer.in_features)) // groups, math.prod(_sizes(layer.out_features)) // groups
 
@@ -35,12 +37,17 @@ def stack_of(layer: Any) -> tuple[int, ...]:
         own = len(layer.batch_axis) + len(layer.in_features) + len(layer.out_features)
     else:
         own = 2
-    shape = layer.kernel.shape
+    shape = (layer.embedding if isinstance(layer, nnx.Embed) else layer.kernel).shape
     return tuple(shape[: len(shape) - own])
 
 
 def example_input(layer: Any) -> jax.ShapeDtypeStruct:
-    """An input that the layer takes, of a few examples and, for a convolution, of an extent that any padding fits."""
+    """An input that the layer takes, of a few examples and, for a convolution, of an extent that any padding fits.
+
+    Of an embedding it is a query for its `attend`.
+    """
+    if isinstance(layer, nnx.Embed):
+        return jax.ShapeDtypeStruct((2, layer.features), layer.embedding.dtype)
     if isinstance(layer, Convolution):
         padding = 0 if isinstance(layer.padding, str) else int(np.max(np.abs(layer.padding)))
         reach = max(layer.kernel_size) * int(np.max(layer.kernel_dilation or 1))

@@ -4,6 +4,7 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -14,6 +15,8 @@ from jaxapprox._src.nnx.hashed import ALSHDense, StoredTables
 from jaxapprox._src.nnx.layer_shapes import example_input, stack_of
 from jaxapprox._src.nnx.sampled import MCDense, MCEinsum, MCLinearGeneral
 from jaxapprox._src.nnx.sampled_convolution import MCConv, MCConvTranspose
+from jaxapprox._src.nnx.sampled_softmax import SampledSoftmaxDense, SampledSoftmaxEmbed
+from jaxapprox._src.softmax.settings import SampledSoftmax
 
 _SAMPLED: dict[type[nnx.Module], type[nnx.Module]] = {
     nnx.Conv: MCConv,
@@ -23,14 +26,14 @@ _SAMPLED: dict[type[nnx.Module], type[nnx.Module]] = {
     nnx.Einsum: MCEinsum,
 }
 REPLACEABLE: tuple[type, ...] = tuple(_SAMPLED)
-APPROXIMATE: tuple[type, ...] = (*_SAMPLED.values(), ALSHDense)
+APPROXIMATE: tuple[type, ...] = (*_SAMPLED.values(), ALSHDense, SampledSoftmaxDense)
 
 
 def approximate(layer: Any, method: Approximation, rng_collection: str, keys: jax.Array) -> None:
     """Makes a layer an approximate one in place, so that it stays what it is wherever a model refers to it.
 
     Args:
-        layer: of a class in `REPLACEABLE`.
+        layer: of a class in `REPLACEABLE`; or, for a `SampledSoftmax`, an `nnx.Embed`.
         method: how it is approximated.
         rng_collection: the name of the stream that it draws from.
         keys: two, for the stream and for hash tables.
@@ -44,7 +47,11 @@ def approximate(layer: Any, method: Approximation, rng_collection: str, keys: ja
         for _ in stack:
             build = jax.vmap(build)
         layer.tables = StoredTables(build(tables_key, layer.kernel[...].swapaxes(-1, -2)))
-    kind = ALSHDense if isinstance(method, ALSH) else _SAMPLED[type(layer)]
+    if isinstance(method, SampledSoftmax):
+        layer.labels = nnx.data(None)
+        kind: type = SampledSoftmaxEmbed if isinstance(layer, nnx.Embed) else SampledSoftmaxDense
+    else:
+        kind = ALSHDense if isinstance(method, ALSH) else _SAMPLED[type(layer)]
     object.__setattr__(layer, "__class__", kind)  # not by NNX's own, which notes the names of attributes
 
 
@@ -60,12 +67,20 @@ def failure_of(layer: Any, method: Approximation) -> str:
         def output(params: Any, x: jax.Array) -> jax.Array:
             layer: Any = nnx.merge(graph, params, settings)
             approximate(layer, method, "sample", jax.random.split(jax.random.key(0)))
-            return layer(x)
+            return _call_of(layer, method, x)
 
         y, gradients = jax.vjp(output, params, x)
         gradients(y)
 
     return trial(train, one, example_input(layer))
+
+
+def _call_of(layer: Any, method: Approximation, x: jax.Array) -> jax.Array:
+    """What a layer that `method` approximates returns for an input, given labels if it takes some."""
+    if not isinstance(method, SampledSoftmax):
+        return layer(x)
+    call: Any = layer.attend if isinstance(layer, nnx.Embed) else layer
+    return call(x, labels=jnp.zeros(x.shape[:-1], jnp.int32))
 
 
 def _one_setting(depth: int, leaf: Any) -> Any:

@@ -112,7 +112,7 @@ class SampledSoftmaxDense(nnx.Linear, SoftmaxModule):
         """
         labels = self._given(labels)
         if labels is None:
-            return _exact(self, inputs, **({} if out_sharding is None else {"out_sharding": out_sharding}))
+            return self.scores(inputs, **({} if out_sharding is None else {"out_sharding": out_sharding}))
         x, kernel, bias = self._promoted(inputs)
         return self._loss(deterministic, rngs, x, kernel.T, bias, labels)
 
@@ -128,6 +128,10 @@ class SampledSoftmaxDense(nnx.Linear, SoftmaxModule):
         """
         x, kernel, bias = self._promoted(inputs)
         return top_k(x, kernel.T, bias, k, block_size=self.method.block_size)
+
+    def scores(self, inputs: jax.Array, **options: Any) -> jax.Array:
+        """The logits, as `nnx.Linear` computes them."""
+        return _exact(self, inputs, **options)
 
     def _promoted(self, inputs: jax.Array) -> Any:
         bias = None if self.bias is None else self.bias[...]
@@ -195,8 +199,8 @@ class SampledSoftmaxEmbed(nnx.Embed, SoftmaxModule):
         """
         labels = self._given(labels)
         if labels is None:
-            return _attend(self, query, **({} if out_sharding is None else {"out_sharding": out_sharding}))
-        x, weights = self.promote_dtype((query, self.embedding[...]), dtype=self.dtype)
+            return self.scores(query, **({} if out_sharding is None else {"out_sharding": out_sharding}))
+        x, weights = self._promoted(query)
         return self._loss(deterministic, rngs, x, weights, None, labels)
 
     def top_k(self, query: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
@@ -209,8 +213,15 @@ class SampledSoftmaxEmbed(nnx.Embed, SoftmaxModule):
         Returns:
             As `SampledSoftmaxDense.top_k`.
         """
-        x, weights = self.promote_dtype((query, self.embedding[...]), dtype=self.dtype)
+        x, weights = self._promoted(query)
         return top_k(x, weights, None, k, block_size=self.method.block_size)
+
+    def scores(self, query: jax.Array, **options: Any) -> jax.Array:
+        """The logits, as `nnx.Embed` computes them."""
+        return _attend(self, query, **options)
+
+    def _promoted(self, query: jax.Array) -> Any:
+        return self.promote_dtype((query, self.embedding[...]), dtype=self.dtype)
 
 
 def call_with_labels(model: nnx.Module, labels: jax.Array, *args: Any, **kwargs: Any) -> Any:

@@ -54,6 +54,6 @@ def label_columns(labels: Any, batch: int, classes: int) -> jax.Array:
 
 def label_shares(labels: jax.Array, classes: int) -> jax.Array:
     """Each label's share of its example's loss, `(batch, m)`: NaN for one out of range, 0 for an unused slot."""
-    is_used = labels != -1
+    is_used = (labels != -1).astype(jnp.float32)
     share = is_used / jnp.maximum(jnp.sum(is_used, 1, keepdims=True), 1)
     return jnp.where((labels >= -1) & (labels < classes), share, jnp.nan)

@@ -1,4 +1,7 @@
-"""Loops over blocks of consecutive classes, so that no array of all classes' scores is ever there."""
+"""Loops over blocks of consecutive classes, so that no array of all classes' scores is ever there.
+
+Scores are `(classes, batch)` in this package: the gradient in the weights needs no transposition then.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -35,8 +38,8 @@ def take_block(array: jax.Array, first: jax.Array, size: int) -> jax.Array:
 
 
 def scores(hidden: jax.Array, weights: jax.Array, bias: jax.Array) -> jax.Array:
-    """`(batch, n)`: the scores of n classes, weights `(n, features)`, in float32 at least."""
-    return product(hidden, weights.T) + bias[None]
+    """`(n, batch)`: the scores of n classes, weights `(n, features)`, in float32 at least."""
+    return product(weights, hidden.T) + bias[:, None]
 
 
 def product(left: jax.Array, right: jax.Array) -> jax.Array:
@@ -63,8 +66,8 @@ def nothing_summed(hidden: jax.Array, weights: jax.Array) -> tuple[jax.Array, ja
 
 
 def fold(carry: tuple[jax.Array, jax.Array], scores: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The carry (m, s), of the sum exp(m) * s, with exp(scores) `(batch, n)` added; m is the largest score."""
+    """The carry (m, s), of the sum exp(m) * s, with exp(scores) `(n, batch)` added; m is the largest score."""
     before, scaled = carry
-    largest = jnp.maximum(before, jnp.max(scores, 1))
+    largest = jnp.maximum(before, jnp.max(scores, 0))
     shift = jnp.where(jnp.isneginf(largest), 0, largest)  # a sum without terms is 0, not NaN
-    return largest, scaled * jnp.exp(before - shift) + jnp.sum(jnp.exp(scores - shift[:, None]), 1)
+    return largest, scaled * jnp.exp(before - shift) + jnp.sum(jnp.exp(scores - shift[None]), 0)

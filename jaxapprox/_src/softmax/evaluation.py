@@ -61,14 +61,14 @@ def evaluate(
     columns = label_columns(labels, layer[0].shape[0], classes)
     rows = local_rows(columns, layer[1].shape[0], axis_name)
     hidden, weights, bias, rows = same_varying(*layer, rows)
-    of_labels = total(row_scores(hidden, weights, bias, rows)[0], axis_name)
+    of_labels = total(row_scores(hidden, weights, bias, rows)[0].T, axis_name)
 
     def add(carry, first, size):
         summed, not_below = carry
         block = scores(hidden, take_block(weights, first, size), take_block(bias, first, size))
         ids = first + jnp.arange(size, dtype=jnp.int32)
-        is_other = ids[None, None, :] != rows[:, :, None]
-        above = jnp.sum(~(block[:, None, :] < of_labels[:, :, None]) & is_other, 2, dtype=jnp.int32)
+        is_other = ids[:, None, None] != rows[None]
+        above = jnp.sum(~(block[:, :, None] < of_labels[None]) & is_other, 0, dtype=jnp.int32)
         return fold(summed, block), not_below + above
 
     empty = same_varying(nothing_summed(hidden, weights), jnp.zeros(rows.shape, jnp.int32), rows)[:2]
@@ -111,7 +111,7 @@ def top_k(
     check_int("k", k, weights.shape[0])
 
     def add(carry, first, size):
-        block = scores(hidden, take_block(weights, first, size), take_block(bias, first, size))
+        block = scores(hidden, take_block(weights, first, size), take_block(bias, first, size)).T
         rows = jnp.broadcast_to(first + jnp.arange(size, dtype=jnp.int32), block.shape)
         return best(k, [carry[0], block], [carry[1], rows])
 

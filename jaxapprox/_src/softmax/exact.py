@@ -78,7 +78,7 @@ def _log_sums_and_scores(
     block_size: int, hidden: jax.Array, weights: jax.Array, bias: jax.Array, rows: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """log of the sum of exp(score) over the classes, `(batch,)`, and the scores of `rows`, `(batch, m)`."""
-    return log_sum(hidden, weights, bias, block_size), row_scores(hidden, weights, bias, rows)[0]
+    return log_sum(hidden, weights, bias, block_size), row_scores(hidden, weights, bias, rows)[0].T
 
 
 def _forward(block_size: int, *layer: Any) -> tuple[Any, Any]:
@@ -93,15 +93,15 @@ def _backward(block_size: int, kept: Any, g: Any) -> tuple[Any, ...]:
     def add(carry, first, size):
         dhidden, dweights, dbias = carry
         own, own_bias = take_block(weights, first, size), take_block(bias, first, size)
-        dscores = jnp.exp(scores(hidden, own, own_bias) - log_sums[:, None]) * of_sums[:, None]
-        dhidden += product(dscores, own)
-        dweights = lax.dynamic_update_slice_in_dim(dweights, product(dscores.T, hidden).astype(own.dtype), first, 0)
-        of_bias = jnp.sum(dscores, 0).astype(own_bias.dtype)
+        dscores = jnp.exp(scores(hidden, own, own_bias) - log_sums[None]) * of_sums[None]
+        dhidden += product(dscores.T, own)
+        dweights = lax.dynamic_update_slice_in_dim(dweights, product(dscores, hidden).astype(own.dtype), first, 0)
+        of_bias = jnp.sum(dscores, 1).astype(own_bias.dtype)
         return dhidden, dweights, lax.dynamic_update_slice_in_dim(dbias, of_bias, first, 0)
 
     empty = jnp.zeros(hidden.shape, of_sums.dtype), jnp.zeros_like(weights), jnp.zeros_like(bias)
     dhidden, dweights, dbias = over_blocks(add, same_varying(empty, kept)[0], weights.shape[0], block_size)
-    of_hidden, gradient = row_scores(hidden, weights, bias, rows)[1](of_rows)
+    of_hidden, gradient = row_scores(hidden, weights, bias, rows)[1](of_rows.T)
     dhidden = (dhidden + of_hidden).astype(hidden.dtype)
     values = gradient.coefficients[:, :, None] * hidden[:, None, :]
     dweights = dweights.at[rows].add(values.astype(weights.dtype), mode="drop")

@@ -155,7 +155,7 @@ def hashed_top_k(
     check_classes(tables, weights)
     found = hits(key, tables, hidden, per_bucket=per_bucket, per_example=True)
     check_int("k", k, found.shape[1])
-    scored = row_scores(hidden, weights, bias, found)[0]
+    scored = row_scores(hidden, weights, bias, found)[0].T
     return best(k, [jnp.where(found < weights.shape[0], scored, -jnp.inf)], [found])
 
 

@@ -26,7 +26,7 @@ from jaxapprox._src.blockwise.active_rows import RowGradient
 from jaxapprox._src.softmax.arguments import label_columns, label_shares, output_layer
 from jaxapprox._src.softmax.candidates import Candidates
 from jaxapprox._src.softmax.exact import mean_loss
-from jaxapprox._src.softmax.rows import row_scores
+from jaxapprox._src.softmax.rows import by_class, row_scores
 from jaxapprox._src.softmax.shards import class_count, class_ids, local_rows, total
 
 
@@ -114,14 +114,14 @@ def _loss(hidden, weights, bias, labels, candidates, correct_labels, axis_name):
     of_labels, pull_labels = row_scores(hidden, weights, bias, local_rows(columns, rows, axis_name))
     of_candidates, pull_candidates = row_scores(hidden, weights, bias, ids)
 
-    is_hit = jnp.any(class_ids(jnp.atleast_2d(ids), axis_name)[:, None, :] == columns[:, :, None], 1)
-    is_negative = (jnp.atleast_2d(ids) < rows) & ~is_hit
-    correction = jnp.log(jnp.atleast_2d(candidates.expected))
+    is_hit = jnp.any(by_class(class_ids(ids, axis_name))[:, None, :] == columns.T[None], 1)
+    is_negative = by_class(ids < rows) & ~is_hit
+    correction = jnp.log(by_class(candidates.expected))
     label_correction = jnp.log(candidates.expected_labels).reshape(columns.shape) if correct_labels else 0.0
 
     def loss(of_labels, of_candidates):
         return _of_scores(
-            total(of_labels, axis_name) - label_correction,
+            total(of_labels.T, axis_name) - label_correction,
             jnp.where(is_negative, of_candidates - correction, -jnp.inf),
             columns,
             classes,
@@ -141,15 +141,17 @@ def _loss(hidden, weights, bias, labels, candidates, correct_labels, axis_name):
 
 
 def _of_scores(of_labels, negatives, labels, classes, axis_name):
-    """The loss from the scores of labels, the same on all devices, and of a device's negatives."""
+    """The loss, from scores of labels `(batch, m)`, the same on all devices, and a device's negatives `(n, batch)`."""
     earlier = jnp.tril(jnp.ones((labels.shape[1],) * 2, bool), -1)
     is_first = ~jnp.any((labels[:, :, None] == labels[:, None, :]) & earlier[None], 2)
     counted = jnp.where(is_first & (labels != -1), of_labels, -jnp.inf)  # a label that is there twice is one class
-    largest = jnp.max(jnp.concatenate([counted, negatives], 1), 1)
-    largest = lax.stop_gradient(largest) if axis_name is None else lax.pmax(lax.stop_gradient(largest), axis_name)
-    shift = jnp.where(jnp.isneginf(largest), 0, largest)[:, None]
-    sums = jnp.sum(jnp.exp(counted - shift), 1) + total(jnp.sum(jnp.exp(negatives - shift), 1), axis_name)
-    return mean_loss(shift[:, 0] + jnp.log(sums), of_labels, label_shares(labels, classes))
+    largest = lax.stop_gradient(jnp.maximum(jnp.max(counted, 1), jnp.max(negatives, 0, initial=-jnp.inf)))
+    largest = largest if axis_name is None else lax.pmax(largest, axis_name)
+    shift = jnp.where(jnp.isneginf(largest), 0, largest)
+    sums = jnp.sum(jnp.exp(counted - shift[:, None]), 1) + total(
+        jnp.sum(jnp.exp(negatives - shift[None]), 0), axis_name
+    )
+    return mean_loss(shift + jnp.log(sums), of_labels, label_shares(labels, classes))
 
 
 def _check(candidates: Candidates, labels: tuple[int, ...], correct_labels: bool) -> None:
@@ -162,5 +164,5 @@ def _check(candidates: Candidates, labels: tuple[int, ...], correct_labels: bool
     if correct_labels:
         of_labels = candidates.expected_labels
         if of_labels is None or jnp.shape(of_labels) != labels:
-            got = None if of_labels is None else jnp.shape(of_labels)
-            raise ValueError(f"candidates.expected_labels must have the shape of labels, {labels}, got {got}")
+            given = None if of_labels is None else jnp.shape(of_labels)
+            raise ValueError(f"candidates.expected_labels must have the shape of labels, {labels}, got {given}")

@@ -5,6 +5,7 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxapprox._src.checks import check_choice, check_int
@@ -78,32 +79,30 @@ class SampledSoftmax:
         batch = hidden.shape[:-1]
         if labels.shape[: len(batch)] != batch or labels.ndim > len(batch) + 1:
             raise ValueError(f"labels must have shape {batch} or {(*batch, 'm')}, as the inputs, got {labels.shape}")
-        split = split_of(hidden, min(1, len(batch)))
-        x, y = (_examples(split, len(batch), array) for array in (hidden, labels))
-        if key is None or self.size is None:
-            loss = cross_entropy(x, weights, bias, y, block_size=self.block_size)
-        else:
-            proposal = self._proposal(weights.shape[0])
-            candidates = draw(key, proposal, y, per_example=self.per_example)
-            loss = sampled_cross_entropy(x, weights, bias, y, candidates, correct_labels=self.correct_labels)
-        return loss.reshape(batch)
+
+        def of_examples(key, hidden, weights, bias, labels):
+            x, y = hidden.reshape(-1, hidden.shape[-1]), labels.reshape(-1, *labels.shape[len(batch) :])
+            if key is None or self.size is None:
+                loss = cross_entropy(x, weights, bias, y, block_size=self.block_size)
+            else:
+                candidates = draw(key, self._proposal(weights.shape[0]), y, per_example=self.per_example)
+                loss = sampled_cross_entropy(x, weights, bias, y, candidates, correct_labels=self.correct_labels)
+            return loss.reshape(batch)
+
+        return split_as(split_of(hidden, len(batch)), of_examples, key, hidden, weights, bias, labels)
 
     def _proposal(self, classes: int) -> Any:
         if not isinstance(self.proposal, str):
+            parts = getattr(self.proposal, "proposals", (self.proposal,))
+            of = {part.counts.shape[0] for part in parts if hasattr(part, "counts")} - {classes}
+            if of:
+                raise ValueError(f"proposal must be of the layer's {classes} classes, got one of {of.pop()}")
             return self.proposal
-        check_int("size", self.size or 0, classes)
-        return _named(self.proposal, classes, self.size)
+        return jax.tree.map(jnp.asarray, _named(self.proposal, classes, self.size))
 
 
 @functools.lru_cache(maxsize=4)
-def _named(name: str, classes: int, size: int) -> Any:
-    """A proposal of that name, made once: not in each program that is traced."""
+def _named(name: str, classes: int, size: Any) -> Any:
+    """A proposal of that name, in NumPy's arrays: made once, and no part of the program that is traced."""
     with jax.ensure_compile_time_eval():
-        return _PROPOSALS[name](classes, size)
-
-
-def _examples(split: Any, axes: int, array: Any) -> Any:
-    """An array of which the first axes are one; values that are known stay so."""
-    if axes == 1:
-        return array
-    return split_as(split, lambda array: array.reshape(-1, *array.shape[axes:]), array)
+        return jax.device_get(_PROPOSALS[name](classes, size))

@@ -29,6 +29,7 @@ _REFUSED = {
     "error_by_depth": ("--ratios", "2"),
     "hashing": ("--draws", "0"),
     "mlp": ("--data", "magic"),
+    "words": ("--methods", "magic"),
 }
 
 

@@ -58,7 +58,7 @@ def test_memory_bounds_the_members(task, monkeypatch):
 @pytest.mark.parametrize("seeds", [1, 4])
 def test_the_rule(task, monkeypatch, seeds):
     """In turn on a CPU, at once on one accelerator: no clock has a say in it."""
-    monkeypatch.setattr(planning, "_step_seconds", None)
+    monkeypatch.setattr(planning, "step_seconds", None)
     assert choose_axis(family_of(seeds=seeds), task) == (SeedAxis("map", 1), "the rule for a CPU")
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert choose_axis(family_of(seeds=seeds), task) == (SeedAxis("vmap", seeds), "the rule for one accelerator")
@@ -71,7 +71,9 @@ def test_the_fastest_axis_is_chosen_where_that_is_asked_for(task, monkeypatch):
     assert axis in (SeedAxis("map", 1), SeedAxis("vmap", 3))
     assert re.fullmatch(r"a step of one seed takes: map [\de.+-]+ ms, vmap [\de.+-]+ ms", why)
     for fastest, members in (("map", 1), ("vmap", 3)):
-        monkeypatch.setattr(planning, "_step_seconds", lambda t, *_, f=fastest: 1.0 if t.axis.kind == f else 2.0)
+        monkeypatch.setattr(
+            planning, "step_seconds", lambda t, *_, f=fastest, **limits: 1.0 if t.axis.kind == f else 2.0
+        )
         axis, why = choose_axis(family, task)
         assert (axis.kind, axis.members) == (fastest, members)
         assert f"{fastest} 1e+03 ms" in why

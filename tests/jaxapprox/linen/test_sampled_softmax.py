@@ -15,7 +15,7 @@ from quick_compilation import jit
 from jaxapprox.active_rows import to_blocks
 from jaxapprox.blocks import put
 from jaxapprox.linen import SampledSoftmaxDense, SampledSoftmaxEmbed
-from jaxapprox.softmax import by_frequency, draw, log_uniform, sampled_cross_entropy, sampled_rows
+from jaxapprox.softmax import by_frequency, draw, log_uniform, mixture, sampled_cross_entropy, sampled_rows, uniform
 
 CLASSES, FEATURES = 30, 5
 X = jnp.asarray(vectors(0, 4, FEATURES))
@@ -136,6 +136,7 @@ class Model(nn.Module):
         ("labels must have shape", {}, jnp.array([3, 0])),
         ("size must be an integer between 1 and 30", {"size": 31}, LABELS),
         ("proposal must be one of log_uniform, uniform", {"proposal": "zipf"}, LABELS),
+        ("proposal must be of the layer's 30 classes", {"proposal": mixture(uniform(40, 3))}, LABELS),
         ("precision must be None where labels are given", {"precision": "highest"}, LABELS),
         ("dot_general must be None where labels are given", {"dot_general": lambda *a, **k: None}, LABELS),
     ],
