@@ -96,10 +96,12 @@ def with_hits(candidates: Candidates, found: jax.Array, classes: int) -> Candida
 
     found, ids, expected = jnp.asarray(found), candidates.ids, candidates.expected
     if found.ndim == ids.ndim == 1:
-        return Candidates(together(found, ids), jnp.concatenate([jnp.ones(found.shape), expected]))
+        return Candidates(together(found, ids), jnp.concatenate([jnp.ones(found.shape, expected.dtype), expected]))
     batch = (found if found.ndim == 2 else ids).shape[0]
     found, ids, expected = (jnp.broadcast_to(a, (batch, a.shape[-1])) for a in (found, ids, expected))
-    return Candidates(jax.vmap(together)(found, ids), jnp.concatenate([jnp.ones(found.shape), expected], 1))
+    return Candidates(
+        jax.vmap(together)(found, ids), jnp.concatenate([jnp.ones(found.shape, expected.dtype), expected], 1)
+    )
 
 
 def hashed_top_k(
