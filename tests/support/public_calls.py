@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 from oracles import vectors
 
-from jaxapprox import SAMPLERS, active_layers, active_rows, blocks, conv, linen, lsh, mc_conv, mc_dense
+from jaxapprox import SAMPLERS, active_layers, active_rows, blocks, conv, linen, lsh, mc_conv, mc_dense, softmax
 from jaxapprox import inclusion_probabilities as probabilities
 from jaxapprox import nnx as janx
 from jaxapprox.adaptive_dropout import adaptive_dropout
@@ -143,6 +143,36 @@ def nnx_softmax(key, x, labels, kernel, bias):
     return layer(x, labels=labels, rngs=key)
 
 
+PROPOSAL = jax.tree.map(np.asarray, softmax.log_uniform(12, 4))
+WITH_BIAS = jax.tree.map(np.asarray, lsh.build(jax.random.key(0), softmax.with_bias(KERNEL.T, BIAS)))
+
+
+def exact_softmax(key, x, labels, kernel, bias):
+    """With its gradient: it has none in forward mode."""
+
+    def loss(x, kernel, bias):
+        return softmax.cross_entropy(x, kernel.T, bias, labels, block_size=5)
+
+    y, pull_back = jax.vjp(loss, x, kernel, bias)
+    return y, pull_back(y)
+
+
+def sampled_softmax(key, x, labels, kernel, bias, proposal):
+    candidates = softmax.draw(key, proposal, labels)
+    loss, pull_back = softmax.sampled_rows(x, kernel.T, bias, labels, candidates, correct_labels=True)
+    dx, gradients = pull_back(loss)
+    return loss, dx, active_rows.to_blocks(gradients, 12)
+
+
+def hashed_softmax(key, x, labels, kernel, bias, tables, proposal):
+    own = jax.random.split(key, 3)
+    candidates = softmax.with_hits(softmax.draw(own[0], proposal, labels), softmax.hits(own[1], tables, x), 12)
+    loss = softmax.sampled_cross_entropy(x, kernel.T, bias, labels, candidates)
+    scores, ids = softmax.hashed_top_k(own[2], tables, x, kernel.T, bias, 3, per_bucket=5)
+    top = softmax.top_k(x, kernel.T, bias, 3, block_size=5)
+    return loss, jnp.exp(scores), ids, top, softmax.evaluate(x, kernel.T, bias, labels, block_size=5)
+
+
 partial = functools.partial
 _CONV, _DENSE = ((IMAGES,), (WINDOW, BIAS[:4]), 2), ((X,), (KERNEL, BIAS), 2)
 CALLS: dict[str, Call] = {
@@ -211,6 +241,9 @@ CALLS: dict[str, Call] = {
         has_gradient=False,
     ),
     "blocks.add_up": Call(lambda key, ids, x: blocks.add_up(ids, x, 12), (IDS[:, 0], X), has_gradient=False),
+    "softmax.cross_entropy": Call(exact_softmax, (X, LABELS), (KERNEL, BIAS), has_gradient=False),
+    "softmax, sampled": Call(sampled_softmax, (X, LABELS), (KERNEL, BIAS, PROPOSAL), has_gradient=False),
+    "softmax, hashed": Call(hashed_softmax, (X, LABELS), (KERNEL, BIAS, WITH_BIAS, PROPOSAL), has_gradient=False),
     "active_layers.dense": Call(
         block_layer(lambda key, params, x, activation: active_layers.dense(params, x, activation=activation), False),
         *((X,), (KERNEL, BIAS)),
