@@ -8,7 +8,7 @@ from jaxapprox._src.softmax.candidates import Candidates, Proposal, draw
 from jaxapprox._src.softmax.dense_weights import dense_of_rows, rows_of_dense
 from jaxapprox._src.softmax.evaluation import Evaluation, evaluate, top_k
 from jaxapprox._src.softmax.exact import cross_entropy
-from jaxapprox._src.softmax.hashed import hashed_top_k, hits, recall, with_bias, with_hits
+from jaxapprox._src.softmax.hashed import hashed_top_k, hits, recall, with_hits
 from jaxapprox._src.softmax.proposals import by_frequency, in_batch, log_uniform, mixture, uniform
 from jaxapprox._src.softmax.sampled import sampled_cross_entropy, sampled_rows
 from jaxapprox._src.softmax.shards import shard_classes, unshard_classes
@@ -35,6 +35,5 @@ __all__ = [
     "top_k",
     "uniform",
     "unshard_classes",
-    "with_bias",
     "with_hits",
 ]

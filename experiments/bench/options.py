@@ -42,10 +42,11 @@ class Bench:
     text: Path | None = None
     """A text for the part wide, UTF-8, plain or .gz: all methods and peers are trained on it for --seconds each."""
     seconds: float = 60.0
+    """Training seconds on the text; evaluations are left out."""
     text_seeds: int = 3
     """How often each is trained on the text."""
     tune: bool = False
-    """First train each on the text with several batch sizes and learning rates, and go on with those that did best."""
+    """First train each on the text with several learning rates and batch sizes, and go on with what did best."""
     tf_python: Path = Path(sys.executable)
     """An interpreter that has TensorFlow, where this one has not."""
     out: Path | None = None

@@ -22,32 +22,34 @@ _PUBLISHED = (
 def show_race(results: dict[str, Any], console: Console) -> None:
     """Prints a table of medians over seeds, with their ranges; `results` is what `measure_race` returned."""
     race = results["wide_race"]
-    exact = race["curves"][_BASE]
-    targets = [curve[-1]["hit@10"] for curve in exact]
-    table = Table("", "batch", "rate", "steps", "s", "hit@10 (%)", "/ exact", "s to exact's", "exact / it")
-    table.box, table.title = box.SIMPLE_HEAD, f"{race['title']}: {race['seconds']:g} s each"
+    exact, seconds = race["curves"][_BASE], race["seconds"]
+    targets = [hit_after(curve, seconds) for curve in exact]
+    table = Table("", "batch", "rate", "steps", "hit@10 (%)", "/ exact", "s to exact's", "exact / it")
+    table.box, table.title = box.SIMPLE_HEAD, f"{race['title']}: {seconds:g} s each"
     for name, curves in race["curves"].items():
         setting = race["settings"][name]
-        hits = [curve[-1]["hit@10"] for curve in curves]
+        hits = [hit_after(curve, seconds) for curve in curves]
         times = [seconds_to(curve, target) for curve, target in zip(curves, targets, strict=True)]
-        speed = [
-            None if (own := seconds_to(curve, target)) is None or time is None else own / time
-            for curve, time, target in zip(exact, times, targets, strict=True)
-        ]
+        own = [seconds_to(curve, target) for curve, target in zip(exact, targets, strict=True)]
         table.add_row(
             name,
             str(setting["batch_size"]),
             f"{setting['lr']:g}",
             str(round(statistics.median(curve[-1]["steps"] for curve in curves))),
-            f"{statistics.median(curve[-1]['seconds'] for curve in curves):.0f}",
             _spread([100 * hit for hit in hits], ".1f"),
-            _spread([_ratio(hit, target) for hit, target in zip(hits, targets, strict=True)], ".2f"),
-            _spread(times, ".2g"),
-            _spread(speed, ".3g"),
+            _spread(list(map(_ratio, hits, targets)), ".2f"),
+            _spread(times, ".3g"),
+            _spread(list(map(_ratio, own, times)), ".3g"),
         )
     console.print(table)
     console.print(race["notes"])
     console.print("Published:", *_PUBLISHED, sep="\n")
+
+
+def hit_after(curve: Sequence[dict[str, float]], seconds: float) -> float:
+    """hit@10 after so many training seconds; between two evaluations as `seconds_to` takes it, after the last its."""
+    points = np.array([(np.log(point["seconds"]), point["hit@10"]) for point in curve])
+    return float(np.interp(np.log(seconds), *points.T))
 
 
 def seconds_to(curve: Sequence[dict[str, float]], target: float) -> float | None:
@@ -66,14 +68,14 @@ def seconds_to(curve: Sequence[dict[str, float]], target: float) -> float | None
     return None
 
 
-def _ratio(value: float, base: float) -> float:
-    return value / base if base else float("nan")
+def _ratio(value: float | None, base: float | None) -> float | None:
+    return None if value is None or not base else value / base
 
 
 def _spread(values: Sequence[float | None], form: str) -> str:
-    """The median and the range; nothing unless all seeds have a value."""
+    """The median and, of several seeds, the range; where some have no value, how many have."""
     known = [value for value in values if value is not None]
     if len(known) < len(values):
-        return "never" if not known else f"{len(known)} of {len(values)}"
-    low, high = np.min(known), np.max(known)
-    return f"{statistics.median(known):{form}} ({low:{form}} to {high:{form}})"
+        return f"{len(known)} of {len(values)}" if known else "never"
+    median = f"{statistics.median(known):{form}}"
+    return median if len(known) == 1 else f"{median} ({min(known):{form}} to {max(known):{form}})"

@@ -32,9 +32,9 @@ def random_text(words: int) -> WordsData:
     """A text of 100,000 words in lines of 20, drawn by Zipf's law from a vocabulary, and a held-out place."""
     shares = 1 / np.arange(1, words + 1)
     tokens = np.random.default_rng(0).choice(words, _WORDS, p=shares / shares.sum()).astype(np.int32)
-    train = Stretch(jnp.asarray(tokens), jnp.arange(_WORDS, dtype=jnp.int32) // _LINE)
-    test = Places(jnp.zeros((1, 10), jnp.int32), jnp.zeros(1, jnp.int32))
-    return WordsData("random", tuple(map(str, range(words))), shares, train, test)
+    train = Stretch(tokens, np.arange(_WORDS, dtype=np.int32) // _LINE)
+    test = Places(np.zeros((1, 10), np.int32), np.zeros(1, np.int32))
+    return WordsData("random", tuple(map(str, range(words))), shares, *jax.tree.map(jnp.asarray, (train, test)))
 
 
 def normal(shape: tuple[int, ...], seed: int) -> jax.Array:

@@ -5,7 +5,7 @@ import functools
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -14,15 +14,15 @@ from experiments.bench.peer_process import has, run_peer
 from experiments.seeds.segments import numbered_seeds
 from experiments.seeds.settings import families
 from experiments.seeds.train_family import train_family
-from experiments.training.task import Task, chosen_methods
+from experiments.training.task import Task, chosen_methods, notes_of
 from experiments.words.config import METHODS, WordsConfig
-from experiments.words.data import WordsData
+from experiments.words.data import WordsData, place_count
 from experiments.words.learner import make_task
 from experiments.words.places import Places, Stretch, places_at
 
 _EVALUATIONS = 16
 _FIRST = 1 / 256  # of the seconds: the first evaluation; the others in geometric progression
-_BATCHES, _RATES = (128, 512), (0.1, 0.03, 0.3)  # without --tune, the first
+_BATCHES, _RATES = (128, 32, 512), (0.1, 0.03, 0.3)  # the first without --tune
 
 
 class Setting(NamedTuple):
@@ -33,40 +33,37 @@ class Setting(NamedTuple):
 
 
 class Contender(Protocol):
-    """Trains once, and returns what each evaluation found, with the training seconds until it."""
+    """Trains once, and returns what each evaluation found, with the training seconds until it; the last at the end."""
 
-    def __call__(self, setting: Setting, seed: int) -> list[dict[str, float]]: ...
+    def __call__(self, setting: Setting, seed: int, evaluations: int = _EVALUATIONS) -> list[dict[str, float]]: ...
 
 
 def measure_race(options: Bench) -> dict[str, Any]:
     """Trains every contender in turn, seed by seed.
 
-    With `options.tune` each is first trained at all of its settings, from a seed that is not among the others, and
-    keeps the one of the highest hit@10 at the end.
+    With `options.tune` each is first trained from a seed that is not among the others: with several learning rates,
+    and with the best of them at other batch sizes. It keeps what has the highest hit@10 at the end.
     """
-    config = WordsConfig(text=options.text, seconds=options.seconds, evaluations=_EVALUATIONS)
-    config.check()
+    config = WordsConfig(text=options.text, seconds=options.seconds)
     task = make_task(config)
+    data = cast(WordsData, task.data)
     with tempfile.TemporaryDirectory() as directory:
         places = Path(directory) / "places.npz"
-        write_places(places, task.data, config.window)
+        write_places(places, data, config.window)
         contenders = _contenders(options, config, task, places)
-        tuning = {name: _tune(contender, options) if options.tune else [] for name, contender in contenders.items()}
-        chosen = {
-            name: max(tried, key=_final)["setting"] if tried else _settings()[0] for name, tried in tuning.items()
-        }
+        tuning = {name: _tune(contender, options) for name, contender in contenders.items()}
+        chosen = {name: _best(tried) for name, tried in tuning.items()}
         curves: dict[str, list[Any]] = {name: [] for name in contenders}
         for seed in range(options.text_seeds):
             for name, contender in contenders.items():
                 curves[name].append(contender(chosen[name], seed))
+    count = place_count(data.train, config.window)
     race = {
         "title": task.title,
-        "notes": task.notes,
+        "notes": notes_of(config, f"{count} places to train on, {len(data.test.labels)} held out; Adagrad."),
         "seconds": options.seconds,
         "settings": {name: setting._asdict() for name, setting in chosen.items()},
-        "tuning": {
-            name: [{**one, "setting": one["setting"]._asdict()} for one in tried] for name, tried in tuning.items()
-        },
+        "tuning": {name: [(setting._asdict(), hit) for setting, hit in tried] for name, tried in tuning.items()},
         "curves": curves,
     }
     return {"wide_race": race}
@@ -100,8 +97,11 @@ def _contenders(options: Bench, config: WordsConfig, task: Task, places: Path) -
     return found
 
 
-def _train_ours(config: WordsConfig, task: Task, setting: Setting, seed: int) -> list[dict[str, float]]:
-    config = dataclasses.replace(config, batch_sizes=(setting.batch_size,), lrs=(setting.lr,), seed=seed)
+def _train_ours(
+    config: WordsConfig, task: Task, setting: Setting, seed: int, evaluations: int = _EVALUATIONS
+) -> list[dict[str, float]]:
+    config = dataclasses.replace(config, batch_sizes=(setting.batch_size,), lrs=(setting.lr,))
+    config = dataclasses.replace(config, seed=seed, evaluations=evaluations)
     (family,) = families(config, chosen_methods(config))
     return [
         {
@@ -124,21 +124,25 @@ def _train_peer(
     chosen: Mapping[str, str],
     setting: Setting,
     seed: int,
+    evaluations: int = _EVALUATIONS,
 ) -> list[dict[str, float]]:
-    evaluate_at = np.geomspace(_FIRST * seconds, seconds, _EVALUATIONS).tolist()
-    return run_peer(
-        flag, python, program, **chosen, places=places, evaluate_at=evaluate_at, seed=seed, **setting._asdict()
-    )
+    evaluate_at = np.geomspace(seconds, _FIRST * seconds, evaluations).tolist()
+    options = {**chosen, **setting._asdict(), "seed": seed, "places": places, "evaluate_at": evaluate_at}
+    return run_peer(flag, python, program, **options)
 
 
-def _settings() -> list[Setting]:
-    return [Setting(batch, rate) for batch in _BATCHES for rate in _RATES]
+def _tune(contender: Contender, options: Bench) -> list[tuple[Setting, float]]:
+    """Settings, and the hit@10 that each has at the end; without `options.tune` the first alone."""
+    first = Setting(_BATCHES[0], _RATES[0])
+    if not options.tune:
+        return [(first, float("nan"))]
+
+    def tried(setting: Setting) -> tuple[Setting, float]:
+        return setting, contender(setting, options.text_seeds, evaluations=1)[-1]["hit@10"]
+
+    rates = [tried(first._replace(lr=rate)) for rate in _RATES]
+    return rates + [tried(_best(rates)._replace(batch_size=batch)) for batch in _BATCHES[1:]]
 
 
-def _tune(contender: Contender, options: Bench) -> list[dict[str, Any]]:
-    """The curve of each setting."""
-    return [{"setting": s, "curve": contender(s, options.text_seeds)} for s in _settings()]
-
-
-def _final(tried: dict[str, Any]) -> float:
-    return tried["curve"][-1]["hit@10"]
+def _best(tried: list[tuple[Setting, float]]) -> Setting:
+    return max(tried, key=lambda one: one[1])[0]

@@ -66,8 +66,8 @@ def show_steps(results: dict[str, Any], console: Console) -> None:
                 str(batch),
                 name,
                 f"{1e3 * statistics.median(times):.3g}",
-                f"{statistics.median(ratios):.1f}",
-                f"{min(ratios):.1f} to {max(ratios):.1f}",
+                f"{statistics.median(ratios):.3g}",
+                f"{min(ratios):.2g} to {max(ratios):.2g}",
                 *(f"{megabytes[key]:.0f}" if megabytes else "" for key in ("temporaries", "total")),
             )
         table.add_section()

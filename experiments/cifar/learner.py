@@ -18,7 +18,7 @@ from experiments.training.learner import Learner, Metrics, State, Stream, stream
 from experiments.training.task import Task, chosen_methods, notes_of
 
 
-def make_task(config: Config) -> Task:
+def make_task(config: Config) -> Task[Dataset]:
     """ResNet-18, or what `--blocks` makes of it, on the data.
 
     Raises:

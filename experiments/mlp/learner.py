@@ -27,7 +27,7 @@ _MOMENTUM, _EPS = 0.9, 1e-4
 _TABLES = 1 << 20  # apart from the layers' numbers, by which the initialisers' keys go
 
 
-def make_task(config: MLPConfig, data: Dataset | None = None) -> Task:
+def make_task(config: MLPConfig, data: Dataset | None = None) -> Task[Dataset]:
     """The network of the only number of layers in `config`, on the data or on what was loaded of it.
 
     Raises:

@@ -66,7 +66,7 @@ class SeedAxis:
 
     def put(self, tree: Any, *, by_seed: bool) -> Any:
         """Host arrays, the same in all processes, to the devices."""
-        sharding = self._sharding(by_seed=by_seed)
+        sharding = self.sharding(by_seed=by_seed)
         if sharding is None:
             return jax.tree.map(jnp.asarray, tree)
         return jax.tree.map(
@@ -75,10 +75,11 @@ class SeedAxis:
 
     def shapes(self, tree: Any, *, by_seed: bool) -> Any:
         """What `put` would give, as shapes."""
-        sharding = self._sharding(by_seed=by_seed)
+        sharding = self.sharding(by_seed=by_seed)
         return jax.tree.map(lambda a: jax.ShapeDtypeStruct(np.shape(a), a.dtype, sharding=sharding), tree)
 
-    def _sharding(self, *, by_seed: bool) -> NamedSharding | None:
+    def sharding(self, *, by_seed: bool) -> NamedSharding | None:
+        """Where arrays that differ from seed to seed lie, or those that do not; None where there is one device."""
         if self.mesh is None:
             return None
         return NamedSharding(self.mesh, PartitionSpec(_SEED) if by_seed else PartitionSpec())

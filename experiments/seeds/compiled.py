@@ -164,7 +164,9 @@ def _compile(family: Family, task: Task, axis: SeedAxis) -> CompiledTraining:
     rounds = jnp.int32(0), jnp.zeros((one.rounds_at_once, 2), jnp.int32), jnp.zeros(2, jnp.int32)
     shared = axis.shapes((task.data.train, *rounds), by_seed=False)
     own = axis.shapes(examples, by_seed=True), state, total
-    compiled_segment = jit(lifted, donate_argnums=(1, 2)).lower(*own, *shared).compile()
+    # The next segment takes what this one leaves: XLA must not split it over the devices that share a seed.
+    placed = axis.sharding(by_seed=True)
+    compiled_segment = jit(lifted, donate_argnums=(1, 2), out_shardings=placed).lower(*own, *shared).compile()
     memory = compiled_segment.memory_analysis()
     size = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
     return CompiledTraining(

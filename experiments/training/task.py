@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from experiments.training.learner import Learner
 from experiments.training.loop import Data
 from experiments.training.method import TrainingMethod
 from experiments.training.options import RunOptions
+
+DataOf = TypeVar("DataOf", bound=Data)
 
 
 class MakeLearner(Protocol):
@@ -22,7 +24,7 @@ class Report(Protocol):
     def __call__(self, rows: Sequence[Any], directory: Path) -> list[str]: ...
 
 
-class Task(NamedTuple):
+class Task(NamedTuple, Generic[DataOf]):
     """A network on data.
 
     Attributes:
@@ -36,7 +38,7 @@ class Task(NamedTuple):
 
     title: str
     notes: str
-    data: Data
+    data: DataOf
     methods: Mapping[str, TrainingMethod]
     make_learner: MakeLearner
     report: Report | None = None

@@ -75,7 +75,7 @@ class WordsConfig(RunOptions):
     features: int = 128
     tied: bool = False
     """Use the embeddings as the weights of the classes as well."""
-    optimizer: Literal["sgd", "momentum", "adagrad", "rowwise_adagrad", "adam"] = "adagrad"
+    optimizer: Literal["sgd", "momentum", "adagrad", "rowwise_adagrad", "adam"] = "rowwise_adagrad"
     """By rows (`jaxapprox.lazy`) wherever a gradient is: of the embeddings always."""
     candidates: tuple[int, ...] = (1_024,)
     """Negatives of a step, shared by its batch; several numbers for a run of each."""
@@ -96,7 +96,7 @@ class WordsConfig(RunOptions):
     """Steps for which hashed keeps what it has found."""
     rehash_every: int = 500
     batch_sizes: Annotated[tuple[int, ...], tyro.conf.arg(name="batch-size")] = (128,)
-    lrs: Annotated[tuple[float, ...], tyro.conf.arg(name="lr")] = (0.1,)
+    lrs: Annotated[tuple[float, ...], tyro.conf.arg(name="lr")] = (0.3,)
     """Learning rate, constant; several for a run of each method with each, compiled once."""
     seconds: float = 5.0
     """How long each seed is trained: a trial of some seconds says how many steps of a method that is, which plans.json

@@ -27,7 +27,7 @@ _ACCUMULATOR, _EPS = 0.0, 1e-12  # of Adagrad, whose steps then are the same wha
 _UNTIL_KNOWN = 1 << 20  # steps, where seconds are asked for and not yet turned into steps
 
 
-def make_task(config: WordsConfig) -> Task:
+def make_task(config: WordsConfig) -> Task[WordsData]:
     """Words in context, on the text.
 
     Raises:

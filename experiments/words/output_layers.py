@@ -17,7 +17,6 @@ from jaxapprox.softmax import (
     draw,
     hits,
     sampled_rows,
-    with_bias,
     with_hits,
 )
 
@@ -126,11 +125,9 @@ def hashed(
         rehashes: whether the tables are made anew as the weights move.
     """
 
-    def weights(params):
-        return with_bias(params["weights"], params["bias"])
-
     def tables(key, params):
-        built = lsh.build(key, weights(params), num_tables=num_tables, num_bits=num_bits, transform="simple")
+        settings = {"num_tables": num_tables, "num_bits": num_bits, "transform": "simple"}
+        built = lsh.build(key, params["weights"], bias=params["bias"], **settings)
         return {"hash": built, "found": jnp.full(queries * num_tables * per_bucket, words, jnp.int32)}
 
     def train(key, step, params, tables, hidden, labels):
@@ -145,7 +142,7 @@ def hashed(
         return loss, pull_back, {**tables, "found": found}
 
     def refresh(tables, params):
-        return {**tables, "hash": lsh.rebuild(tables["hash"], weights(params))}
+        return {**tables, "hash": lsh.rebuild(tables["hash"], params["weights"], params["bias"])}
 
     def look_up(key, tables, params, hidden):
         return hits(key, tables["hash"], hidden, per_bucket=per_bucket, per_example=True)

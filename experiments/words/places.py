@@ -1,6 +1,6 @@
 """Places in a text where a word is to be told from its neighbours: those to train on, and those held out."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -8,6 +8,10 @@ from experiments.process.errors import UsageError
 from experiments.words.text import Text
 
 _SEED = 17  # of what is drawn once: the same for every run
+
+
+Array = Any
+"""Of NumPy, or of JAX."""
 
 
 class Stretch(NamedTuple):
@@ -18,8 +22,8 @@ class Stretch(NamedTuple):
         lines: `(n + 2 window,)` int32, which line each is in; -1 for what is before and after it.
     """
 
-    tokens: np.ndarray
-    lines: np.ndarray
+    tokens: Array
+    lines: Array
 
 
 class Places(NamedTuple):
@@ -30,8 +34,8 @@ class Places(NamedTuple):
         labels: `(n,)` int32, the words themselves.
     """
 
-    contexts: np.ndarray
-    labels: np.ndarray
+    contexts: Array
+    labels: Array
 
 
 def split(text: Text, *, window: int, held_out_every: int, places: int, subsample: float) -> tuple[Stretch, Places]:

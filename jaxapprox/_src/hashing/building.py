@@ -24,6 +24,7 @@ def build(
     key: jax.Array,
     weights: jax.Array,
     *,
+    bias: jax.Array | None = None,
     num_tables: int = 5,
     num_bits: int = 6,
     transform: str = "l2",
@@ -41,8 +42,10 @@ def build(
 
     Args:
         key: a PRNG key.
-        weights: `(units, features)`, any floating dtype; a unit's bias has no part in it. Units of zeros have a code as
+        weights: `(units, features)`, any floating dtype. Units of zeros have a code as
             any other; where a value is NaN or infinite, all codes are valid and mean nothing.
+        bias: `(units,)`, hashed along as one more feature of the units; inputs then need a feature of 1. By default a
+            unit's bias has no part in it.
         num_tables: L.
         num_bits: K, bits of a code, at most 30 (`MOST_BITS`).
         transform: "l2", "sign" or "simple".
@@ -65,7 +68,8 @@ def build(
     if not isinstance(max_norm, int | float | np.number) or not 0 < max_norm < 1:
         raise ValueError(f"max_norm must be a number in (0, 1), got {max_norm!r}")
     check_weights(weights, None)
-    units, features = weights.shape
+    _check_bias(bias, weights)
+    units, features = weights.shape[0], weights.shape[1] + (bias is not None)
     dtype = jnp.promote_types(weights.dtype, jnp.float32)
     appended = 1 if transform == "simple" else num_powers
     draw = jax.random.rademacher if projection == "rademacher" else jax.random.normal
@@ -80,27 +84,33 @@ def build(
         transform=jnp.int32(TRANSFORMS.index(transform)),
         max_norm=jnp.asarray(1.0 if transform == "simple" else max_norm, dtype),
     )
-    return rebuild(tables, weights)
+    return rebuild(tables, weights, bias)
 
 
-def rebuild(tables: Tables, weights: jax.Array) -> Tables:
+def rebuild(tables: Tables, weights: jax.Array, bias: jax.Array | None = None) -> Tables:
     """Hashes the units again, by the same hash functions.
 
     Args:
         tables: from `build`; with NumPy arrays, or as a dict by field, they serve as well.
-        weights: `(units, features)` as `build` was given, with other values.
+        weights, bias: as `build` was given, with other values.
 
     Returns:
         `Tables` in which only `codes`, `order` and `offsets` are new.
 
     Raises:
-        ValueError: if the shape of `weights` is another than `build` was given.
+        ValueError: if a shape is another than `build` was given.
     """
-    return split_as(PartitionSpec(), _rebuild, as_tables(tables), weights)
+    _check_bias(bias, weights)
+    return split_as(PartitionSpec(), _rebuild, as_tables(tables), weights, bias)
 
 
-def _rebuild(tables: Tables, weights: jax.Array) -> Tables:
-    codes = unit_codes(tables, weights)
+def _check_bias(bias: jax.Array | None, weights: jax.Array) -> None:
+    if bias is not None and jnp.shape(bias) != weights.shape[:1]:
+        raise ValueError(f"bias must have shape {weights.shape[:1]}, as weights have units, got {jnp.shape(bias)}")
+
+
+def _rebuild(tables: Tables, weights: jax.Array, bias: jax.Array | None) -> Tables:
+    codes = unit_codes(tables, weights, bias)
     if tables.offsets is None:
         return tables._replace(codes=codes)
     bounds = jnp.arange(tables.offsets.shape[-1], dtype=jnp.int32)

@@ -8,21 +8,36 @@ from jax import lax
 from jaxapprox._src.checks import check_weights
 from jaxapprox._src.explicit_axes import split_as, split_of
 from jaxapprox._src.hashing.tables import TRANSFORMS, Tables, as_tables
+from jaxapprox._src.row_blocks import over_blocks, take_block
+from jaxapprox._src.varying import same_varying
 
 _UNITS_AT_ONCE = 1 << 14  # to project: what bounds the memory that hashing a large layer takes
 
 
-def unit_codes(tables: Tables, weights: jax.Array, *, every: int = 1) -> jax.Array:
-    """The codes of every `every`-th of the units, weights `(units, features)`: `(tables, ceil(units / every))`."""
-    weights, norms, scale = _scaled(tables, weights)
+def unit_codes(tables: Tables, weights: jax.Array, bias: jax.Array | None = None, *, every: int = 1) -> jax.Array:
+    """The codes of every `every`-th of the units: `(tables, ceil(units / every))`.
 
-    def code(unit):
-        weights, norm = unit
-        appended = _appended_to_weights(tables, norm[None] * scale)
-        projected = _project(weights[None], tables.projections) * scale + _project(appended, tables.tail)
-        return _codes(tables, projected)[0]
+    Weights are `(units, features)`; a bias `(units,)` is one more feature. They are read in blocks, where they are.
+    """
+    check_weights(weights, (tables.codes.shape[-1], tables.projections.shape[0] - (bias is not None)))
+    weights, bias = lax.stop_gradient((weights, bias))
+    dtype, features = tables.projections.dtype, weights.shape[1]
+    squares = jnp.sum(jnp.square(weights.astype(dtype)), -1)
+    norms = jnp.sqrt(squares if bias is None else squares + jnp.square(bias.astype(dtype)))
+    scale = _scale_of(tables, norms)
+    rows, norms = (weights, norms) if every == 1 else (weights[::every], norms[::every])
+    bias = bias if bias is None else bias[::every]
 
-    return lax.map(code, (weights[::every], norms[::every]), batch_size=_UNITS_AT_ONCE).T
+    def block(codes, first, size):
+        projected = _project(take_block(rows, first, size).astype(dtype), tables.projections[:features])
+        if bias is not None:
+            projected += take_block(bias, first, size).astype(dtype)[:, None] * tables.projections[features:]
+        appended = _appended_to_weights(tables, take_block(norms, first, size) * scale)
+        own = _codes(tables, projected * scale + _project(appended, tables.tail))
+        return lax.dynamic_update_slice_in_dim(codes, own, first, 0)
+
+    codes = jnp.zeros((rows.shape[0], tables.codes.shape[-2]), jnp.int32)
+    return over_blocks(block, same_varying(codes, rows, bias, tables)[0], rows.shape[0], _UNITS_AT_ONCE).T
 
 
 def query_codes(tables: Tables, x: jax.Array, features: jax.Array | None = None) -> jax.Array:
@@ -125,8 +140,13 @@ def _scaled(tables: Tables, weights: jax.Array) -> tuple[jax.Array, jax.Array, j
     check_weights(weights, (tables.codes.shape[-1], tables.projections.shape[0]))
     weights = lax.stop_gradient(weights).astype(tables.projections.dtype)
     norms = jnp.sqrt(jnp.sum(jnp.square(weights), -1))
+    return weights, norms, _scale_of(tables, norms)
+
+
+def _scale_of(tables: Tables, norms: jax.Array) -> jax.Array:
+    """U / max |w|."""
     longest = jnp.max(norms)
-    return weights, norms, jnp.where(longest > 0, tables.max_norm / jnp.where(longest > 0, longest, 1), 0)
+    return jnp.where(longest > 0, tables.max_norm / jnp.where(longest > 0, longest, 1), 0)
 
 
 def check_inputs(x: jax.Array, features: int) -> None:

@@ -3,38 +3,15 @@
 Scores are `(classes, batch)` in this package: the gradient in the weights needs no transposition then.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import jax
 import jax.numpy as jnp
-from jax import lax
 
-from jaxapprox._src.checks import check_int
+from jaxapprox._src.row_blocks import over_blocks, take_block
 from jaxapprox._src.varying import same_varying
 from jaxapprox._src.wide import at_least_float32, wider
 
 BLOCK_SIZE = 4096
 """Classes in a block: on a CPU their scores for a batch of 128 stay in its cache."""
-
-
-def over_blocks(body: Callable[[Any, jax.Array, int], Any], carry: Any, classes: int, block_size: int) -> Any:
-    """`carry` after `body(carry, first, size)` for each block: `size` classes from `first` on."""
-    check_int("block_size", block_size, None)
-    block_size = min(block_size, classes)
-    whole = classes // block_size
-    if whole == 1:
-        carry = body(carry, jnp.int32(0), block_size)
-    else:
-        carry = lax.fori_loop(0, whole, lambda i, carry: body(carry, jnp.int32(i * block_size), block_size), carry)
-    rest = classes - whole * block_size
-    return body(carry, jnp.int32(whole * block_size), rest) if rest else carry
-
-
-def take_block(array: jax.Array, first: jax.Array, size: int) -> jax.Array:
-    """`size` rows from `first` on."""
-    first, array = same_varying(first, array)
-    return lax.dynamic_slice_in_dim(array, first, size)
 
 
 def scores(hidden: jax.Array, weights: jax.Array, bias: jax.Array) -> jax.Array:

@@ -8,8 +8,9 @@ from jax import lax
 
 from jaxapprox._src.checks import check_int
 from jaxapprox._src.explicit_axes import split_as, split_of
+from jaxapprox._src.row_blocks import over_blocks, take_block
 from jaxapprox._src.softmax.arguments import label_columns, label_shares, output_layer
-from jaxapprox._src.softmax.class_blocks import BLOCK_SIZE, fold, nothing_summed, over_blocks, scores, take_block
+from jaxapprox._src.softmax.class_blocks import BLOCK_SIZE, fold, nothing_summed, scores
 from jaxapprox._src.softmax.exact import mean_loss
 from jaxapprox._src.softmax.rows import row_scores
 from jaxapprox._src.softmax.shards import class_count, class_ids, local_rows, log_total, total

@@ -14,8 +14,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxapprox._src.explicit_axes import split_as, split_of
+from jaxapprox._src.row_blocks import over_blocks, take_block
 from jaxapprox._src.softmax.arguments import label_columns, label_shares, output_layer
-from jaxapprox._src.softmax.class_blocks import BLOCK_SIZE, log_sum, over_blocks, product, scores, take_block
+from jaxapprox._src.softmax.class_blocks import BLOCK_SIZE, log_sum, product, scores
 from jaxapprox._src.softmax.rows import row_scores
 from jaxapprox._src.softmax.shards import class_count, local_rows, log_total, total
 from jaxapprox._src.varying import same_varying

@@ -24,21 +24,6 @@ from jaxapprox._src.softmax.evaluation import best
 from jaxapprox._src.softmax.rows import row_scores
 
 
-def with_bias(weights: jax.Array, bias: jax.Array | None) -> jax.Array:
-    """Weights with the bias as one more feature: what `jaxapprox.lsh.build` and `rebuild` are to hash.
-
-    Args:
-        weights: `(classes, features)`.
-        bias: `(classes,)`, or None for zeros.
-
-    Returns:
-        `(classes, features + 1)`.
-    """
-    weights = jnp.asarray(weights)
-    column = jnp.zeros(weights.shape[0]) if bias is None else jnp.asarray(bias)
-    return jnp.concatenate([weights, column.astype(weights.dtype)[:, None]], 1)
-
-
 def hits(
     key: jax.Array, tables: Tables, hidden: jax.Array, *, per_bucket: int = 4, per_example: bool = False
 ) -> jax.Array:
@@ -50,9 +35,9 @@ def hits(
     >>> import jax
     >>> import jax.numpy as jnp
     >>> from jaxapprox import lsh
-    >>> from jaxapprox.softmax import draw, hits, log_uniform, sampled_cross_entropy, with_bias, with_hits
+    >>> from jaxapprox.softmax import draw, hits, log_uniform, sampled_cross_entropy, with_hits
     >>> weights, bias = jax.random.normal(jax.random.key(0), (5000, 8)), jnp.zeros(5000)
-    >>> tables = lsh.build(jax.random.key(1), with_bias(weights, bias), transform="simple", num_bits=9)
+    >>> tables = lsh.build(jax.random.key(1), weights, bias=bias, transform="simple", num_bits=9)
     >>> hidden, labels = weights[:2], jnp.array([3, 5])
     >>> found = hits(jax.random.key(2), tables, hidden)
     >>> found.shape  # of 2 examples, 5 tables, 4 classes a bucket
@@ -62,7 +47,8 @@ def hits(
 
     Args:
         key: a PRNG key: which of a bucket's classes.
-        tables: from `jaxapprox.lsh.build`, of `with_bias(weights, bias)` as they are now or were some steps ago.
+        tables: from `jaxapprox.lsh.build`, of weights and bias as they are now or were some steps ago (zeros
+            for no bias).
         hidden: `(batch, features)`.
         per_bucket: classes of a bucket, at most.
         per_example: each example's own hits, instead of one set for the batch.
@@ -79,7 +65,7 @@ def hits(
     classes, features = tables.codes.shape[-1], tables.projections.shape[0] - 1
     if getattr(hidden, "ndim", None) != 2 or hidden.shape[1] != features:
         got = f"some of {features + 1} features for hidden {jnp.shape(hidden)}"
-        raise ValueError(f"tables must be of with_bias(weights, bias), of one feature more than hidden, got {got}")
+        raise ValueError(f"tables must be of weights and bias, one feature more than hidden has, got {got}")
     check_int("per_bucket", per_bucket, classes)
 
     def find(key, tables, hidden):
@@ -134,12 +120,12 @@ def hashed_top_k(
 
     >>> import jax
     >>> from jaxapprox import lsh
-    >>> from jaxapprox.softmax import hashed_top_k, recall, top_k, with_bias
-    >>> weights = jax.random.normal(jax.random.key(0), (5000, 8))
-    >>> tables = lsh.build(jax.random.key(1), with_bias(weights, None), num_tables=16, transform="simple")
+    >>> from jaxapprox.softmax import hashed_top_k, recall, top_k
+    >>> weights, bias = jax.random.normal(jax.random.key(0), (5000, 8)), jax.numpy.zeros(5000)
+    >>> tables = lsh.build(jax.random.key(1), weights, bias=bias, num_tables=16, transform="simple")
     >>> hidden = weights[:32]
-    >>> _, ids = hashed_top_k(jax.random.key(2), tables, hidden, weights, None, 5, per_bucket=64)
-    >>> bool(recall(ids, top_k(hidden, weights, None, 5)[1]) > 0.5)
+    >>> _, ids = hashed_top_k(jax.random.key(2), tables, hidden, weights, bias, 5, per_bucket=64)
+    >>> bool(recall(ids, top_k(hidden, weights, bias, 5)[1]) > 0.5)
     True
 
     Args:
@@ -177,7 +163,7 @@ def check_classes(tables: Tables, weights: jax.Array) -> None:
     built_for, (classes, features) = as_tables(tables), weights.shape
     shape = built_for.codes.shape[-1], built_for.projections.shape[0]
     if shape != (classes, features + 1):
-        raise ValueError(f"tables must be of with_bias(weights, bias), {(classes, features + 1)}, got some of {shape}")
+        raise ValueError(f"tables must be of weights and bias, {(classes, features + 1)}, got some of {shape}")
 
 
 def _distinct(ids: jax.Array, classes: int) -> jax.Array:

@@ -134,8 +134,8 @@ def _operands(hidden, weights, bias, labels, candidates, correct_labels, axis_na
 def _loss(axis_name, hidden, weights, bias, columns, ids, expected, expected_labels):
     """The loss of each example, and a function of its gradients.
 
-    These are in hidden `(batch, features)`, summed over the axis, then the labels' rows and the gradient in their scores
-    `(batch, m)`, and that in candidates' scores `(batch, size)`: an example's loss hangs on its own scores alone.
+    These are in hidden `(batch, features)`, summed over the axis, then the labels' rows and the gradient in their
+    scores `(batch, m)`, and that in candidates' scores `(batch, size)`: an example's loss hangs on its own alone.
     """
     rows = weights.shape[0]
     of_labels, pull_labels = row_scores(hidden, weights, bias, local_rows(columns, rows, axis_name))

@@ -19,7 +19,12 @@ from experiments.bench.parts import PARTS
 from experiments.bench.random_data import random_cifar, random_digits
 from experiments.process.errors import UsageError
 
-RECORDED = {"hashing": "bench-hashing", "mlp": "bench-mlp", "sweep": "bench-sweep"}  # the others: bench
+RECORDED = {
+    "hashing": "bench-hashing",
+    "mlp": "bench-mlp",
+    "sweep": "bench-sweep",
+    "wide": "bench-wide",
+}  # the others: bench
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -118,6 +123,10 @@ def test_the_peers_can_be_found():
         ("--torch-python", "/nowhere"),
         ("--rounds", "0"),
         ("--seeds", "2"),
+        ("--classes", "0"),
+        ("--text", "/nowhere"),
+        ("--seconds", "0"),
+        ("--tf-python", "/nowhere"),
         ("--out", "/proc/nowhere"),
     ],
 )

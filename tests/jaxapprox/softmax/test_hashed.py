@@ -18,7 +18,6 @@ from jaxapprox.softmax import (
     recall,
     sampled_cross_entropy,
     top_k,
-    with_bias,
     with_hits,
 )
 
@@ -31,7 +30,12 @@ SCORES = oracle.scores(HIDDEN, WEIGHTS, BIAS)
 
 def tables_of(weights=WEIGHTS, bias=BIAS, **settings):
     settings = {"transform": "simple", "num_bits": 3, "num_tables": 4} | settings
-    return lsh.build(jax.random.key(0), with_bias(jnp.asarray(weights), bias), **settings)
+    return lsh.build(
+        jax.random.key(0),
+        jnp.asarray(weights),
+        bias=jnp.zeros(len(weights)) if bias is None else jnp.asarray(bias),
+        **settings,
+    )
 
 
 hits_of = jit(hits, static_argnames=("per_bucket", "per_example"))
@@ -39,9 +43,13 @@ first_of = jit(hashed_top_k, static_argnames=("k", "per_bucket"))
 
 
 def test_bias_is_one_more_feature():
-    np.testing.assert_array_equal(with_bias(jnp.asarray(WEIGHTS), BIAS), np.hstack([WEIGHTS, BIAS[:, None]]))
-    np.testing.assert_array_equal(with_bias(jnp.asarray(WEIGHTS), None)[:, -1], 0)
-    assert with_bias(jnp.asarray(WEIGHTS, jnp.bfloat16), BIAS).dtype == jnp.bfloat16
+    settings = {"num_bits": 12, "num_tables": 4}
+    tables = lsh.build(jax.random.key(0), WEIGHTS, bias=BIAS, **settings)
+    together = lsh.build(jax.random.key(0), np.hstack([WEIGHTS, BIAS[:, None]]), **settings)
+    np.testing.assert_array_equal(tables.codes, together.codes)
+    np.testing.assert_array_equal(lsh.rebuild(tables, WEIGHTS, BIAS).codes, tables.codes)
+    with pytest.raises(ValueError, match=r"^bias must have shape \(40,\)"):
+        lsh.rebuild(tables, WEIGHTS, BIAS[:3])
 
 
 def test_what_is_found(path):

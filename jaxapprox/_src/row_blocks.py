@@ -1,0 +1,30 @@
+"""Loops over blocks of consecutive rows of large arrays, which are read where they are."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxapprox._src.checks import check_int
+from jaxapprox._src.varying import same_varying
+
+
+def over_blocks(body: Callable[[Any, jax.Array, int], Any], carry: Any, rows: int, block_size: int) -> Any:
+    """`carry` after `body(carry, first, size)` for each block: `size` rows from `first` on."""
+    check_int("block_size", block_size, None)
+    block_size = min(block_size, rows)
+    whole = rows // block_size
+    if whole == 1:
+        carry = body(carry, jnp.int32(0), block_size)
+    else:
+        carry = lax.fori_loop(0, whole, lambda i, carry: body(carry, jnp.int32(i * block_size), block_size), carry)
+    rest = rows - whole * block_size
+    return body(carry, jnp.int32(whole * block_size), rest) if rest else carry
+
+
+def take_block(array: jax.Array, first: jax.Array, size: int) -> jax.Array:
+    """`size` rows from `first` on."""
+    first, array = same_varying(first, array)
+    return lax.dynamic_slice_in_dim(array, first, size)
