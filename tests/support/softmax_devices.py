@@ -21,7 +21,9 @@ from quick_compilation import jit
 
 from jaxapprox.softmax import (
     Candidates,
+    by_frequency,
     cross_entropy,
+    draw,
     evaluate,
     sampled_cross_entropy,
     sampled_rows,
@@ -130,6 +132,27 @@ def sampled(labels, correct_labels):
     check_gradients((d_hidden, *together), labels, class_weights)
 
 
+def drawn():
+    """Each device draws from its own classes: the loss is that of the union of what they drew."""
+    split = np.asarray(shard_classes(jnp.asarray(EXPECTED), DEVICES)).reshape(DEVICES, ROWS)
+    proposals = [by_frequency(own, 3) for own in split]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *proposals)
+
+    def function(hidden, weights, bias, labels, key, proposals):
+        own = jax.random.fold_in(key, jax.lax.axis_index("classes"))
+        proposal = jax.tree.map(lambda leaf: leaf[0], proposals)
+        candidates = draw(own, proposal, labels)
+        loss = sampled_cross_entropy(hidden, weights, bias, labels, candidates, axis_name="classes")
+        return loss, candidates.ids[None], candidates.expected[None]
+
+    function = mapped(function, (*LAYER, SPLIT, P(), BY_CLASS), (SPLIT, BY_CLASS, BY_CLASS))
+    loss, rows, expected = function(*layer(), ONE, jax.random.key(0), stacked)
+    ids = np.asarray(rows) * DEVICES + np.arange(DEVICES)[:, None]
+    assert ids.shape == (DEVICES, 3) and len({tuple(own) for own in np.asarray(rows).tolist()}) > 1
+    class_weights = oracle.class_weights(CLASSES, ONE, ids.ravel(), np.ravel(expected))
+    close(loss, oracle.loss(HIDDEN, WEIGHTS, BIAS, ONE, class_weights))
+
+
 def large_scores():
     """Scores of 1e4 on one device alone: the maximum is shared before the sum, and nothing overflows."""
     weights = WEIGHTS.copy()
@@ -196,6 +219,7 @@ CHECKS = {
     "exact": lambda: exact(SEVERAL),
     "sampled": lambda: sampled(ONE, False),
     "sampled, several corrected labels": lambda: sampled(SEVERAL, True),
+    "drawn on each device": drawn,
     "large scores": large_scores,
     "evaluate and top_k": evaluated,
     "labels out of range": out_of_range,

@@ -12,9 +12,10 @@ import softmax_oracle as oracle
 from oracles import vectors
 from quick_compilation import jit
 
+from jaxapprox import lsh
 from jaxapprox.active_rows import to_blocks
 from jaxapprox.lazy import apply_updates, lazy
-from jaxapprox.softmax import Candidates, draw, log_uniform, sampled_cross_entropy, sampled_rows
+from jaxapprox.softmax import Candidates, draw, hits, log_uniform, sampled_cross_entropy, sampled_rows, with_hits
 
 CLASSES, BATCH, FEATURES = 13, 4, 5
 UNUSED = CLASSES  # an id past the last class
@@ -190,27 +191,31 @@ def test_same_under_vmap_scan_and_checkpoint():
     np.testing.assert_allclose(alone[1], alone[2], rtol=1e-4, atol=1e-6)
 
 
-def test_a_step_is_small_at_a_million_classes():
+@pytest.mark.parametrize("hashed", [False, True])
+def test_a_step_is_small_at_a_million_classes(hashed):
     """A donated step of batch 256 holds at most 200 MB besides weights and state, by the compiler's account."""
     classes, batch, features = 1_000_000, 256, 128
     optimizer = lazy(optax.adagrad(0.1))
-    proposal = jax.eval_shape(lambda: log_uniform(classes, 1024))
+    proposal = log_uniform(classes, 1024)
 
-    def step(carry, key, proposal, hidden, labels):
+    def step(carry, keys, proposal, tables, hidden, labels):
         params, state = carry
-        candidates = draw(key, proposal, labels)
+        candidates = draw(keys[0], proposal, labels)
+        if hashed:
+            candidates = with_hits(candidates, hits(keys[1], tables, hidden[:16]), classes)
         loss, pull_back = sampled_rows(hidden, params["weights"], params["bias"], labels, candidates)
         d_hidden, rows = pull_back(jnp.full_like(loss, 1 / batch))
         updates, state = optimizer.update(to_blocks(rows, classes), state)
         return (apply_updates(params, updates), state), loss, d_hidden
 
-    def arrays():
+    def arguments():
         params = {"weights": jnp.zeros((classes, features)), "bias": jnp.zeros(classes)}
-        return params, optimizer.init(params)
+        keys = jax.random.split(jax.random.key(0))
+        tables = lsh.build(keys[0], params["weights"], bias=params["bias"], num_bits=16)
+        examples = params["weights"][:batch], jnp.zeros(batch, int)
+        return (params, optimizer.init(params)), keys, proposal, tables, *examples
 
-    arguments = jax.eval_shape(lambda: (arrays(), jax.random.key(0))), proposal
-    shapes = jax.ShapeDtypeStruct((batch, features), jnp.float32), jax.ShapeDtypeStruct((batch,), jnp.int32)
-    compiled = jax.jit(step, donate_argnums=0).lower(*arguments[0], arguments[1], *shapes).compile()
+    compiled = jax.jit(step, donate_argnums=0).lower(*jax.eval_shape(arguments)).compile()
     memory = compiled.memory_analysis()
     other = memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     assert other <= 200e6
