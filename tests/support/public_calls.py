@@ -144,7 +144,7 @@ def nnx_softmax(key, x, labels, kernel, bias):
 
 
 PROPOSAL = jax.tree.map(np.asarray, softmax.log_uniform(12, 4))
-WITH_BIAS = jax.tree.map(np.asarray, lsh.build(jax.random.key(0), softmax.with_bias(KERNEL.T, BIAS)))
+WITH_BIAS = jax.tree.map(np.asarray, lsh.build(jax.random.key(0), KERNEL.T, bias=BIAS))
 
 
 def exact_softmax(key, x, labels, kernel, bias):

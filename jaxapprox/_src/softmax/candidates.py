@@ -4,8 +4,10 @@ from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 
 from jaxapprox._src.checks import check_key
+from jaxapprox._src.explicit_axes import split_as, split_of
 
 
 class Candidates(NamedTuple):
@@ -59,11 +61,17 @@ def draw(key: jax.Array, proposal: Proposal, labels: jax.Array, *, per_example: 
         ValueError: if `key` is no key.
     """
     check_key(key)
-    labels = jnp.asarray(labels)
-    columns = labels.reshape(labels.shape[0], -1)
-    if per_example:
-        keys = jax.random.split(key, labels.shape[0])
-        ids = jax.vmap(lambda key: proposal.draw(key, columns))(keys)
-    else:
-        ids = proposal.draw(key, columns)
-    return Candidates(ids, proposal.expected(ids), proposal.expected(labels))
+    labels = jnp.asarray(labels).astype(jnp.int32)
+
+    def drawn(key, proposal, labels):
+        columns = labels.reshape(labels.shape[0], -1)
+        if per_example:
+            keys = jax.random.split(key, labels.shape[0])
+            ids = jax.vmap(lambda key: proposal.draw(key, columns))(keys)
+        else:
+            ids = proposal.draw(key, columns)
+        return Candidates(ids, proposal.expected(ids), proposal.expected(labels))
+
+    split = split_of(labels)
+    of_ids = split_of(labels, 1) if per_example else PartitionSpec()
+    return split_as(Candidates(of_ids, of_ids, split), drawn, key, proposal, labels)

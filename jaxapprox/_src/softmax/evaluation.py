@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxapprox._src.checks import check_int
+from jaxapprox._src.explicit_axes import split_as, split_of
 from jaxapprox._src.row_blocks import over_blocks, take_block
 from jaxapprox._src.softmax.arguments import label_columns, label_shares, output_layer
 from jaxapprox._src.softmax.class_blocks import BLOCK_SIZE, fold, nothing_summed, scores
@@ -57,28 +58,32 @@ def evaluate(
     Raises:
         ValueError: as for `cross_entropy`.
     """
-    layer = output_layer(hidden, weights, bias)
-    classes = class_count(layer[1].shape[0], axis_name)
-    columns = label_columns(labels, layer[0].shape[0], classes)
-    rows = local_rows(columns, layer[1].shape[0], axis_name)
-    hidden, weights, bias, rows = same_varying(*layer, rows)
-    of_labels = total(row_scores(hidden, weights, bias, rows)[0].T, axis_name)
+    hidden, weights, bias = output_layer(hidden, weights, bias)
+    classes = class_count(weights.shape[0], axis_name)
+    columns = label_columns(labels, hidden.shape[0], classes)
 
-    def add(carry, first, size):
-        summed, not_below = carry
-        block = scores(hidden, take_block(weights, first, size), take_block(bias, first, size))
-        ids = first + jnp.arange(size, dtype=jnp.int32)
-        is_other = ids[:, None, None] != rows[None]
-        above = jnp.sum(~(block[:, :, None] < of_labels[None]) & is_other, 0, dtype=jnp.int32)
-        return fold(summed, block), not_below + above
+    def evaluated(hidden, weights, bias, columns):
+        rows = local_rows(columns, weights.shape[0], axis_name)
+        hidden, weights, bias, rows = same_varying(hidden, weights, bias, rows)
+        of_labels = total(row_scores(hidden, weights, bias, rows)[0].T, axis_name)
 
-    empty = same_varying(nothing_summed(hidden, weights), jnp.zeros(rows.shape, jnp.int32), rows)[:2]
-    (largest, scaled), not_below = over_blocks(add, empty, weights.shape[0], block_size)
-    log_sums = log_total(largest + jnp.log(scaled), axis_name)
-    is_scored = (columns >= 0) & (columns < classes) & ~jnp.isnan(of_labels)
-    rank = jnp.where(is_scored, total(not_below, axis_name), classes)
-    loss = mean_loss(log_sums, of_labels, label_shares(columns, classes))
-    return Evaluation(loss, rank.reshape(jnp.shape(labels)))
+        def add(carry, first, size):
+            summed, not_below = carry
+            block = scores(hidden, take_block(weights, first, size), take_block(bias, first, size))
+            ids = first + jnp.arange(size, dtype=jnp.int32)
+            is_other = ids[:, None, None] != rows[None]
+            above = jnp.sum(~(block[:, :, None] < of_labels[None]) & is_other, 0, dtype=jnp.int32)
+            return fold(summed, block), not_below + above
+
+        empty = same_varying(nothing_summed(hidden, weights), jnp.zeros(rows.shape, jnp.int32), rows)[:2]
+        (largest, scaled), not_below = over_blocks(add, empty, weights.shape[0], block_size)
+        log_sums = log_total(largest + jnp.log(scaled), axis_name)
+        is_scored = (columns >= 0) & (columns < classes) & ~jnp.isnan(of_labels)
+        rank = jnp.where(is_scored, total(not_below, axis_name), classes)
+        loss = mean_loss(log_sums, of_labels, label_shares(columns, classes))
+        return Evaluation(loss, rank.reshape(jnp.shape(labels)))
+
+    return split_as(split_of(hidden, 1), evaluated, hidden, weights, bias, columns)
 
 
 def top_k(
@@ -111,20 +116,26 @@ def top_k(
     hidden, weights, bias = output_layer(hidden, weights, bias)
     check_int("k", k, weights.shape[0])
 
-    def add(carry, first, size):
-        block = scores(hidden, take_block(weights, first, size), take_block(bias, first, size)).T
-        rows = jnp.broadcast_to(first + jnp.arange(size, dtype=jnp.int32), block.shape)
-        return best(k, [carry[0], block], [carry[1], rows])
+    def found(hidden, weights, bias):
+        def add(carry, first, size):
+            block = scores(hidden, take_block(weights, first, size), take_block(bias, first, size)).T
+            rows = jnp.broadcast_to(first + jnp.arange(size, dtype=jnp.int32), block.shape)
+            return best(k, [carry[0], block], [carry[1], rows])
 
-    batch = hidden.shape[0]
-    none = jnp.full((batch, k), -jnp.inf, nothing_summed(hidden, weights)[0].dtype), jnp.zeros((batch, k), jnp.int32)
-    values, rows = over_blocks(add, same_varying(none, hidden, weights)[0], weights.shape[0], block_size)
-    ids = class_ids(rows, axis_name)
-    if axis_name is None:
-        return values, ids
-    everyone = (lax.all_gather(a, axis_name, axis=1, tiled=True) for a in (values, ids))
-    values, ids = (total(jnp.where(lax.axis_index(axis_name) == 0, a, 0), axis_name) for a in everyone)
-    return best(k, [values], [ids])
+        batch = hidden.shape[0]
+        none = (
+            jnp.full((batch, k), -jnp.inf, nothing_summed(hidden, weights)[0].dtype),
+            jnp.zeros((batch, k), jnp.int32),
+        )
+        values, rows = over_blocks(add, same_varying(none, hidden, weights)[0], weights.shape[0], block_size)
+        ids = class_ids(rows, axis_name)
+        if axis_name is None:
+            return values, ids
+        everyone = (lax.all_gather(a, axis_name, axis=1, tiled=True) for a in (values, ids))
+        values, ids = (total(jnp.where(lax.axis_index(axis_name) == 0, a, 0), axis_name) for a in everyone)
+        return best(k, [values], [ids])
+
+    return split_as(split_of(hidden, 1), found, hidden, weights, bias)
 
 
 def best(k: int, values: list[jax.Array], ids: list[jax.Array]) -> tuple[jax.Array, jax.Array]:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxapprox._src.explicit_axes import split_as, split_of
 from jaxapprox._src.row_blocks import over_blocks, take_block
 from jaxapprox._src.softmax.arguments import label_columns, label_shares, output_layer
 from jaxapprox._src.softmax.class_blocks import BLOCK_SIZE, log_sum, product, scores
@@ -55,13 +56,16 @@ def cross_entropy(
     Raises:
         ValueError: if an argument is not as above.
     """
-    layer = output_layer(hidden, weights, bias)
-    classes = class_count(layer[1].shape[0], axis_name)
-    labels = label_columns(labels, layer[0].shape[0], classes)
-    shares = label_shares(labels, classes)
-    rows = local_rows(labels, layer[1].shape[0], axis_name)
-    log_sums, of_labels = _log_sums_and_scores(block_size, *same_varying(*layer, rows))
-    return mean_loss(log_total(log_sums, axis_name), total(of_labels, axis_name), shares)
+    hidden, weights, bias = output_layer(hidden, weights, bias)
+    classes = class_count(weights.shape[0], axis_name)
+    labels = label_columns(labels, hidden.shape[0], classes)
+
+    def loss(hidden, weights, bias, labels):
+        rows = local_rows(labels, weights.shape[0], axis_name)
+        log_sums, of_labels = _log_sums_and_scores(block_size, *same_varying(hidden, weights, bias, rows))
+        return mean_loss(log_total(log_sums, axis_name), total(of_labels, axis_name), label_shares(labels, classes))
+
+    return split_as(split_of(hidden, 1), loss, hidden, weights, bias, labels)
 
 
 def mean_loss(log_sums: jax.Array, of_labels: jax.Array, shares: jax.Array) -> jax.Array:

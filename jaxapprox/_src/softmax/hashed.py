@@ -94,14 +94,16 @@ def with_hits(candidates: Candidates, found: jax.Array, classes: int) -> Candida
         first = first_of_each(jnp.concatenate([found, ids]).clip(0, classes), classes)[found.shape[0] :]
         return jnp.concatenate([found, jnp.where(first < found.shape[0], classes, ids)])
 
-    found, ids, expected = jnp.asarray(found), candidates.ids, candidates.expected
-    if found.ndim == ids.ndim == 1:
-        return Candidates(together(found, ids), jnp.concatenate([jnp.ones(found.shape, expected.dtype), expected]))
-    batch = (found if found.ndim == 2 else ids).shape[0]
-    found, ids, expected = (jnp.broadcast_to(a, (batch, a.shape[-1])) for a in (found, ids, expected))
-    return Candidates(
-        jax.vmap(together)(found, ids), jnp.concatenate([jnp.ones(found.shape, expected.dtype), expected], 1)
-    )
+    def of_all(found, ids, expected):
+        if not shape:
+            return together(found, ids), jnp.concatenate([jnp.ones(found.shape, expected.dtype), expected])
+        found, ids, expected = (jnp.broadcast_to(a, (*shape, a.shape[-1])) for a in (found, ids, expected))
+        return jax.vmap(together)(found, ids), jnp.concatenate([jnp.ones(found.shape, expected.dtype), expected], 1)
+
+    found, ids = jnp.asarray(found), jnp.asarray(candidates.ids)
+    own = found if found.ndim == 2 else ids
+    shape = own.shape[:-1]
+    return Candidates(*split_as(split_of(own, len(shape)), of_all, found, ids, candidates.expected))
 
 
 def hashed_top_k(
@@ -143,8 +145,12 @@ def hashed_top_k(
     check_classes(tables, weights)
     found = hits(key, tables, hidden, per_bucket=per_bucket, per_example=True)
     check_int("k", k, found.shape[1])
-    scored = row_scores(hidden, weights, bias, found)[0].T
-    return best(k, [jnp.where(found < weights.shape[0], scored, -jnp.inf)], [found])
+
+    def first(hidden, weights, bias, found):
+        scored = row_scores(hidden, weights, bias, found)[0].T
+        return best(k, [jnp.where(found < weights.shape[0], scored, -jnp.inf)], [found])
+
+    return split_as(split_of(hidden, 1), first, hidden, weights, bias, found)
 
 
 def recall(ids: jax.Array, of: jax.Array) -> jax.Array:

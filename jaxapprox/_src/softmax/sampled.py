@@ -23,11 +23,13 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxapprox._src.blockwise.active_rows import RowGradient
+from jaxapprox._src.explicit_axes import split_as, split_of
 from jaxapprox._src.softmax.arguments import label_columns, label_shares, output_layer
 from jaxapprox._src.softmax.candidates import Candidates
 from jaxapprox._src.softmax.exact import mean_loss
 from jaxapprox._src.softmax.rows import by_class, row_scores
 from jaxapprox._src.softmax.shards import class_count, class_ids, local_rows, total
+from jaxapprox._src.varying import same_varying
 
 
 def sampled_cross_entropy(
@@ -62,8 +64,8 @@ def sampled_cross_entropy(
     Raises:
         ValueError: if a shape does not fit.
     """
-    loss, _ = _loss(hidden, weights, bias, labels, candidates, correct_labels, axis_name)
-    return loss
+    operands = _operands(hidden, weights, bias, labels, candidates, correct_labels, axis_name)
+    return split_as(split_of(operands[0], 1), lambda *operands: _loss(axis_name, *operands)[0], *operands)
 
 
 def sampled_rows(
@@ -100,44 +102,69 @@ def sampled_rows(
     Raises:
         ValueError: as for `sampled_cross_entropy`.
     """
-    return _loss(hidden, weights, bias, labels, candidates, correct_labels, axis_name)
+    operands = _operands(hidden, weights, bias, labels, candidates, correct_labels, axis_name)
+
+    def with_gradients(*operands):
+        loss, gradients = _loss(axis_name, *operands)
+        return loss, *gradients()
+
+    hidden, ids = operands[0], operands[4]
+    split = split_of(hidden, 1)
+    loss, dhidden, label_rows, of_labels, of_candidates = split_as(split, with_gradients, *operands)
+
+    def pull_back(g):
+        g = g[:, None]
+        rows = RowGradient(label_rows, g * of_labels, hidden), RowGradient(ids, g * of_candidates, hidden)
+        return (g * dhidden).astype(hidden.dtype), rows
+
+    return loss, pull_back
 
 
-def _loss(hidden, weights, bias, labels, candidates, correct_labels, axis_name):
-    """Loss and pull-back of `sampled_rows`."""
+def _operands(hidden, weights, bias, labels, candidates, correct_labels, axis_name):
+    """The arguments of `_loss`, checked."""
     hidden, weights, bias = output_layer(hidden, weights, bias)
     rows = weights.shape[0]
-    classes = class_count(rows, axis_name)
-    columns = label_columns(labels, hidden.shape[0], classes)
+    columns = label_columns(labels, hidden.shape[0], class_count(rows, axis_name))
     _check(candidates, jnp.shape(labels), correct_labels)
     ids = jnp.where((candidates.ids >= 0) & (candidates.ids < rows), candidates.ids, rows).astype(jnp.int32)
+    expected_labels = candidates.expected_labels.reshape(columns.shape) if correct_labels else None
+    return hidden, weights, bias, columns, ids, candidates.expected, expected_labels
+
+
+def _loss(axis_name, hidden, weights, bias, columns, ids, expected, expected_labels):
+    """The loss of each example, and a function of its gradients.
+
+    These are in hidden `(batch, features)`, summed over the axis, then the labels' rows and the gradient in their scores
+    `(batch, m)`, and that in candidates' scores `(batch, size)`: an example's loss hangs on its own scores alone.
+    """
+    rows = weights.shape[0]
     of_labels, pull_labels = row_scores(hidden, weights, bias, local_rows(columns, rows, axis_name))
     of_candidates, pull_candidates = row_scores(hidden, weights, bias, ids)
 
     is_hit = jnp.any(by_class(class_ids(ids, axis_name))[:, None, :] == columns.T[None], 1)
     is_negative = by_class(ids < rows) & ~is_hit
-    correction = jnp.log(by_class(candidates.expected))
-    label_correction = jnp.log(candidates.expected_labels).reshape(columns.shape) if correct_labels else 0.0
+    correction = jnp.log(by_class(expected))
+    label_correction = 0.0 if expected_labels is None else jnp.log(expected_labels)
 
     def loss(of_labels, of_candidates):
         return _of_scores(
             total(of_labels.T, axis_name) - label_correction,
             jnp.where(is_negative, of_candidates - correction, -jnp.inf),
             columns,
-            classes,
+            class_count(rows, axis_name),
             axis_name,
         )
 
     value, of_loss = jax.vjp(loss, of_labels, of_candidates)
 
-    def pull_back(g):
-        of_labels, of_candidates = of_loss(g)
-        from_labels, label_rows = pull_labels(of_labels)
-        from_candidates, candidate_rows = pull_candidates(of_candidates)
+    def gradients():
+        in_labels, in_candidates = of_loss(same_varying(jnp.ones_like(value), value)[0])
+        from_labels, of_labels = pull_labels(in_labels)
+        from_candidates, of_candidates = pull_candidates(in_candidates)
         dhidden = total(from_labels + from_candidates, axis_name)
-        return dhidden.astype(hidden.dtype), (label_rows, candidate_rows)
+        return dhidden, of_labels.ids, of_labels.coefficients, of_candidates.coefficients
 
-    return value, pull_back
+    return value, gradients
 
 
 def _of_scores(of_labels, negatives, labels, classes, axis_name):
