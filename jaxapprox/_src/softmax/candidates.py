@@ -70,8 +70,8 @@ def draw(key: jax.Array, proposal: Proposal, labels: jax.Array, *, per_example: 
             ids = jax.vmap(lambda key: proposal.draw(key, columns))(keys)
         else:
             ids = proposal.draw(key, columns)
-        return Candidates(ids, proposal.expected(ids), proposal.expected(labels))
+        return ids, proposal.expected(ids), proposal.expected(labels)
 
     split = split_of(labels)
     of_ids = split_of(labels, 1) if per_example else PartitionSpec()
-    return split_as(Candidates(of_ids, of_ids, split), drawn, key, proposal, labels)
+    return Candidates(*split_as((of_ids, of_ids, split), drawn, key, proposal, labels))
