@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 _FOLDER = Path(__file__).parents[1] / "colab"
-_NAMES = ("quickstart", "table3", "seed_sweep", "bring_your_own_model")
+_NAMES = ("quickstart", "table3", "seed_sweep", "bring_your_own_model", "wide_output")
 
 
 def _cells(name):

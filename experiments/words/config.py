@@ -46,7 +46,7 @@ class WordsConfig(RunOptions):
     """Compares ways to train an output layer of very many classes: telling each word of a text from its neighbours."""
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"subsample": 1e-3, "held_out_every": 20, "candidates": (128,), "evaluations": 8},
+        "quick": {"subsample": 1e-3, "held_out_every": 20, "candidates": (128,), "num_bits": 8, "evaluations": 8},
         "dictionaries": {"seconds": 60.0, "seeds": 3},
     }
 

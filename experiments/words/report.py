@@ -138,4 +138,14 @@ def _mark_base(axes: Axes, curves: dict[str, Curve]) -> None:
             soonest = at if soonest is None else min(soonest, at)
     if soonest is not None and soonest < end:
         axes.annotate("", (soonest, aim), (end, aim), arrowprops={"arrowstyle": "->", "color": "0.3"})
-        axes.text(end, aim, f"{end / soonest:.3g} times sooner ", ha="right", va="bottom", color="0.3")
+        times = f"{end / soonest:.0f}" if end > 10 * soonest else f"{end / soonest:.1f}"
+        paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+        axes.annotate(
+            f"{times} times sooner",
+            (end, aim),
+            (-4, 5),
+            textcoords="offset points",
+            ha="right",
+            color="0.3",
+            bbox=paper,
+        )

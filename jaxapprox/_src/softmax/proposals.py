@@ -101,6 +101,7 @@ def log_uniform(classes: int, size: int) -> Stratified:
 
     The expected counts are as log((c + 2) / (c + 1)), and at most 1.
 
+    >>> import jax
     >>> from jaxapprox.softmax import log_uniform
     >>> proposal = log_uniform(classes=100_000, size=1000)
     >>> print(proposal.expected(jax.numpy.array([0, 1000, 10_000])).round(4))
@@ -123,6 +124,7 @@ def by_frequency(frequencies: Any, size: int, *, power: float = 1.0) -> Stratifi
     what the draw's whole numbers can be, and given as it then is. A class whose count is 1 is in every draw once;
     others may be there twice. So a draw of as many candidates as classes holds each class once.
 
+    >>> import jax
     >>> from jaxapprox.softmax import by_frequency
     >>> print(by_frequency([5, 1, 1, 1], 2).expected(jax.numpy.arange(4)).round(3))
     [1.    0.333 0.333 0.333]
@@ -163,6 +165,7 @@ def in_batch(frequencies: Any, labels: int) -> InBatch:
 
     They are right on average if the labels are drawn independently by these frequencies.
 
+    >>> import jax
     >>> from jaxapprox.softmax import in_batch
     >>> print(in_batch([5, 1, 1, 1], labels=9).expected(jax.numpy.arange(4)))  # of 8 other labels
     [5. 1. 1. 1.]

@@ -21,6 +21,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import PartitionSpec
 
 from jaxapprox._src.blockwise.active_rows import RowGradient
 from jaxapprox._src.explicit_axes import split_as, split_of
@@ -109,13 +110,15 @@ def sampled_rows(
         return loss, *gradients()
 
     hidden, ids = operands[0], operands[4]
-    split = split_of(hidden, 1)
+    batch = split_of(hidden, 1)
+    by_class = PartitionSpec(None, *batch)
+    split = batch, batch, batch, by_class, by_class
     loss, dhidden, label_rows, of_labels, of_candidates = split_as(split, with_gradients, *operands)
 
     def pull_back(g):
-        g = g[:, None]
-        rows = RowGradient(label_rows, g * of_labels, hidden), RowGradient(ids, g * of_candidates, hidden)
-        return (g * dhidden).astype(hidden.dtype), rows
+        in_labels, in_candidates = ((g[None] * scores).T for scores in (of_labels, of_candidates))
+        rows = RowGradient(label_rows, in_labels, hidden), RowGradient(ids, in_candidates, hidden)
+        return (g[:, None] * dhidden).astype(hidden.dtype), rows
 
     return loss, pull_back
 
@@ -134,8 +137,8 @@ def _operands(hidden, weights, bias, labels, candidates, correct_labels, axis_na
 def _loss(axis_name, hidden, weights, bias, columns, ids, expected, expected_labels):
     """The loss of each example, and a function of its gradients.
 
-    These are in hidden `(batch, features)`, summed over the axis, then the labels' rows and the gradient in their
-    scores `(batch, m)`, and that in candidates' scores `(batch, size)`: an example's loss hangs on its own alone.
+    These are in hidden `(batch, features)`, summed over the axis, then the labels' rows `(batch, m)`, the gradient in
+    their scores `(m, batch)`, and that in candidates' scores `(size, batch)`: no loss hangs on other examples' scores.
     """
     rows = weights.shape[0]
     of_labels, pull_labels = row_scores(hidden, weights, bias, local_rows(columns, rows, axis_name))
@@ -162,7 +165,7 @@ def _loss(axis_name, hidden, weights, bias, columns, ids, expected, expected_lab
         from_labels, of_labels = pull_labels(in_labels)
         from_candidates, of_candidates = pull_candidates(in_candidates)
         dhidden = total(from_labels + from_candidates, axis_name)
-        return dhidden, of_labels.ids, of_labels.coefficients, of_candidates.coefficients
+        return dhidden, of_labels.ids, of_labels.coefficients.T, of_candidates.coefficients.T
 
     return value, gradients
 
@@ -175,9 +178,8 @@ def _of_scores(of_labels, negatives, labels, classes, axis_name):
     largest = lax.stop_gradient(jnp.maximum(jnp.max(counted, 1), jnp.max(negatives, 0, initial=-jnp.inf)))
     largest = largest if axis_name is None else lax.pmax(largest, axis_name)
     shift = jnp.where(jnp.isneginf(largest), 0, largest)
-    sums = jnp.sum(jnp.exp(counted - shift[:, None]), 1) + total(
-        jnp.sum(jnp.exp(negatives - shift[None]), 0), axis_name
-    )
+    of_negatives = total(jnp.sum(jnp.exp(negatives - shift[None]), 0), axis_name)
+    sums = jnp.sum(jnp.exp(counted - shift[:, None]), 1) + of_negatives
     return mean_loss(shift + jnp.log(sums), of_labels, label_shares(labels, classes))
 
 

@@ -111,7 +111,6 @@ def test_tied_weights():
         (Model(), [("body", SampledSoftmax(size=8))], "its output must be the model's and serve nothing else"),
         (Model(after="softmax"), HEAD, "its output must be the model's and serve nothing else"),
         (Model(after="used"), HEAD, "its output must be the model's and serve nothing else"),
-        (nn.jit(Model)(), HEAD, "its output must be the model's and serve nothing else"),
         (Model(), [("head", SampledSoftmax(size=31))], "size must be an integer between 1 and 30"),
         (nn.Sequential([nn.DenseGeneral(30)]), [("layers_0", SampledSoftmax())], "SampledSoftmax is for dense layers"),
     ],
@@ -123,6 +122,12 @@ def test_what_can_not_be_replaced_is_refused(model, rules, why):
     rules = [("*", rules[0][1])]
     if "dense layers" not in why:
         assert why in str(convert(model, rules, X).report)
+
+
+def test_a_layer_within_a_compiled_program_is_refused():
+    """The labels would be constants of what `nn.jit` keeps."""
+    with pytest.raises(ValueError, match=r"^rule 'head' must match a layer that"):
+        convert(nn.jit(Model)(), HEAD, X)
 
 
 def test_a_wildcard_finds_the_last_layer():
