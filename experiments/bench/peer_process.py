@@ -38,6 +38,11 @@ def torch_seconds(python: Path, peer: str, **options: Any) -> Any:
     return run_peer("--torch-python", python, peer, **options)[-1]["seconds"]
 
 
+def tf_seconds(python: Path, peer: str, **options: Any) -> Any:
+    """As `torch_seconds`, of TensorFlow."""
+    return run_peer("--tf-python", python, peer, **options)[-1]["seconds"]
+
+
 def run_peer(flag: str, python: Path, peer: str, **options: Any) -> list[dict[str, Any]]:
     """The JSON lines that a program in `peers` prints.
 

@@ -22,7 +22,7 @@ from experiments.words.places import Places, Stretch, places_at
 
 _EVALUATIONS = 16
 _FIRST = 1 / 256  # of the seconds: the first evaluation; the others in geometric progression
-_BATCHES, _RATES = (128, 32, 512), (0.1, 0.03, 0.3)  # the first without --tune
+_BATCHES, _RATES = (128, 32, 512), (0.1, 0.03, 0.3)
 
 
 class Setting(NamedTuple):
@@ -30,6 +30,9 @@ class Setting(NamedTuple):
 
     batch_size: int
     lr: float
+
+
+_FIRST_SETTING = Setting(_BATCHES[0], _RATES[0])
 
 
 class Contender(Protocol):
@@ -51,8 +54,8 @@ def measure_race(options: Bench) -> dict[str, Any]:
         places = Path(directory) / "places.npz"
         write_places(places, data, config.window)
         contenders = _contenders(options, config, task, places)
-        tuning = {name: _tune(contender, options) for name, contender in contenders.items()}
-        chosen = {name: _best(tried) for name, tried in tuning.items()}
+        tuning = {name: _tune(contender, options) if options.tune else [] for name, contender in contenders.items()}
+        chosen = {name: _best(tried) if tried else _FIRST_SETTING for name, tried in tuning.items()}
         curves: dict[str, list[Any]] = {name: [] for name in contenders}
         for seed in range(options.text_seeds):
             for name, contender in contenders.items():
@@ -132,15 +135,12 @@ def _train_peer(
 
 
 def _tune(contender: Contender, options: Bench) -> list[tuple[Setting, float]]:
-    """Settings, and the hit@10 that each has at the end; without `options.tune` the first alone."""
-    first = Setting(_BATCHES[0], _RATES[0])
-    if not options.tune:
-        return [(first, float("nan"))]
+    """Settings, and the hit@10 that each has at the end."""
 
     def tried(setting: Setting) -> tuple[Setting, float]:
         return setting, contender(setting, options.text_seeds, evaluations=1)[-1]["hit@10"]
 
-    rates = [tried(first._replace(lr=rate)) for rate in _RATES]
+    rates = [tried(_FIRST_SETTING._replace(lr=rate)) for rate in _RATES]
     return rates + [tried(_best(rates)._replace(batch_size=batch)) for batch in _BATCHES[1:]]
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.bench.options import Bench
-from experiments.bench.peer_process import has, torch_seconds
+from experiments.bench.peer_process import has, tf_seconds, torch_seconds
 from experiments.bench.random_data import random_text
 from experiments.process.timing import seconds
 from experiments.training.compilation import jit
@@ -27,11 +27,12 @@ _CLASSES, _BATCH = 1_000_000, 256  # where memory alone is asked for
 
 def measure_steps(options: Bench) -> dict[str, Any]:
     """By classes and batch: seconds of a step by round, and megabytes by XLA's account, of each method of
-    `experiments.words`, and seconds of PyTorch's where an interpreter has it.
+    `experiments.words`, and seconds of PyTorch's and TensorFlow's where an interpreter has them.
 
     A step of hashed has its share of a rehash.
     """
     torch = ("full", "adaptive") if has(options.torch_python, "torch") else ()
+    tensorflow = has(options.tf_python, "tensorflow")
     results: dict[str, Any] = {}
     for classes in options.classes:
         data = random_text(classes)
@@ -40,12 +41,15 @@ def measure_steps(options: Bench) -> dict[str, Any]:
             memory = {}
             for method in METHODS:
                 timed[method], memory[method] = _our_step(method, batch, data)
+            sizes = {"classes": classes, "batch_size": batch}
             for method in torch:
                 if method == "adaptive" or classes * batch <= _TORCH_SCORES:
-                    chosen = {"method": method, "classes": classes, "batch_size": batch}
                     timed[f"torch {method}"] = functools.partial(
-                        torch_seconds, options.torch_python, "torch_words", **chosen
+                        torch_seconds, options.torch_python, "torch_words", method=method, **sizes
                     )
+            if tensorflow:
+                chosen = {**sizes, "candidates": min(classes, WordsConfig.candidates[0])}
+                timed["tensorflow sampled"] = functools.partial(tf_seconds, options.tf_python, "tf_words", **chosen)
             rounds = [{name: step() for name, step in timed.items()} for _ in range(options.rounds)]
             by_name = {name: [one[name] for one in rounds] for name in timed}
             results[f"{classes} {batch}"] = {"seconds": by_name, "megabytes": memory}

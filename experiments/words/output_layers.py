@@ -126,8 +126,8 @@ def hashed(
     """
 
     def tables(key, params):
-        settings = {"num_tables": num_tables, "num_bits": num_bits, "transform": "simple"}
-        built = lsh.build(key, params["weights"], bias=params["bias"], **settings)
+        weights, bias = params["weights"], params["bias"]
+        built = lsh.build(key, weights, bias=bias, num_tables=num_tables, num_bits=num_bits, transform="simple")
         return {"hash": built, "found": jnp.full(queries * num_tables * per_bucket, words, jnp.int32)}
 
     def train(key, step, params, tables, hidden, labels):

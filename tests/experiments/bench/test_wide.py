@@ -80,7 +80,7 @@ def peer(tmp_path, monkeypatch):
     (tmp_path / "tf_words.py").write_text(_PEER)
 
 
-def test_the_part_measures_what_it_shows(text, peer, monkeypatch):
+def test_the_part_measures_what_it_shows(text, peer, monkeypatch, tmp_path):
     """On a small text: steps, their memory, and a race."""
     few = {name: METHODS[name] for name in ("exact", "sampled")}
     for module in (wide_steps, text_race):
@@ -88,7 +88,7 @@ def test_the_part_measures_what_it_shows(text, peer, monkeypatch):
     monkeypatch.setattr(wide_steps, "has", lambda python, library: False)
     monkeypatch.setattr(wide_steps, "_CLASSES", 50)
     monkeypatch.setattr(clock, "_TRIAL_SECONDS", 0.01)
-    options = Bench(classes=(30,), batch_sizes=(2,), rounds=1, text=text, seconds=0.05, text_seeds=1)
+    options = Bench(classes=(30,), batch_sizes=(2,), rounds=1, text=text, seconds=0.05, text_seeds=1, out=tmp_path)
     results = wide.measure(options)
     measured = results["wide_steps"]["30 2"]
     assert measured["seconds"].keys() == measured["megabytes"].keys() == few.keys()
@@ -103,6 +103,7 @@ def test_the_part_measures_what_it_shows(text, peer, monkeypatch):
     console = Console(width=120, file=io.StringIO())
     wide.show(options, results, console)
     assert all(word in console.file.getvalue() for word in ("30", "tensorflow sampled", "SLIDE", "MB of temporaries"))
+    assert (tmp_path / "wide.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_each_contender_keeps_its_best_setting(text, peer, monkeypatch):
