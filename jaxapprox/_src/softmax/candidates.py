@@ -17,7 +17,7 @@ class Candidates(NamedTuple):
         ids: `(size,)` int32, shared by the batch, or `(batch, size)`; one past the last class is an unused slot. A
             class may be there several times.
         expected: of each, how often its class is expected among the ids; 1 for a class that is certain. It stands for
-            itself 1 / expected times.
+            itself 1 / expected times; one that is expected 0 times is left out.
         expected_labels: the same of the examples' labels, shaped as these; None where no label is to be corrected.
     """
 

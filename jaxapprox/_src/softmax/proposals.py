@@ -163,7 +163,8 @@ def by_frequency(frequencies: Any, size: int, *, power: float = 1.0) -> Stratifi
 def in_batch(frequencies: Any, labels: int) -> InBatch:
     """The batch's own labels as candidates: at no cost, as their rows of the weights are read anyway.
 
-    They are right on average if the labels are drawn independently by these frequencies.
+    They are right on average if the labels are drawn independently by these frequencies. They are for classes that are
+    on one device: a device's part of them has other rows.
 
     >>> import jax
     >>> from jaxapprox.softmax import in_batch

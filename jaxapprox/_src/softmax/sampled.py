@@ -145,7 +145,7 @@ def _loss(axis_name, hidden, weights, bias, columns, ids, expected, expected_lab
     of_candidates, pull_candidates = row_scores(hidden, weights, bias, ids)
 
     is_hit = jnp.any(by_class(class_ids(ids, axis_name))[:, None, :] == columns.T[None], 1)
-    is_negative = by_class(ids < rows) & ~is_hit
+    is_negative = by_class(ids < rows) & by_class(expected > 0) & ~is_hit
     correction = jnp.log(by_class(expected))
     label_correction = 0.0 if expected_labels is None else jnp.log(expected_labels)
 

@@ -98,6 +98,22 @@ def test_no_candidate_but_hits():
     assert not np.any(both_ways(hidden, weights, bias, labels, candidates_of(hits, labels), jnp.asarray(G[:1]))[0][0])
 
 
+def test_what_is_expected_0_times_is_left_out():
+    """As a label of the batch whose frequency is said to be 0: no loss is infinite, and no gradient NaN."""
+    hidden, weights, bias = operands()
+    ids, expected = jnp.array([5, 9, 7]), jnp.array([0.0, 0.5, 0.25])
+    w = oracle.class_weights(CLASSES, ONE, ids[1:], expected[1:])
+    (loss, (d_hidden, rows)), (loss_too, dense) = both_ways(
+        hidden, weights, bias, ONE, Candidates(ids, expected), jnp.asarray(G)
+    )
+    for own in (loss, loss_too):
+        np.testing.assert_allclose(own, oracle.loss(hidden, weights, bias, ONE, w), rtol=1e-5)
+    right = oracle.gradients(G, hidden, weights, bias, ONE, w)
+    for own in ((d_hidden, *oracle.dense(rows, CLASSES)), dense):
+        for actual, expected in zip(own, right, strict=True):
+            np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_what_is_not_used_is_not_read():
     """NaN in the last class's weights: what a slot reads that is not used, neither loss nor gradient of others feel."""
     hidden, weights, bias = operands()
