@@ -45,8 +45,9 @@ class Bench:
     """Training seconds on the text; evaluations are left out."""
     text_seeds: int = 3
     """How often each is trained on the text."""
-    tune: bool = False
-    """First train each on the text with several learning rates and batch sizes, and go on with what did best."""
+    tune_seconds: float | None = None
+    """First train each so long on the text, with several learning rates and batch sizes, and go on with what did
+    best."""
     tf_python: Path = Path(sys.executable)
     """An interpreter that has TensorFlow, where this one has not."""
     out: Path | None = None
@@ -64,7 +65,8 @@ class Bench:
                 raise UsageError(f"{name} must be numbers from 1, got {listed(values) or 'none'}")
         if self.text is not None and not self.text.is_file():
             raise UsageError(f"--text must be a file, got {self.text}")
-        if not 0 < self.seconds < float("inf"):
-            raise UsageError(f"--seconds must be a positive number, got {self.seconds}")
+        for name, seconds in (("--seconds", self.seconds), ("--tune-seconds", self.tune_seconds)):
+            if seconds is not None and not 0 < seconds < float("inf"):
+                raise UsageError(f"{name} must be a positive number, got {seconds}")
         check_interpreter("--tf-python", self.tf_python)
         check_interpreter("--torch-python", self.torch_python)

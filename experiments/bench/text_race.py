@@ -22,7 +22,12 @@ from experiments.words.places import Places, Stretch, places_at
 
 _EVALUATIONS = 16
 _FIRST = 1 / 256  # of the seconds: the first evaluation; the others in geometric progression
-_BATCHES, _RATES = (128, 32, 512), (0.1, 0.03, 0.3)
+_BATCHES, _RATES = (128, 32, 512), (0.3, 0.1, 1.0)
+_OURS: dict[str, dict[str, Any]] = {
+    **{name: {"methods": (name,)} for name in METHODS},
+    "sampled, 256 by frequency": {"methods": ("sampled",), "candidates": (256,), "proposals": ("frequency",)},
+}
+"""Our contenders, by the options in which they differ from the defaults of `experiments.words`."""
 
 
 class Setting(NamedTuple):
@@ -44,8 +49,8 @@ class Contender(Protocol):
 def measure_race(options: Bench) -> dict[str, Any]:
     """Trains every contender in turn, seed by seed.
 
-    With `options.tune` each is first trained from a seed that is not among the others: with several learning rates,
-    and with the best of them at other batch sizes. It keeps what has the highest hit@10 at the end.
+    With `options.tune_seconds` each is first trained so long from a seed that is not among the others: with several
+    learning rates, and with the best of them at other batch sizes. It keeps what has the highest hit@10 at the end.
     """
     config = WordsConfig(text=options.text, seconds=options.seconds)
     task = make_task(config)
@@ -53,9 +58,12 @@ def measure_race(options: Bench) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as directory:
         places = Path(directory) / "places.npz"
         write_places(places, data, config.window)
-        contenders = _contenders(options, config, task, places)
-        tuning = {name: _tune(contender, options) if options.tune else [] for name, contender in contenders.items()}
-        chosen = {name: _best(tried) if tried else _FIRST_SETTING for name, tried in tuning.items()}
+        tuning: dict[str, list[tuple[Setting, float]]] = {}
+        if options.tune_seconds is not None:
+            trials = _contenders(options, config, task, places, options.tune_seconds)
+            tuning = {name: _tune(contender, options) for name, contender in trials.items()}
+        contenders = _contenders(options, config, task, places, options.seconds)
+        chosen = {name: _best(tuning[name]) if name in tuning else _FIRST_SETTING for name in contenders}
         curves: dict[str, list[Any]] = {name: [] for name in contenders}
         for seed in range(options.text_seeds):
             for name, contender in contenders.items():
@@ -63,7 +71,9 @@ def measure_race(options: Bench) -> dict[str, Any]:
     count = place_count(data.train, config.window)
     race = {
         "title": task.title,
-        "notes": notes_of(config, f"{count} places to train on, {len(data.test.labels)} held out; Adagrad."),
+        "notes": notes_of(
+            config, f"{count} places to train on, {len(data.test.labels)} held out; row-wise Adagrad, peers Adagrad."
+        ),
         "seconds": options.seconds,
         "settings": {name: setting._asdict() for name, setting in chosen.items()},
         "tuning": {name: [(setting._asdict(), hit) for setting, hit in tried] for name, tried in tuning.items()},
@@ -83,13 +93,15 @@ def write_places(path: Path, data: WordsData, window: int) -> None:
     np.savez(path, classes=len(data.vocabulary), **arrays)
 
 
-def _contenders(options: Bench, config: WordsConfig, task: Task, places: Path) -> dict[str, Contender]:
+def _contenders(options: Bench, config: WordsConfig, task: Task, places: Path, seconds: float) -> dict[str, Contender]:
     """The methods of `experiments.words`, and the peers that there are interpreters for."""
-    found: dict[str, Contender] = {
-        method: functools.partial(_train_ours, dataclasses.replace(config, methods=(method,)), task)
-        for method in METHODS
-    }
-    peer = functools.partial(_train_peer, options.seconds, places)
+    words = len(cast(WordsData, task.data).vocabulary)
+    found: dict[str, Contender] = {}
+    for name, chosen in _OURS.items():
+        own = dataclasses.replace(config, **chosen, seconds=seconds)
+        own = dataclasses.replace(own, candidates=(min(words, *own.candidates),))
+        found[name] = functools.partial(_train_ours, own, task)
+    peer = functools.partial(_train_peer, seconds, places)
     if has(options.torch_python, "torch"):
         for method in ("full", "adaptive"):
             found[f"torch {method}"] = functools.partial(

@@ -83,8 +83,8 @@ def peer(tmp_path, monkeypatch):
 def test_the_part_measures_what_it_shows(text, peer, monkeypatch, tmp_path):
     """On a small text: steps, their memory, and a race."""
     few = {name: METHODS[name] for name in ("exact", "sampled")}
-    for module in (wide_steps, text_race):
-        monkeypatch.setattr(module, "METHODS", few)
+    monkeypatch.setattr(wide_steps, "METHODS", few)
+    monkeypatch.setattr(text_race, "_OURS", {name: {"methods": (name,)} for name in few})
     monkeypatch.setattr(wide_steps, "has", lambda python, library: False)
     monkeypatch.setattr(wide_steps, "_CLASSES", 50)
     monkeypatch.setattr(clock, "_TRIAL_SECONDS", 0.01)
@@ -108,8 +108,8 @@ def test_the_part_measures_what_it_shows(text, peer, monkeypatch, tmp_path):
 
 def test_each_contender_keeps_its_best_setting(text, peer, monkeypatch):
     """The peer does best at a rate of 0.3 and batches of 32, from whatever seed."""
-    monkeypatch.setattr(text_race, "METHODS", {})
-    race = text_race.measure_race(Bench(text=text, seconds=8, text_seeds=2, tune=True))["wide_race"]
+    monkeypatch.setattr(text_race, "_OURS", {})
+    race = text_race.measure_race(Bench(text=text, seconds=8, text_seeds=2, tune_seconds=1))["wide_race"]
     assert race["settings"] == {"tensorflow sampled": {"batch_size": 32, "lr": 0.3}}
     assert len(race["tuning"]["tensorflow sampled"]) == 5
     curves = race["curves"]["tensorflow sampled"]
