@@ -59,7 +59,7 @@ def measure_steps(options: Bench) -> dict[str, Any]:
 def show_steps(results: dict[str, Any], console: Console) -> None:
     """Prints a table of medians, ratios to `exact` round by round, and megabytes."""
     table = Table("classes", "batch", "method", "ms", "exact / it", "range", "temp MB", "MB", box=box.SIMPLE_HEAD)
-    table.title = "Words in context, 128 features, 1,024 candidates, Adagrad: a training step"
+    table.title = "Words in context, 128 features, 1,024 candidates: a training step"
     for setting, measured in results["wide_steps"].items():
         classes, batch = map(int, setting.split())
         for name, times in measured["seconds"].items():
