@@ -20,7 +20,7 @@ from experiments.words.data import WordsData, place_count
 from experiments.words.learner import make_task
 from experiments.words.places import Places, Stretch, places_at
 
-_EVALUATIONS = 16
+_EVALUATIONS = 12
 _FIRST = 1 / 256  # of the seconds: the first evaluation; the others in geometric progression
 _BATCHES, _RATES = (128, 32, 512), (0.3, 0.1, 1.0)
 _OURS: dict[str, dict[str, Any]] = {
