@@ -5,7 +5,8 @@
 
 For an interpreter that has PyTorch and NumPy; it needs nothing else of this project. With places (the arrays of
 `experiments.bench.text_race`) it trains, and prints a JSON line for each evaluation; the clock stands still during
-one. Without, it times steps on random data and prints a JSON line with their median seconds.
+one. Without, it times steps on random data and prints a JSON line with their median seconds. It runs on a GPU where
+PyTorch has one.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from torch.nn import functional
 _CUTOFFS = (2_000, 10_000, 30_000)  # first classes of the adaptive softmax's tails, where there are as many
 _MEAN_OF = 10  # neighbours of a place in random data
 _EMBEDDING_STD = 0.1  # as in experiments.words
+_GPU = torch.cuda.is_available()
 
 
 class Full(nn.Linear):
@@ -63,7 +65,7 @@ class Words(nn.Module):
 def make_step(model, lr):
     """A function that trains on a batch; Adagrad as PyTorch runs it fastest on each kind of gradient."""
     rows = torch.optim.Adagrad(model.embed.parameters(), lr)
-    dense = torch.optim.Adagrad(model.output.parameters(), lr, fused=True)
+    dense = torch.optim.Adagrad(model.output.parameters(), lr, fused=None if _GPU else True)
 
     def step(contexts, labels):
         rows.zero_grad()
@@ -71,6 +73,8 @@ def make_step(model, lr):
         model.output.loss(model.embed(contexts), labels).backward()
         rows.step()
         dense.step()
+        if _GPU:
+            torch.cuda.synchronize()
 
     return step
 
@@ -94,8 +98,8 @@ def train(args):
     classes = int(places["classes"])
 
     def split(name):
-        contexts = torch.from_numpy(places[f"{name}_contexts"])
-        return torch.where(contexts < 0, classes, contexts), torch.from_numpy(places[f"{name}_labels"]).long()
+        contexts, labels = (torch.as_tensor(places[f"{name}_{part}"]) for part in ("contexts", "labels"))
+        return torch.where(contexts < 0, classes, contexts), labels.long()
 
     (contexts, labels), held_out = split("train"), split("held_out")
     model = Words(args.method, classes, args.features)
@@ -143,6 +147,7 @@ def main():
     parser.add_argument("--lr", type=float, default=0.1, help="of Adagrad")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    torch.set_default_device("cuda" if _GPU else "cpu")
     torch.manual_seed(args.seed)
     if args.places is None:
         median_step(args)
