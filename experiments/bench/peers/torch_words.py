@@ -23,6 +23,7 @@ _CUTOFFS = (2_000, 10_000, 30_000)  # first classes of the adaptive softmax's ta
 _MEAN_OF = 10  # neighbours of a place in random data
 _EMBEDDING_STD = 0.1  # as in experiments.words
 _GPU = torch.cuda.is_available()
+_DEVICE = "cuda" if _GPU else "cpu"
 
 
 class Full(nn.Linear):
@@ -98,15 +99,16 @@ def train(args):
     classes = int(places["classes"])
 
     def split(name):
-        contexts, labels = (torch.as_tensor(places[f"{name}_{part}"]) for part in ("contexts", "labels"))
+        parts = (torch.from_numpy(places[f"{name}_{part}"]) for part in ("contexts", "labels"))
+        contexts, labels = (part.to(_DEVICE) for part in parts)
         return torch.where(contexts < 0, classes, contexts), labels.long()
 
     (contexts, labels), held_out = split("train"), split("held_out")
-    model = Words(args.method, classes, args.features)
+    model = Words(args.method, classes, args.features).to(_DEVICE)
     step = make_step(model, args.lr)
     clock, steps, due = 0.0, 0, sorted(args.evaluate_at)
     while due:
-        order = torch.randperm(len(labels)).split(args.batch_size)
+        order = torch.randperm(len(labels), device=_DEVICE).split(args.batch_size)
         start = time.perf_counter()
         for chosen in order:
             step(contexts[chosen], labels[chosen])
@@ -123,10 +125,10 @@ def train(args):
 
 
 def median_step(args):
-    model = Words(args.method, args.classes, args.features)
+    model = Words(args.method, args.classes, args.features).to(_DEVICE)
     step = make_step(model, args.lr)
-    contexts = torch.randint(args.classes, (args.batch_size, _MEAN_OF))
-    labels = torch.randint(args.classes, (args.batch_size,))
+    contexts = torch.randint(args.classes, (args.batch_size, _MEAN_OF), device=_DEVICE)
+    labels = torch.randint(args.classes, (args.batch_size,), device=_DEVICE)
     seconds = []
     for _ in range(args.steps + 1):
         start = time.perf_counter()
@@ -147,7 +149,6 @@ def main():
     parser.add_argument("--lr", type=float, default=0.1, help="of Adagrad")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    torch.set_default_device("cuda" if _GPU else "cpu")
     torch.manual_seed(args.seed)
     if args.places is None:
         median_step(args)
