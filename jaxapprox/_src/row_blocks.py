@@ -10,9 +10,19 @@ from jax import lax
 from jaxapprox._src.checks import check_int
 from jaxapprox._src.varying import same_varying
 
+_ON_CPU, _ELSEWHERE = 4096, 65536
 
-def over_blocks(body: Callable[[Any, jax.Array, int], Any], carry: Any, rows: int, block_size: int) -> Any:
-    """`carry` after `body(carry, first, size)` for each block: `size` rows from `first` on."""
+
+def over_blocks(body: Callable[[Any, jax.Array, int], Any], carry: Any, rows: int, block_size: int | None) -> Any:
+    """`carry` after `body(carry, first, size)` for each block: `size` rows from `first` on; None for as suits."""
+    if block_size is None:
+        if rows <= _ON_CPU:
+            return over_blocks(body, carry, rows, rows)
+        return lax.platform_dependent(
+            carry,
+            cpu=lambda carry: over_blocks(body, carry, rows, _ON_CPU),
+            default=lambda carry: over_blocks(body, carry, rows, _ELSEWHERE),
+        )
     check_int("block_size", block_size, None)
     block_size = min(block_size, rows)
     whole = rows // block_size

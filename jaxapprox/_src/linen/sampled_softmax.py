@@ -12,7 +12,6 @@ from jaxapprox._src.conversion.refusals import refused_with_labels
 from jaxapprox._src.linen.naming import naming
 from jaxapprox._src.linen.rng import sample_key
 from jaxapprox._src.softmax.candidates import Proposal
-from jaxapprox._src.softmax.class_blocks import BLOCK_SIZE
 from jaxapprox._src.softmax.evaluation import top_k
 from jaxapprox._src.softmax.settings import SampledSoftmax
 
@@ -50,7 +49,7 @@ class SampledSoftmaxDense(nn.Dense):
     proposal: str | Proposal = "log_uniform"
     per_example: bool = False
     correct_labels: bool = False
-    block_size: int = BLOCK_SIZE
+    block_size: int | None = None
     deterministic: bool | None = None
     rng_collection: str = "sample"
 
@@ -118,7 +117,7 @@ class SampledSoftmaxEmbed(nn.Embed):
     proposal: str | Proposal = "log_uniform"
     per_example: bool = False
     correct_labels: bool = False
-    block_size: int = BLOCK_SIZE
+    block_size: int | None = None
     deterministic: bool | None = None
     rng_collection: str = "sample"
 

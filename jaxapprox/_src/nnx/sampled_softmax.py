@@ -10,7 +10,6 @@ from jaxapprox._src.conversion.refusals import refused_with_labels
 from jaxapprox._src.nnx.random_module import Keys, RandomModule
 from jaxapprox._src.nnx.signatures import metadata_by_initialisers, taking_all_of
 from jaxapprox._src.softmax.candidates import Proposal
-from jaxapprox._src.softmax.class_blocks import BLOCK_SIZE
 from jaxapprox._src.softmax.evaluation import top_k
 from jaxapprox._src.softmax.settings import SampledSoftmax
 
@@ -80,7 +79,7 @@ class SampledSoftmaxDense(nnx.Linear, SoftmaxModule):
         proposal: str | Proposal = "log_uniform",
         per_example: bool = False,
         correct_labels: bool = False,
-        block_size: int = BLOCK_SIZE,
+        block_size: int | None = None,
         deterministic: bool = False,
         rng_collection: str = "sample",
         rngs: nnx.Rngs,
@@ -169,7 +168,7 @@ class SampledSoftmaxEmbed(nnx.Embed, SoftmaxModule):
         proposal: str | Proposal = "log_uniform",
         per_example: bool = False,
         correct_labels: bool = False,
-        block_size: int = BLOCK_SIZE,
+        block_size: int | None = None,
         deterministic: bool = False,
         rng_collection: str = "sample",
         rngs: nnx.Rngs,

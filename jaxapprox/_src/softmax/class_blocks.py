@@ -10,9 +10,6 @@ from jaxapprox._src.row_blocks import over_blocks, take_block
 from jaxapprox._src.varying import same_varying
 from jaxapprox._src.wide import at_least_float32, wider
 
-BLOCK_SIZE = 4096
-"""Classes in a block: on a CPU their scores for a batch of 128 stay in its cache."""
-
 
 def scores(hidden: jax.Array, weights: jax.Array, bias: jax.Array) -> jax.Array:
     """`(n, batch)`: the scores of n classes, weights `(n, features)`, in float32 at least."""
@@ -26,7 +23,7 @@ def product(left: jax.Array, right: jax.Array) -> jax.Array:
     return jnp.matmul(left, right, preferred_element_type=at_least_float32(dtype))
 
 
-def log_sum(hidden: jax.Array, weights: jax.Array, bias: jax.Array, block_size: int) -> jax.Array:
+def log_sum(hidden: jax.Array, weights: jax.Array, bias: jax.Array, block_size: int | None) -> jax.Array:
     """log of the sum of exp(score) over the classes: `(batch,)`."""
 
     def add(carry, first, size):

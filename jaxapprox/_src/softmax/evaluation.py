@@ -10,7 +10,7 @@ from jaxapprox._src.checks import check_int
 from jaxapprox._src.explicit_axes import split_as, split_of
 from jaxapprox._src.row_blocks import over_blocks, take_block
 from jaxapprox._src.softmax.arguments import label_columns, label_shares, output_layer
-from jaxapprox._src.softmax.class_blocks import BLOCK_SIZE, fold, nothing_summed, scores
+from jaxapprox._src.softmax.class_blocks import fold, nothing_summed, scores
 from jaxapprox._src.softmax.exact import mean_loss
 from jaxapprox._src.softmax.rows import row_scores
 from jaxapprox._src.softmax.shards import class_count, class_ids, local_rows, log_total, total
@@ -38,7 +38,7 @@ def evaluate(
     bias: jax.Array | None,
     labels: jax.Array,
     *,
-    block_size: int = BLOCK_SIZE,
+    block_size: int | None = None,
     axis_name: str | None = None,
 ) -> Evaluation:
     """The exact loss and the labels' ranks, in one pass over blocks of classes.
@@ -92,7 +92,7 @@ def top_k(
     bias: jax.Array | None,
     k: int,
     *,
-    block_size: int = BLOCK_SIZE,
+    block_size: int | None = None,
     axis_name: str | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """The k classes of highest score, exactly, in blocks of classes.

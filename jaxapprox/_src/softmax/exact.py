@@ -16,7 +16,7 @@ from jax import lax
 from jaxapprox._src.explicit_axes import split_as, split_of
 from jaxapprox._src.row_blocks import over_blocks, take_block
 from jaxapprox._src.softmax.arguments import label_columns, label_shares, output_layer
-from jaxapprox._src.softmax.class_blocks import BLOCK_SIZE, log_sum, product, scores
+from jaxapprox._src.softmax.class_blocks import log_sum, product, scores
 from jaxapprox._src.softmax.rows import row_scores
 from jaxapprox._src.softmax.shards import class_count, local_rows, log_total, total
 from jaxapprox._src.varying import same_varying
@@ -28,7 +28,7 @@ def cross_entropy(
     bias: jax.Array | None,
     labels: jax.Array,
     *,
-    block_size: int = BLOCK_SIZE,
+    block_size: int | None = None,
     axis_name: str | None = None,
 ) -> jax.Array:
     """The exact softmax cross-entropy, in blocks of classes; its gradient by reverse-mode autodiff is in blocks too.
@@ -46,7 +46,8 @@ def cross_entropy(
         labels: `(batch,)` or `(batch, m)` integers: for several labels the loss is the mean of their losses. -1 is an
             unused slot; an example without a label has a loss of 0. Other values out of range raise an error where they
             are known, and under `jit` make the example's loss NaN and its gradient 0.
-        block_size: classes in a block.
+        block_size: classes in a block; by default 4,096 on a CPU, in whose cache their scores for a batch of 128 stay,
+            and 65,536 elsewhere.
         axis_name: within `jax.shard_map`, the mesh axis over which the classes are split as by `shard_classes`; hidden
             and labels are the same along it. The gradient in hidden is summed over it by shard_map's default checks.
 
@@ -80,18 +81,18 @@ def mean_loss(log_sums: jax.Array, of_labels: jax.Array, shares: jax.Array) -> j
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _log_sums_and_scores(
-    block_size: int, hidden: jax.Array, weights: jax.Array, bias: jax.Array, rows: jax.Array
+    block_size: int | None, hidden: jax.Array, weights: jax.Array, bias: jax.Array, rows: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """log of the sum of exp(score) over the classes, `(batch,)`, and the scores of `rows`, `(batch, m)`."""
     return log_sum(hidden, weights, bias, block_size), row_scores(hidden, weights, bias, rows)[0].T
 
 
-def _forward(block_size: int, *layer: Any) -> tuple[Any, Any]:
+def _forward(block_size: int | None, *layer: Any) -> tuple[Any, Any]:
     values = _log_sums_and_scores(block_size, *layer)
     return values, (*layer, values[0])
 
 
-def _backward(block_size: int, kept: Any, g: Any) -> tuple[Any, ...]:
+def _backward(block_size: int | None, kept: Any, g: Any) -> tuple[Any, ...]:
     hidden, weights, bias, rows, log_sums = kept
     of_sums, of_rows = g
 

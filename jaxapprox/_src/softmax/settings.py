@@ -11,7 +11,6 @@ import numpy as np
 from jaxapprox._src.checks import check_choice, check_int
 from jaxapprox._src.explicit_axes import split_as, split_of
 from jaxapprox._src.softmax.candidates import Proposal, draw
-from jaxapprox._src.softmax.class_blocks import BLOCK_SIZE
 from jaxapprox._src.softmax.exact import cross_entropy
 from jaxapprox._src.softmax.proposals import log_uniform, uniform
 from jaxapprox._src.softmax.sampled import sampled_cross_entropy
@@ -32,7 +31,7 @@ class SampledSoftmax:
             any `jaxapprox.softmax.Proposal` of the layer's classes, which says by itself how many candidates it draws.
         per_example: draw for each example anew, instead of once for the batch.
         correct_labels: correct the labels' scores too, as in `jaxapprox.softmax.sampled_cross_entropy`.
-        block_size: of classes, where the loss is exact.
+        block_size: of classes, where the loss is exact, as in `jaxapprox.softmax.cross_entropy`.
 
     Raises:
         ValueError: if `size` or `block_size` is no positive integer, or `proposal` is neither such a name nor an object
@@ -43,12 +42,13 @@ class SampledSoftmax:
     proposal: str | Proposal = "log_uniform"
     per_example: bool = False
     correct_labels: bool = False
-    block_size: int = BLOCK_SIZE
+    block_size: int | None = None
 
     def __post_init__(self):
         if self.size is not None:
             check_int("size", self.size, None)
-        check_int("block_size", self.block_size, None)
+        if self.block_size is not None:
+            check_int("block_size", self.block_size, None)
         if not hasattr(self.proposal, "draw"):
             check_choice("proposal", self.proposal, tuple(_PROPOSALS))
 
