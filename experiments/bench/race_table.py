@@ -9,6 +9,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from experiments.runs.statistics import first_reached
+
 _BASE = "exact"
 _PUBLISHED = (
     "SLIDE (Chen et al., MLSys 2020, arXiv:1903.03129): on 44 CPU cores more than 10 times as fast as TensorFlow's"
@@ -53,19 +55,8 @@ def hit_after(curve: Sequence[dict[str, float]], seconds: float) -> float:
 
 
 def seconds_to(curve: Sequence[dict[str, float]], target: float) -> float | None:
-    """Training seconds until hit@10 is first as high as `target`; None if it never is.
-
-    Between two evaluations it is taken to go up with the logarithm of the seconds; before the first one nothing is
-    known, and its seconds are an upper bound.
-    """
-    for i, point in enumerate(curve):
-        if point["hit@10"] >= target:
-            if i == 0 or point["hit@10"] == target:
-                return point["seconds"]
-            before = curve[i - 1]
-            share = (target - before["hit@10"]) / (point["hit@10"] - before["hit@10"])
-            return before["seconds"] * (point["seconds"] / before["seconds"]) ** share
-    return None
+    """Training seconds until hit@10 is first as high as `target`; None if it never is."""
+    return first_reached(target, [point["seconds"] for point in curve], [point["hit@10"] for point in curve])
 
 
 def _ratio(value: float | None, base: float | None) -> float | None:

@@ -51,3 +51,18 @@ def interval(values: Sequence[float]) -> str:
         return ""
     half = half_interval(values)
     return f"{statistics.mean(values):.1f}" + (f" ± {half:.1f}" if half is not None else "")
+
+
+def first_reached(aim: float, seconds: Sequence[float], values: Sequence[float]) -> float | None:
+    """When values that were found at these seconds first are as high as `aim`; None if they never are.
+
+    Between two of them they are taken to go up with the logarithm of the seconds; before the first one nothing is
+    known, and its seconds are an upper bound.
+    """
+    for i, value in enumerate(values):
+        if value >= aim:
+            if i == 0 or value == aim:
+                return seconds[i]
+            share = (aim - values[i - 1]) / (value - values[i - 1])
+            return seconds[i - 1] * (seconds[i] / seconds[i - 1]) ** share
+    return None

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from experiments.process.files import save_figure
 from experiments.process.markdown import table
 from experiments.runs.plots import label_log_axis
-from experiments.runs.statistics import interval
+from experiments.runs.statistics import first_reached, interval
 from experiments.runs.styles import method_styles
 from experiments.words.rows import WordsRow
 
@@ -64,22 +64,9 @@ def seconds_to_base(rows: Sequence[WordsRow], method: str) -> list[tuple[float |
         if not reference:
             continue
         aim = reference[-1].hit_at_10
-        found.append((first_seconds(own, aim), reference[-1].train_seconds))
+        reached = first_reached(aim, [row.train_seconds for row in own], [row.hit_at_10 for row in own])
+        found.append((reached, reference[-1].train_seconds))
     return found
-
-
-def first_seconds(rows: Sequence[WordsRow], aim: float) -> float | None:
-    """When a seed's evaluations first reach a hit@10, between two of them by interpolation; None if never."""
-    before: WordsRow | None = None
-    for row in rows:
-        if row.hit_at_10 >= aim:
-            if before is None or row.hit_at_10 == aim:
-                return row.train_seconds
-            share = (aim - before.hit_at_10) / (row.hit_at_10 - before.hit_at_10)
-            start, end = math.log(before.train_seconds), math.log(row.train_seconds)
-            return math.exp(start + share * (end - start))
-        before = row
-    return None
 
 
 def plot_hits(rows: Sequence[WordsRow], path: Path) -> None:

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from experiments.words.report import first_seconds, report, seconds_to_base
+from experiments.words.report import report, seconds_to_base
 from experiments.words.rows import WordsRow
 
 ROW = WordsRow.of(
@@ -34,7 +34,7 @@ def test_seconds_are_interpolated_seed_by_seed(tmp_path):
     """In the logarithm of the seconds, to the first time; and the summary says which seeds never came so far."""
     exact = [row for seed in (0, 1) for row in rows("exact", seed, (1.0, 10.0), (0.1, 0.2))]
     sampled = [*rows("sampled", 0, (0.1, 0.4, 1.6), (0.1, 0.3, 0.25)), *rows("sampled", 1, (0.1, 0.4), (0.0, 0.1))]
-    assert first_seconds(sampled[:3], 0.1) == 0.1 and first_seconds(sampled[3:], 0.2) is None
+    assert seconds_to_base([*rows("exact", 0, (9.0,), (0.1,)), *sampled], "sampled") == [(0.1, 9.0)]
     (found, whole), (never, _) = seconds_to_base([*exact, *sampled], "sampled")
     assert math.isclose(found, 0.2) and whole == 10 and never is None
     lines = report([*exact, *sampled], tmp_path)
