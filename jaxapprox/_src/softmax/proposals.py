@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxapprox._src.checks import check_int
 from jaxapprox._src.softmax.candidates import Proposal
+from jaxapprox._src.varying import same_varying
 
 
 class Stratified(NamedTuple):
@@ -30,7 +31,8 @@ class Stratified(NamedTuple):
         """A class from each range, in proportion to its share of it; the labels have no part in it."""
         size = self.ranges.shape[0]
         within = jax.random.bits(key, (size,), jnp.uint32) >> np.uint32(32 - _range_bits(size))
-        places = jnp.searchsorted(self.bounds, self.ranges + within, side="right").astype(jnp.int32)
+        bounds, points = same_varying(self.bounds, self.ranges + within)
+        places = jnp.searchsorted(bounds, points, side="right").astype(jnp.int32)
         return places if self.order is None else self.order[places]
 
     def expected(self, ids: jax.Array) -> jax.Array:
