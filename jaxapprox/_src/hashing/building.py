@@ -10,7 +10,7 @@ from jaxapprox._src.checks import check_choice, check_int, check_key, check_weig
 from jaxapprox._src.explicit_axes import split_as
 from jaxapprox._src.hashing.codes import unit_codes
 from jaxapprox._src.hashing.tables import TRANSFORMS, Tables, as_tables
-from jaxapprox._src.varying import same_varying
+from jaxapprox._src.varying import same_varying, searchsorted
 
 PROJECTIONS = ("rademacher", "gaussian")
 # On a CPU comparing every unit's code takes 0.9 to 1.3 times as long as collecting buckets at 2,048 units and 2.4 to 8
@@ -42,8 +42,8 @@ def build(
 
     Args:
         key: a PRNG key.
-        weights: `(units, features)`, any floating dtype. Units of zeros have a code as
-            any other; where a value is NaN or infinite, all codes are valid and mean nothing.
+        weights: `(units, features)`, any floating dtype. Units of zeros have a code as any other; where a value is NaN
+            or infinite, all codes are valid and mean nothing.
         bias: `(units,)`, hashed along as one more feature of the units; inputs then need a feature of 1. By default a
             unit's bias has no part in it.
         num_tables: L.
@@ -118,7 +118,7 @@ def _rebuild(tables: Tables, weights: jax.Array, bias: jax.Array | None) -> Tabl
     def sort(codes):
         codes, ids = same_varying(codes, jnp.arange(codes.shape[0], dtype=jnp.int32))
         in_order, order = lax.sort_key_val(codes, ids)
-        return order, jnp.searchsorted(in_order, bounds).astype(jnp.int32)
+        return order, searchsorted(in_order, bounds).astype(jnp.int32)
 
     order, offsets = lax.map(sort, codes)  # a table after another: the memory of a sort is that of one
     return tables._replace(codes=codes, order=order, offsets=offsets)

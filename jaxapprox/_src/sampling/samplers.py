@@ -25,7 +25,7 @@ from jax import lax
 
 from jaxapprox._src.sampling.scores import inclusion_probabilities, one_program, shares_of
 from jaxapprox._src.sampling.second_moments import Moments, with_second_moments
-from jaxapprox._src.varying import same_varying
+from jaxapprox._src.varying import searchsorted
 
 _BERNOULLI_OVERFLOW = 1e-6
 
@@ -140,8 +140,7 @@ def importance(key: jax.Array, scores: jax.Array, num_samples: int, *, uniform_m
     shares = shares_of(scores, uniform_mix)
     total = jnp.cumsum(shares)
     u = jax.random.uniform(key, (num_samples,), shares.dtype) * total[-1]
-    total, u = same_varying(total, u)
-    indices = jnp.searchsorted(total, u, side="right").clip(max=shares.shape[0] - 1).astype(jnp.int32)
+    indices = searchsorted(total, u, "right").clip(max=shares.shape[0] - 1).astype(jnp.int32)
     return Sample(indices, 1 / (num_samples * shares[indices]))
 
 
@@ -219,8 +218,7 @@ def systematic(key: jax.Array, scores: jax.Array, num_samples: int, *, uniform_m
     order = jnp.argsort(jnp.where(probabilities >= 1, -1.0, jax.random.uniform(order_key, (n,), dtype)))
     ends = jnp.cumsum(probabilities[order])
     points = jax.random.uniform(offset_key, (), dtype) + jnp.arange(k, dtype=dtype)
-    ends, points = same_varying(ends, points)
-    positions = jnp.searchsorted(ends, points, side="right")
+    positions = searchsorted(ends, points, "right")
     # Rounding may put two points into one segment just shorter than 1: move the second to the next row.
     steps = jnp.arange(k, dtype=positions.dtype)
     positions = jnp.minimum(lax.cummax(positions - steps) + steps, n - k + steps)

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxapprox._src.checks import check_int
 from jaxapprox._src.softmax.candidates import Proposal
-from jaxapprox._src.varying import same_varying
+from jaxapprox._src.varying import searchsorted
 
 
 class Stratified(NamedTuple):
@@ -31,8 +31,7 @@ class Stratified(NamedTuple):
         """A class from each range, in proportion to its share of it; the labels have no part in it."""
         size = self.ranges.shape[0]
         within = jax.random.bits(key, (size,), jnp.uint32) >> np.uint32(32 - _range_bits(size))
-        bounds, points = same_varying(self.bounds, self.ranges + within)
-        places = jnp.searchsorted(bounds, points, side="right").astype(jnp.int32)
+        places = searchsorted(self.bounds, self.ranges + within, "right").astype(jnp.int32)
         return places if self.order is None else self.order[places]
 
     def expected(self, ids: jax.Array) -> jax.Array:
