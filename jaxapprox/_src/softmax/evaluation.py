@@ -109,6 +109,7 @@ def top_k(
 
     Returns:
         `(batch, k)` scores, from the highest on, and `(batch, k)` int32 classes; of equal scores the lower class first.
+        A score of -inf is none: its place has an id past the last class.
 
     Raises:
         ValueError: if an argument is not as above.
@@ -125,7 +126,7 @@ def top_k(
         batch = hidden.shape[0]
         none = (
             jnp.full((batch, k), -jnp.inf, nothing_summed(hidden, weights)[0].dtype),
-            jnp.zeros((batch, k), jnp.int32),
+            jnp.full((batch, k), weights.shape[0], jnp.int32),
         )
         values, rows = over_blocks(add, same_varying(none, hidden, weights)[0], weights.shape[0], block_size)
         ids = class_ids(rows, axis_name)

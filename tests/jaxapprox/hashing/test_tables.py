@@ -204,3 +204,18 @@ def test_tables_from_a_file_serve(path):
         chex.assert_trees_all_equal(rebuild(other, 2 * weights + 1), rebuild(tables, 2 * weights + 1))
         for function in (query_codes, collisions):
             np.testing.assert_array_equal(function(other, x), function(tables, x))
+
+
+@pytest.mark.parametrize("varying", ["weights", "key"])
+def test_buckets_on_a_mesh(varying):
+    """As without one, whichever of the arguments may differ from device to device."""
+    weights = jnp.asarray(vectors(0, building._BUCKETS_FROM_UNITS, 3))
+    mesh, split = jax.sharding.Mesh(jax.devices()[:1], ("d",)), jax.sharding.PartitionSpec("d")
+    specs = tuple(split if name == varying else jax.sharding.PartitionSpec() for name in ("key", "weights"))
+
+    def order(key, weights):
+        return build(key[0], weights, num_tables=2).order
+
+    keys = jax.random.split(jax.random.key(0), 1)
+    found = jax.jit(jax.shard_map(order, mesh=mesh, in_specs=specs, out_specs=split))(keys, weights)
+    np.testing.assert_array_equal(found, jax.jit(order)(keys, weights))

@@ -181,3 +181,13 @@ def test_equal_scores_have_distinct_ids():
     values, ids = top_k(np.zeros((2, 3), np.float32), np.ones((CLASSES, 3), np.float32), None, 9, block_size=4)
     assert not np.any(values)
     assert all(len(set(row)) == 9 for row in np.asarray(ids).tolist())
+
+
+def test_scores_of_minus_infinity_are_no_class():
+    """Two of the classes are left; no other is named, and none twice."""
+    bias = np.full(CLASSES, -np.inf, np.float32)
+    bias[[2, CLASSES - 1]] = 1, 2
+    values, ids = top_k(np.zeros((2, 3), np.float32), np.ones((CLASSES, 3), np.float32), bias, 4, block_size=4)
+    np.testing.assert_array_equal(values, [[2, 1, -np.inf, -np.inf]] * 2)
+    np.testing.assert_array_equal(np.asarray(ids)[:, :2], [[CLASSES - 1, 2]] * 2)
+    assert np.min(np.asarray(ids)[:, 2:]) >= CLASSES
