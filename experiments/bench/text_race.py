@@ -16,9 +16,9 @@ from experiments.seeds.settings import families
 from experiments.seeds.train_family import train_family
 from experiments.training.task import Task, chosen_methods, notes_of
 from experiments.words.config import METHODS, WordsConfig
-from experiments.words.data import WordsData, place_count
+from experiments.words.data import WordsData
 from experiments.words.learner import make_task
-from experiments.words.places import Places, Stretch, places_at
+from experiments.words.places import Places, Stretch, place_count, places_at
 
 _EVALUATIONS = 12
 _FIRST = 1 / 256  # of the seconds: the first evaluation; the others in geometric progression
@@ -86,7 +86,7 @@ def write_places(path: Path, data: WordsData, window: int) -> None:
     """Writes the places of a text for the peers: an .npz of `classes`, and contexts and labels of both parts."""
     train = Stretch(*map(np.asarray, data.train))
     parts = {
-        "train": places_at(train, np.arange(len(train.tokens) - 2 * window), window),
+        "train": places_at(train, np.arange(place_count(train, window), dtype=np.int32), window),
         "held_out": Places(*map(np.asarray, data.test)),
     }
     arrays = {f"{part}_{name}": a for part, places in parts.items() for name, a in places._asdict().items()}

@@ -109,21 +109,21 @@ def markdown(
     """summary.md: `heading`, a line of the table for each summary, the diagnostics of hashed layers, `sections`."""
     base = summaries[0].method if summaries else ""
     measures = summaries[0].measures if summaries else ()
-    by_measure = {m.title: [s.values[i] for s in summaries] for i, m in enumerate(measures)}
+    by_measure = [(measure.title, [s.values[i] for s in summaries]) for i, measure in enumerate(measures)]
     columns = {
         "method": [s.method for s in summaries],
         "seeds": [str(s.seeds) for s in summaries],
-        **dict(list(by_measure.items())[:1]),
+        **dict(by_measure[:1]),
         "95 % interval": [s.interval for s in summaries],
         f"minus {base}, paired": [s.difference for s in summaries],
         "p": [s.p_value for s in summaries],
-        **dict(list(by_measure.items())[1:]),
+        **dict(by_measure[1:]),
         "training s": [f"{s.train_seconds:.1f}" for s in summaries],
         "step time": [ratio(s.step_ratio) for s in summaries],
         "FLOPs": ["" if s.flops_ratio is None else ratio(s.flops_ratio) for s in summaries],
     }
-    first = next(iter(by_measure.values()), [])
-    columns = {name: cells for name, cells in columns.items() if any(cells) and (cells is first or cells != first)}
+    repeating = {title for title, cells in by_measure[1:] if cells == by_measure[0][1]}
+    columns = {name: cells for name, cells in columns.items() if any(cells) and name not in repeating}
     lines = table(list(columns), zip(*columns.values(), strict=True))
     return "\n".join([*heading, "", *lines, "", *_diagnostics_lines(rows), *sections, ""])
 

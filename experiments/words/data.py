@@ -46,16 +46,3 @@ def load_data(config: WordsConfig) -> WordsData:
     labels = train.tokens[config.window : -config.window]
     frequencies = 1 + np.bincount(labels, minlength=len(text.vocabulary))
     return WordsData(text.name, text.vocabulary, frequencies, *jax.tree.map(jnp.asarray, (train, test)))
-
-
-def place_count(train: Stretch, window: int) -> int:
-    """How many places a stretch has."""
-    return train.tokens.shape[0] - 2 * window
-
-
-def take_places(train: Stretch, positions: jax.Array, window: int) -> tuple[jax.Array, jax.Array]:
-    """Contexts and labels as `Places` has them, under `jit`, for positions `(batch,)` from 0."""
-    offsets = np.delete(np.arange(2 * window + 1, dtype=np.int32), window)
-    near, centre = positions[:, None] + offsets[None], positions + window
-    together = train.lines[near] == train.lines[centre][:, None]
-    return jnp.where(together, train.tokens[near], -1), train.tokens[centre]

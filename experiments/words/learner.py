@@ -12,11 +12,11 @@ from experiments.process.checks import listed
 from experiments.training.learner import Feed, Learner, Metrics, State, Stream, TakeBatch, stream
 from experiments.training.task import Task, chosen_methods, notes_of
 from experiments.words.config import WordsConfig
-from experiments.words.data import WordsData, load_data, place_count, take_places
+from experiments.words.data import WordsData, load_data
 from experiments.words.evaluation import evaluation
 from experiments.words.network import hidden_values, init_params, output_params, with_output
 from experiments.words.output_layers import MakeOutputLayer
-from experiments.words.places import Stretch
+from experiments.words.places import Stretch, place_count, places_at
 from experiments.words.report import report
 from experiments.words.schedule import evaluation_steps
 from jaxapprox.adam import adam
@@ -97,7 +97,7 @@ def words_learner(config: WordsConfig, make_layer: MakeOutputLayer, data: WordsD
         def take(i: jax.Array) -> tuple[jax.Array, jax.Array]:
             key = stream(state, Stream.ORDER, first + i)
             positions = jax.random.randint(key, (config.batch_size,), 0, count)
-            return take_places(train, positions, config.window)
+            return tuple(places_at(train, positions, config.window))
 
         return take
 

@@ -92,19 +92,24 @@ def keep_share(counts: np.ndarray, subsample: float) -> np.ndarray:
     return np.minimum(1, (np.sqrt(excess) + 1) / excess)
 
 
-def places_at(stretch: Stretch, positions: np.ndarray, window: int) -> Places:
-    """Places of a stretch with their neighbours.
+def place_count(stretch: Stretch, window: int) -> int:
+    """How many places a stretch has."""
+    return stretch.tokens.shape[0] - 2 * window
+
+
+def places_at(stretch: Stretch, positions: Array, window: int) -> Places:
+    """Places of a stretch with their neighbours, by NumPy or, where the arrays are JAX's, by JAX.
 
     Args:
         stretch: of a text.
-        positions: `(n,)` from 0; all of them: `np.arange(len(stretch.tokens) - 2 * window)`.
+        positions: `(n,)` int32 from 0 to before `place_count`.
         window: that the stretch was made with.
     """
-    offsets = np.delete(np.arange(2 * window + 1), window)
-    near = positions[:, None] + offsets
-    centre = positions + window
+    where = positions.__array_namespace__().where
+    offsets = np.delete(np.arange(2 * window + 1, dtype=np.int32), window)
+    near, centre = positions[:, None] + offsets[None], positions + window
     together = stretch.lines[near] == stretch.lines[centre][:, None]
-    return Places(np.where(together, stretch.tokens[near], -1).astype(np.int32), stretch.tokens[centre])
+    return Places(where(together, stretch.tokens[near], -1), stretch.tokens[centre])
 
 
 def _padded(values: np.ndarray, window: int, value: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from small_text import small_lines
 from experiments.words import data as words_data
 from experiments.words import evaluation
 from experiments.words.config import METHODS, PROPOSALS, WordsConfig
-from experiments.words.data import WordsData, load_data, take_places
+from experiments.words.data import WordsData, load_data
 from experiments.words.learner import make_optimizer, words_learner
 from experiments.words.places import places_at
 from experiments.words.schedule import evaluation_steps
@@ -73,7 +73,7 @@ def test_every_proposal_trains(data, proposal):
     config = dataclasses.replace(CONFIG, proposals=(proposal,), candidates=(20,), optimizer="adam")
     learner = learner_of("sampled", config, data)
     state = jit(learner.init)(jax.random.key(0), jax.random.key(1))
-    contexts, labels = take_places(data.train, jnp.arange(9), config.window)
+    contexts, labels = places_at(data.train, jnp.arange(9), config.window)
     state, metrics = jit(learner.step)(state, contexts, labels)
     assert abs(metrics.loss - np.log(len(data.vocabulary))) < 1
     assert all(np.isfinite(a).all() for a in jax.tree.leaves(state.params))
@@ -83,8 +83,8 @@ def test_places_are_those_of_the_text(data):
     """Under jit as by NumPy, from the first to the last."""
     positions = np.arange(len(data.train.tokens) - 2 * CONFIG.window)
     expected = places_at(jax.tree.map(np.asarray, data.train), positions, CONFIG.window)
-    found = jax.jit(take_places, static_argnums=2)(data.train, jnp.asarray(positions), CONFIG.window)
-    jax.tree.map(np.testing.assert_array_equal, found, tuple(expected))
+    found = jax.jit(places_at, static_argnums=2)(data.train, jnp.asarray(positions), CONFIG.window)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
     np.testing.assert_array_equal(data.frequencies, 1 + np.bincount(expected.labels, minlength=len(data.vocabulary)))
 
 
