@@ -5,10 +5,8 @@ both types, where JAX checks what lies where; and computed where a value or the 
 """
 
 import functools
-import json
 import math
 import re
-import sys
 
 import jax
 
@@ -16,6 +14,7 @@ if __name__ == "__main__":
     jax.config.update("jax_num_cpu_devices", 4)
 
 import numpy as np
+from device_program import run
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 from public_calls import BATCH, CALLS, ONE_OF_EACH_KIND, Call, with_gradients
@@ -152,18 +151,11 @@ CHECKS = {
 }
 
 
-def main():
-    for title, (check, names) in CHECKS.items():
-        for name in names:
-            if sys.argv[1:] and sys.argv[1] not in f"{title}: {name}":
-                continue
-            try:
-                check(name)
-                fault = None
-            except Exception as error:  # whatever a user would see
-                fault = f"{type(error).__name__}: {error}"
-            print(json.dumps([f"{title}: {name}", fault]), flush=True)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run(
+        {
+            f"{title}: {name}": functools.partial(check, name)
+            for title, (check, names) in CHECKS.items()
+            for name in names
+        }
+    )

@@ -4,9 +4,6 @@ A process of its own, because JAX has to know the number of devices before it st
 of the classes. The reference is NumPy's, of the whole layer on one device.
 """
 
-import json
-import sys
-
 import jax
 
 if __name__ == "__main__":
@@ -15,6 +12,7 @@ if __name__ == "__main__":
 import jax.numpy as jnp
 import numpy as np
 import softmax_oracle as oracle
+from device_program import run
 from jax.sharding import PartitionSpec as P
 from oracles import vectors
 from quick_compilation import jit
@@ -226,17 +224,5 @@ CHECKS = {
 }
 
 
-def main():
-    for name, check in CHECKS.items():
-        if sys.argv[1:] and sys.argv[1] not in name:
-            continue
-        try:
-            check()
-            fault = None
-        except Exception as error:  # whatever a user would see
-            fault = f"{type(error).__name__}: {error}"
-        print(json.dumps([name, fault]), flush=True)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run(CHECKS)

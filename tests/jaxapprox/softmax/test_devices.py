@@ -1,15 +1,9 @@
 """Classes split over devices: the checks of `tests/support/softmax_devices.py`, each by its name."""
 
-import json
-import os
-import subprocess
-import sys
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import quick_compilation
-from forked import ROOT
+from device_program import faults_of
 from softmax_devices import CHECKS
 
 from jaxapprox.softmax import shard_classes, unshard_classes
@@ -18,14 +12,7 @@ from jaxapprox.softmax import shard_classes, unshard_classes
 @pytest.fixture(scope="module")
 def faults():
     """What went wrong, by the names of the checks."""
-    program = subprocess.run(
-        [sys.executable, "-W", "ignore", ROOT / "tests" / "support" / "softmax_devices.py"],
-        env={**os.environ, **quick_compilation.ENVIRONMENT, "XLA_FLAGS": quick_compilation.LEVEL_0},
-        capture_output=True,
-        text=True,
-    )
-    assert program.returncode == 0, program.stderr
-    return dict(map(json.loads, program.stdout.splitlines()))
+    return faults_of("softmax_devices.py")
 
 
 @pytest.mark.parametrize("check", CHECKS)
