@@ -11,6 +11,7 @@ import tyro
 from experiments.process.checks import check_at_least, check_different
 from experiments.process.errors import UsageError
 from experiments.training.options import RunOptions
+from experiments.training.schedules import Schedule
 
 _Self = TypeVar("_Self", bound="TimedOptions")
 
@@ -23,6 +24,8 @@ class TimedOptions(RunOptions):
 
     batch_sizes: Annotated[tuple[int, ...], tyro.conf.arg(name="batch-size")] = (128,)
     """Examples of a step; several for a run of each."""
+    schedule: Schedule = "constant"
+    """Of the learning rate: constant, decaying to 0 (cosine), or rising before that (onecycle)."""
     seconds: float = 5.0
     """How long each seed is trained: a trial of some seconds says how many steps of a method that is, which plans.json
     keeps."""
@@ -51,6 +54,10 @@ class TimedOptions(RunOptions):
     @property
     def seconds_to_train(self) -> float | None:
         return self.seconds if self.steps is None else None
+
+    @property
+    def follows_steps(self) -> bool:
+        return self.schedule != "constant"
 
     def with_steps(self: _Self, steps: int) -> _Self:
         return dataclasses.replace(self, steps=steps)

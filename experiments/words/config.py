@@ -95,7 +95,7 @@ class WordsConfig(TimedOptions):
     """Steps for which hashed keeps what it has found."""
     rehash_every: int = 500
     lrs: Annotated[tuple[float, ...], tyro.conf.arg(name="lr")] = (0.3,)
-    """Learning rate, constant; several for a run of each method with each, compiled once."""
+    """Peak learning rate; several for a run of each method with each, compiled once."""
 
     @property
     def size(self) -> int:
