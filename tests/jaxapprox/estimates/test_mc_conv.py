@@ -19,7 +19,7 @@ SHAPE, WINDOW, FEATURES = (4, 5, 4, 6), (3, 2), 5
 KEYS = 4000
 
 units = pytest.mark.parametrize("unit", ["channel", "edge"])
-modes = pytest.mark.parametrize("mode", ["forward", "backward", "straight_through"])
+modes = pytest.mark.parametrize("mode", ["forward", "backward", "straight_through", "kernel"])
 
 
 def named(samplers):

@@ -14,7 +14,7 @@ from jaxapprox import SAMPLERS, bernoulli, importance, mc_dense, predicted_varia
 
 UNBIASED = [uniform, importance, bernoulli, systematic]
 KEYS = 20_000
-modes = pytest.mark.parametrize("mode", ["forward", "backward", "straight_through"])
+modes = pytest.mark.parametrize("mode", ["forward", "backward", "straight_through", "kernel"])
 
 
 def named(samplers):
