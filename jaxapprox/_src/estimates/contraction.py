@@ -7,12 +7,11 @@ kernel, and so are their two gradients: the input's a sum over output channels, 
 
 import dataclasses
 import functools
-import operator
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
 from jaxapprox._src.checks import check_key
@@ -114,24 +113,42 @@ def _forward(contraction: Contraction, method: MC, key, x, kernel):
     return contraction.forward_estimate(method, key, x, kernel)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _straight_through(contraction: Contraction, method: MC, key, x, kernel):
-    return contraction.forward_estimate(method, key, x, kernel)
+    y = contraction.forward_estimate(method, key, *lax.stop_gradient((x, kernel)))
+    return _with_tangents(contraction, None, key, x, kernel, y)
 
 
-@functools.partial(_straight_through.defjvp, symbolic_zeros=True)
-def _straight_through_jvp(contraction, method, primals, tangents):
-    (key, x, kernel), (_, x_tangent, kernel_tangent) = primals, tangents
-    y = _straight_through(contraction, method, key, x, kernel)
-    of_x = functools.partial(contraction.forward, kernel=kernel)
-    of_kernel = functools.partial(contraction.forward, x)
-    return y, _tangent(y, (of_x, x_tangent), (of_kernel, kernel_tangent))
+def _kernel(contraction: Contraction, method: MC, key, x, kernel):
+    if method.size(x.shape[0]) == x.shape[0]:
+        return contraction.forward(x, kernel)
+    y = contraction.forward(*lax.stop_gradient((x, kernel)))
+    return _with_tangents(contraction, method, key, x, kernel, y)
 
 
-def _tangent(y: jax.Array, *terms: tuple[Callable[[jax.Array], jax.Array], Any]) -> jax.Array:
-    """The tangent of y: a sum of functions of tangents, without those of symbolic zeros."""
-    values = [function(tangent) for function, tangent in terms if not isinstance(tangent, SymbolicZero)]
-    return functools.reduce(operator.add, values) if values else jnp.zeros_like(y)
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _with_tangents(contraction: Contraction, method: MC | None, key, x, kernel, y):
+    """y with the tangents of the exact contraction; by a method, that of the kernel is an estimate.
+
+    y is computed outside, where a policy of `jax.checkpoint` sees its products and can keep them.
+    """
+    return y
+
+
+@functools.partial(_with_tangents.defjvp, symbolic_zeros=True)
+def _with_tangents_jvp(contraction, method, primals, tangents):
+    (key, x, kernel, y), (_, x_tangent, kernel_tangent, _) = primals, tangents
+    terms = []
+    if not isinstance(x_tangent, SymbolicZero):
+        terms.append(contraction.forward(x_tangent, kernel))
+    if not isinstance(kernel_tangent, SymbolicZero):
+        of_kernel = (
+            functools.partial(contraction.forward, x)
+            if method is None
+            else functools.partial(contraction.kernel_tangent_estimate, method, key, x)
+        )
+        terms.append(of_kernel(kernel_tangent))
+    y = _with_tangents(contraction, method, key, x, kernel, y)
+    return y, sum(terms[1:], terms[0]) if terms else jnp.zeros_like(y)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,26 +172,6 @@ class _WithEstimatedTransposes(multilinear.Map):
 
 def _backward(contraction: Contraction, method: MC, key, x, kernel):
     return multilinear.apply(_WithEstimatedTransposes(contraction, method), key, x, kernel)
-
-
-def _kernel(contraction: Contraction, method: MC, key, x, kernel):
-    if method.size(x.shape[0]) == x.shape[0]:
-        return contraction.forward(x, kernel)
-    return _with_estimated_kernel_tangent(contraction, method, key, x, kernel)
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _with_estimated_kernel_tangent(contraction: Contraction, method: MC, key, x, kernel):
-    return contraction.forward(x, kernel)
-
-
-@functools.partial(_with_estimated_kernel_tangent.defjvp, symbolic_zeros=True)
-def _kernel_jvp(contraction, method, primals, tangents):
-    (key, x, kernel), (_, x_tangent, kernel_tangent) = primals, tangents
-    y = _with_estimated_kernel_tangent(contraction, method, key, x, kernel)
-    of_x = functools.partial(contraction.forward, kernel=kernel)
-    of_kernel = functools.partial(contraction.kernel_tangent_estimate, method, key, x)
-    return y, _tangent(y, (of_x, x_tangent), (of_kernel, kernel_tangent))
 
 
 _IN_ORDER = (_forward, _backward, _straight_through, _kernel)
