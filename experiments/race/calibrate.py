@@ -15,7 +15,8 @@ from experiments.seeds.segments import chunks, numbered_seeds
 from experiments.seeds.settings import Family
 from experiments.training.task import Task
 
-_ROUND_SECONDS = 0.5  # of a program in a round; at least two segments
+_ROUND_SECONDS = 0.5  # of a program in a round
+_STEPS = 10_000  # that there are to time
 
 
 class Timed(NamedTuple):
@@ -100,7 +101,7 @@ def _programs(contest: Contest) -> Iterator[tuple[str, int, Family]]:
             key = program_of(arm), size
             if key not in seen:
                 seen.add(key)
-                yield *key, contest.family(name, size, (1e-4,))
+                yield *key, contest.family(name, size, (1e-4,), _STEPS)
 
 
 def _end_seconds(one: Timed, task: Task, rounds: int) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.process.files import save_figure
-from experiments.race.outcome import Triple
+from experiments.race.agreement import Triple
 from experiments.runs.plots import label_log_axis
 from experiments.runs.styles import method_styles
 

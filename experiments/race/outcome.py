@@ -11,8 +11,6 @@ from scipy import stats
 
 from experiments.runs.statistics import first_reached, half_interval
 
-_RESAMPLES = 2_000
-
 Bound = Literal["", "at least", "at most"]
 
 
@@ -40,7 +38,7 @@ def outcome(budgets: Sequence[float], arm: Sequence[float], exact: Sequence[floa
     """
     common, last = min(arm[-1], exact[-1]), budgets[-1]
     if arm[-1] == exact[-1]:
-        return Outcome(1.0, "" if len(budgets) > 1 else "at least")
+        return Outcome(1.0, "")
     better = arm if arm[-1] > exact[-1] else exact
     seconds = first_reached(common, budgets, better)
     assert seconds is not None, "the better one ends above the common accuracy"
@@ -102,86 +100,3 @@ def compare(budgets: Sequence[float], arm: Sequence[Sequence[float]], exact: Seq
         found.bound,
         known=len(budgets) > 1,
     )
-
-
-class Agreement(NamedTuple):
-    """How well predictions and outcomes agree.
-
-    Attributes:
-        count: of predictions.
-        right: how many of them said rightly whether the arm pays.
-        ranked: how many outcomes are more than a sign.
-        correlation: Spearman's, of the predicted and the measured ratios of these; NaN for less than two.
-        interval: its 95 % interval, by bootstrap over arms.
-        within: the same correlation of ranks within each task.
-        within_interval: of it.
-    """
-
-    count: int
-    right: int
-    ranked: int
-    correlation: float
-    interval: tuple[float, float]
-    within: float
-    within_interval: tuple[float, float]
-
-
-class Triple(NamedTuple):
-    """A task, an arm and a budget, with what was predicted and what came."""
-
-    task: str
-    arm: str
-    budget: float
-    predicted: float
-    measured: Comparison
-
-
-def agreement(triples: Sequence[Triple]) -> Agreement:
-    """Compares predictions with outcomes."""
-    ranked = [triple for triple in triples if triple.measured.known]
-    predicted = np.array([triple.predicted for triple in ranked])
-    measured = np.array([triple.measured.ratio for triple in ranked])
-    tasks = np.array([triple.task for triple in ranked])
-    arms = np.array([f"{triple.task} {triple.arm}" for triple in ranked])
-    rng, resampled = np.random.default_rng(0), []
-    names = np.unique(arms)
-    members = {name: np.flatnonzero(arms == name) for name in names}
-    for _ in range(_RESAMPLES if len(names) > 1 else 0):
-        index = np.concatenate([members[name] for name in rng.choice(names, len(names))])
-        own = predicted[index], measured[index]
-        resampled.append((rank_correlation(*own), rank_correlation(*own, tasks[index])))
-    (low, within_low), (high, within_high) = _interval(np.array(resampled).reshape(-1, 2))
-    return Agreement(
-        len(triples),
-        sum((triple.predicted > 1) == triple.measured.pays for triple in triples),
-        len(ranked),
-        rank_correlation(predicted, measured),
-        (low, high),
-        rank_correlation(predicted, measured, tasks),
-        (within_low, within_high),
-    )
-
-
-def rank_correlation(x: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None) -> float:
-    """Spearman's rank correlation; NaN where either does not vary.
-
-    Args:
-        x, y: `(n,)`.
-        groups: `(n,)`; ranks are then those within each group, less their mean, over the group's size.
-    """
-    groups = np.zeros(len(x)) if groups is None else groups
-    ranks = np.zeros((2, len(x)))
-    for group in np.unique(groups):
-        own = groups == group
-        within = stats.rankdata(np.stack([x[own], y[own]]), axis=1)
-        ranks[:, own] = (within - within.mean(1, keepdims=True)) / own.sum()
-    covariance = ranks @ ranks.T
-    scale = math.sqrt(covariance[0, 0] * covariance[1, 1])
-    return float(covariance[0, 1] / scale) if scale else math.nan
-
-
-def _interval(resampled: np.ndarray) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The 2.5 % and 97.5 % quantiles of both columns, without NaNs."""
-    kept = [column[~np.isnan(column)] for column in resampled.T]
-    low, high = zip(*(np.quantile(c, (0.025, 0.975)) if c.size else (math.nan, math.nan) for c in kept), strict=True)
-    return tuple(map(float, low)), tuple(map(float, high))

@@ -8,8 +8,9 @@ from typing import Any
 
 from experiments.process.files import write_json, write_whole
 from experiments.process.markdown import table
+from experiments.race.agreement import Agreement, Triple, agreement
 from experiments.race.figure import draw_accuracies, draw_predictions
-from experiments.race.outcome import Agreement, Comparison, Triple, agreement, compare
+from experiments.race.outcome import Comparison, compare
 from experiments.race.prediction import Forecast
 from experiments.race.record import Record
 from experiments.race.tasks import EXACT, TASKS
@@ -38,7 +39,8 @@ def write_report(out: Path) -> None:
     Raises:
         OutputError: if it can't be written.
     """
-    lines, facts, triples = ["# Races against exact training", "", *_HOW, ""], {}, []
+    lines, triples = ["# Races against exact training", "", *_HOW, ""], []
+    facts: dict[str, Any] = {}
     for task in (name for name in TASKS if (out / name / "runs.jsonl").exists()):
         record = Record(out / task)
         settings, found = record.settings or {}, lines_of(record)
@@ -150,8 +152,8 @@ def _said(agreed: Agreement) -> str:
         return f"{value:.2f} ({interval[0]:.2f} to {interval[1]:.2f})"
 
     return (
-        f"Whether an arm pays was predicted rightly {agreed.right} times of {agreed.count}. Spearman's rank correlation"
-        f" of predicted and measured ratios, of the {agreed.ranked} that are more than a sign:"
+        f"Whether an arm pays was predicted rightly {agreed.right} times of {agreed.predictions}. The rank correlation"
+        f" (Spearman) of predicted and measured ratios, of the {agreed.ranked} that are more than a sign, is"
         f" {correlated(agreed.correlation, agreed.interval)}; of ranks within tasks"
         f" {correlated(agreed.within, agreed.within_interval)} (95 % intervals by bootstrap over arms)."
     )
