@@ -46,13 +46,13 @@ class Init(Protocol):
 class Step(Protocol):
     """A training step on a batch of examples and int32 labels `(batch,)`."""
 
-    def __call__(self, state: State, examples: jax.Array, labels: jax.Array, /) -> tuple[State, Metrics]: ...
+    def __call__(self, state: State, examples: Any, labels: jax.Array, /) -> tuple[State, Metrics]: ...
 
 
 class TakeBatch(Protocol):
     """The examples and labels for step `i` of an epoch."""
 
-    def __call__(self, i: jax.Array) -> tuple[jax.Array, jax.Array]: ...
+    def __call__(self, i: jax.Array) -> tuple[Any, jax.Array]: ...
 
 
 class Batches(Protocol):
@@ -91,12 +91,28 @@ class Recalibrate(Protocol):
     def __call__(self, state: State, train: Any) -> Any: ...
 
 
+class Gradient(Protocol):
+    """The gradient that a step would descend, of the parameters of the exact network: a tree of their structure.
+
+    It is drawn by the state's key and step. Examples are a batch without what a method's own feed may add to it.
+    """
+
+    def __call__(self, state: State, examples: jax.Array, labels: jax.Array, /) -> Any: ...
+
+
+class WithParams(Protocol):
+    """The state at these parameters and statistics of the exact network, with hash tables made anew."""
+
+    def __call__(self, state: State, params: Any, batch_stats: Any, /) -> State: ...
+
+
 class Learner(NamedTuple):
     """The training of one network by one method.
 
     Attributes:
         init: makes the first state.
         step: trains on a batch.
+        gradient, with_params: what a step descends, at any parameters of the exact network.
         feed: the batches.
         evaluations: of the network; that of the exact network comes first.
         rehash: what is due at the beginning of each round of steps; None for nothing.
@@ -106,6 +122,8 @@ class Learner(NamedTuple):
 
     init: Init
     step: Step
+    gradient: Gradient
+    with_params: WithParams
     feed: Feed
     evaluations: tuple[Evaluate, ...]
     rehash: Rehash | None = None

@@ -14,6 +14,7 @@ from experiments.process.checks import check_at_least, check_different, check_na
 from experiments.process.errors import UsageError
 from experiments.training.options import RunOptions
 from experiments.training.rows import Row
+from experiments.training.schedules import Schedule
 from experiments.words.rows import WordsRow
 from jaxapprox.registry import Registry
 
@@ -97,7 +98,9 @@ class WordsConfig(RunOptions):
     rehash_every: int = 500
     batch_sizes: Annotated[tuple[int, ...], tyro.conf.arg(name="batch-size")] = (128,)
     lrs: Annotated[tuple[float, ...], tyro.conf.arg(name="lr")] = (0.3,)
-    """Learning rate, constant; several for a run of each method with each, compiled once."""
+    """Peak learning rate; several for a run of each method with each, compiled once."""
+    schedule: Schedule = "constant"
+    """Of the learning rate: constant, decaying to 0 (cosine), or rising before that (onecycle)."""
     seconds: float = 5.0
     """How long each seed is trained: a trial of some seconds says how many steps of a method that is, which plans.json
     keeps."""
