@@ -1,8 +1,11 @@
 """The only clock of a race: what a step of each arm takes. All that follows counts steps."""
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
+from jaxapprox.efficiency import StepTime
 
 from experiments.process.errors import UsageError
 from experiments.process.timing import seconds
@@ -70,6 +73,18 @@ class Clock:
     def times(self, arm: str, batch_size: int) -> list[float]:
         """Seconds of a step, round by round."""
         return self._line(arm, batch_size)["step_seconds"]
+
+    def step_time(self, arm: str, batch_sizes: Sequence[int]) -> StepTime:
+        """Seconds of a step as a fixed part and one for each example, of what was timed at these sizes.
+
+        At a single size all of it is fixed.
+        """
+        times = np.array([self.times(arm, size) for size in batch_sizes])
+        if len(times) > 1:
+            return StepTime.fit(batch_sizes, times.T)
+        (each,) = times
+        left_out = tuple((float(np.median(np.delete(each, i))), 0.0) for i in range(len(each)) if len(each) > 1)
+        return StepTime(float(np.median(each)), 0.0, left_out)
 
     def steps(self, arm: str, batch_size: int, budget: float) -> int:
         """How many steps a budget of seconds is, what comes after the last one paid.

@@ -5,6 +5,7 @@ from experiments.process.exits import make_output_directory
 from experiments.race.calibrate import Clock, calibrate
 from experiments.race.config import Race
 from experiments.race.contest import Contest, batch_sizes
+from experiments.race.predict import predict
 from experiments.race.record import Record
 from experiments.race.runs import run_all
 from experiments.race.tasks import TASKS
@@ -37,4 +38,5 @@ def race(name: str, options: Race) -> None:
             clock.steps(arm, size, min(seconds, budgets[0]))
     trials = Contest(name, options, held_out=True)
     chosen = tune(trials, record, clock, task.rates, seconds)
+    predict(trials, record, clock, chosen, seconds)
     run_all(contest, record, clock, chosen, budgets, options.seeds)

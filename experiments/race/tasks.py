@@ -74,24 +74,34 @@ _MLP: dict[str, Any] = {
     },
 }
 _CIFAR_EXACT = {"methods": ("exact",)}
+_CIFAR_BATCHES = (64, 32, 128)
 _WORDS_EXACT = {"methods": ("exact",)}
 _WORDS_BATCHES = (128, 32, 512)
 
 TASKS: dict[str, RaceTask] = {
     "digits": RaceTask(
-        options={"data": "digits", "layers": (3,), "width": 256}, budgets=(0.0625, 0.25, 1), tune_seconds=0.25, **_MLP
+        options={"data": "digits", "layers": (3,), "width": 256, "schedule": "onecycle"},
+        budgets=(0.0625, 0.25, 1),
+        tune_seconds=0.25,
+        **_MLP,
     ),
-    "mnist": RaceTask(options={"data": "mnist", "layers": (3,)}, budgets=(4, 16, 64), tune_seconds=8, **_MLP),
+    "mnist": RaceTask(
+        options={"data": "mnist", "layers": (3,), "schedule": "onecycle"}, budgets=(4, 16, 64), tune_seconds=8, **_MLP
+    ),
     "mnist6000": RaceTask(
-        options={"data": "mnist", "layers": (3,), "images": 6_000}, budgets=(2, 8, 32), tune_seconds=4, **_MLP
+        options={"data": "mnist", "layers": (3,), "images": 6_000, "schedule": "onecycle"},
+        budgets=(2, 8, 32),
+        tune_seconds=4,
+        **_MLP,
     ),
     "cifar": RaceTask(
         program="experiments.cifar.config:Config",
         options={"data": "cifar10", "width": 8},
         arms={
-            EXACT: Arm(_CIFAR_EXACT, (64, 32, 128)),
+            EXACT: Arm(_CIFAR_EXACT, _CIFAR_BATCHES),
             "drop": _drop(_CIFAR_EXACT),
-            "mc": Arm({"methods": ("mc",), "ratios": (0.5,)}, (64, 32, 128)),
+            "norms": Arm({"methods": ("norms",), "ratios": (0.5,)}, _CIFAR_BATCHES),
+            "mc": Arm({"methods": ("mc",), "ratios": (0.5,)}, _CIFAR_BATCHES),
         },
         rates=(0.03, 0.1, 0.3, 1.0),
         budgets=(60, 240, 960),
@@ -100,7 +110,7 @@ TASKS: dict[str, RaceTask] = {
     ),
     "words": RaceTask(
         program="experiments.words.config:WordsConfig",
-        options={"evaluations": 1},
+        options={"evaluations": 1, "schedule": "cosine"},
         arms={
             EXACT: Arm(_WORDS_EXACT, _WORDS_BATCHES),
             "drop": _drop(_WORDS_EXACT),
