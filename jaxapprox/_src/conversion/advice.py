@@ -13,8 +13,9 @@ from jaxapprox._src.conversion.cost import Cost, Steps, expected_seconds, measur
 from jaxapprox._src.conversion.layer_products import hash_tables
 from jaxapprox._src.conversion.predicted_error import relative_error
 from jaxapprox._src.conversion.recorder import Recorded, Recorder
-from jaxapprox._src.conversion.rules import Layer, Report, Rules, aligned
+from jaxapprox._src.conversion.rules import Layer, Report, Rules
 from jaxapprox._src.softmax.settings import SampledSoftmax
+from jaxapprox._src.text_table import aligned
 
 _LOG = logging.getLogger("jaxapprox")
 _LONG = 10.0  # seconds of waiting from which a user is told by default

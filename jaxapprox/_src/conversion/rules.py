@@ -11,6 +11,7 @@ from jaxapprox._src.conversion.refusals import BY_CLASS
 from jaxapprox._src.estimates.mc import MC
 from jaxapprox._src.hashing.alsh import ALSH
 from jaxapprox._src.softmax.settings import SampledSoftmax
+from jaxapprox._src.text_table import aligned
 
 Rules = Sequence[tuple[str, Approximation | None]]
 
@@ -109,13 +110,6 @@ def decide(rules: Rules, layers: Sequence[Layer], *, keep_ends: bool, min_channe
 def method_of(rules: Rules, path: str) -> Approximation | None:
     """The method of the first rule that matches a layer's path; None if that rule leaves it exact, or none matches."""
     return next((method for pattern, method in _checked(rules) if fnmatch.fnmatchcase(path, pattern)), None)
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as lines of columns; the first is their heading."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
 
 
 def _checked(rules: Rules) -> list[tuple[str, Approximation | None]]:

@@ -1,0 +1,1 @@
+"""Whether sampling pays: noise and bias of sampled gradients, times of steps, and progress per second of both."""

@@ -1,0 +1,196 @@
+"""How noisy gradients are, exact and sampled, by batches of examples."""
+
+import dataclasses
+import functools
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxapprox._src.checks import check_int, check_key
+from jaxapprox._src.efficiency.examples import batches_of, check_examples
+from jaxapprox._src.efficiency.moments import Moments, Products, Statistics, added, moments, statistics
+from jaxapprox._src.text_table import aligned
+
+_FEWEST_GROUPS = 3
+
+
+class ExactGradient(Protocol):
+    """A gradient of the loss of a batch: parameters and the batch -> a tree like the parameters."""
+
+    def __call__(self, params: Any, batch: Any) -> Any: ...
+
+
+class SampledGradient(Protocol):
+    """An estimate of it: a key, parameters and the batch -> a tree like the parameters."""
+
+    def __call__(self, key: jax.Array, params: Any, batch: Any) -> Any: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class GradientNoise:
+    """Signal, noise and bias of gradients; `str` gives a table.
+
+    Attributes:
+        total: of the whole gradient.
+        layers: of each layer's, by its path; a layer's parameters are those with the same path but for the last name.
+        statistics: of the whole gradient, of all groups and without each of them.
+        sizes: the two batch sizes.
+        groups: how many batches of the larger size there were.
+    """
+
+    total: Moments
+    layers: dict[str, Moments]
+    statistics: Statistics
+    sizes: tuple[int, int]
+    groups: int
+
+    def __str__(self) -> str:
+        rows: list[tuple[str, ...]] = [("layer", "N", "a", "c", "bias", "cosine")]
+        rows += [(name, *found.cells) for name, found in self.layers.items()]
+        rows.append(("all", *self.total.cells))
+        return (
+            f"{aligned(rows)}\nN: the batch size of as much noise as signal. a, c: variance that sampling adds,"
+            f" relative to tr Sigma / B and to |G|^2. From {self.groups} batches of {self.sizes[1]}, and of {self.sizes[0]}."
+        )
+
+
+def gradient_noise(
+    key: jax.Array,
+    exact: ExactGradient,
+    sampled: SampledGradient,
+    params: Any,
+    examples: Any,
+    *,
+    sizes: tuple[int, int] = (16, 64),
+) -> GradientNoise:
+    """Measures signal, noise and bias of sampled gradients beside exact ones.
+
+    Of batches of both sizes, made of the same examples, the exact gradient is computed once, and the sampled one by two
+    keys. Estimates are unbiased, for they are made of products of gradients of different batches; errors are those of
+    the jackknife over the batches of the larger size.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from jaxapprox.efficiency import gradient_noise
+    >>> def exact(params, batch):
+    ...     return params - batch.mean(0)
+    >>> def sampled(key, params, batch):
+    ...     return exact(params, jax.random.choice(key, batch, (len(batch) // 2,), replace=False))
+    >>> examples = jax.random.normal(jax.random.key(0), (1024, 10)) + 1
+    >>> noise = gradient_noise(jax.random.key(1), exact, sampled, jnp.zeros(10), examples)
+    >>> bool(noise.total.noise_scale.value < 2)
+    True
+    >>> bool(abs(noise.total.a.value - 1) < 4 * noise.total.a.error)
+    True
+
+    Args:
+        key: for the draws.
+        exact, sampled: the gradients, of the mean loss of a batch; JAX traces them.
+        params: a tree of arrays.
+        examples: a tree of arrays `(n, ...)`, in random order. They are used up to a multiple of `sizes[1]`, six times
+            each.
+        sizes: two batch sizes; the larger one is a multiple of the smaller one.
+
+    Raises:
+        ValueError: if an argument does not fit, there are fewer than three batches of the larger size, or a gradient is
+            not finite (its leaf is named) or not a tree like the parameters.
+    """
+    check_key(key)
+    check_sizes(sizes)
+    number = check_examples(examples)
+    groups = number // sizes[1]
+    if groups < _FEWEST_GROUPS:
+        raise ValueError(
+            f"examples must be at least {_FEWEST_GROUPS} batches of {sizes[1]}, {_FEWEST_GROUPS * sizes[1]}, got {number}"
+        )
+    names = [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    found = []
+    for size, size_key in zip(sizes, jax.random.split(key), strict=True):
+        batches = jax.tree.map(lambda x, size=size: batches_of(x, groups, sizes[1] // size, size), examples)
+        inner = jax.jit(functools.partial(_inner_products, exact, sampled))(size_key, params, batches)
+        leaves = [Products(*(np.asarray(part, np.float64) for part in leaf)) for leaf in inner]
+        _check_finite(names, leaves)
+        found.append(leaves)
+    by_layer: dict[str, list[tuple[Products, ...]]] = {}
+    for name, *leaf in zip(names, *found, strict=True):
+        by_layer.setdefault(name.rpartition("/")[0] or name, []).append(tuple(leaf))
+    total = statistics(added(found[0]), added(found[1]), sizes)
+    layers = {}
+    for name, leaves in by_layer.items():
+        small, large = (added(products) for products in zip(*leaves, strict=True))
+        layers[name] = moments(statistics(small, large, sizes))
+    return GradientNoise(moments(total), layers, total, sizes, groups)
+
+
+def check_sizes(sizes: tuple[int, int]) -> None:
+    """Refuses all but two batch sizes, the larger one a multiple of the smaller one."""
+    if not isinstance(sizes, tuple | list) or len(sizes) != 2:
+        raise ValueError(f"sizes must be two batch sizes, got {sizes!r}")
+    for size in sizes:
+        check_int("sizes", size, None)
+    if sizes[1] <= sizes[0] or sizes[1] % sizes[0]:
+        raise ValueError(f"sizes must be a batch size and a multiple of it, got {sizes!r}")
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    """A leaf's path, without the attribute in which a Flax variable or box holds its array."""
+    if path and isinstance(path[-1], jax.tree_util.GetAttrKey) and path[-1].name == "value":
+        path = path[:-1]
+    return jax.tree_util.keystr(path, simple=True, separator="/") or "params"
+
+
+def _inner_products(
+    exact: ExactGradient, sampled: SampledGradient, key: jax.Array, params: Any, batches: Any
+) -> list[Products]:
+    """Leaf by leaf, from batches `(groups, batches, examples, ...)`."""
+    groups, number = jax.tree.leaves(batches)[0].shape[:2]
+
+    def of_batch(sums: Any, operands: Any) -> tuple[Any, Any]:
+        keys, batch = operands
+        gradient = _leaves("exact", params, exact(params, batch))
+        drawn = lax.map(lambda key: _leaves("sampled", params, sampled(key, params, batch)), keys)
+        off = [d - g[None] for d, g in zip(drawn, gradient, strict=True)]
+        own = [
+            (_dot(g, g), _dot(g, (d[0] + d[1]) / 2), _dot(d[0], d[1]), _dot(d[0] - d[1], d[0] - d[1]) / 2)
+            for g, d in zip(gradient, off, strict=True)
+        ]
+        return jax.tree.map(jnp.add, sums, (gradient, [d.mean(0) for d in off])), own
+
+    def of_group(operands: Any) -> Any:
+        zeros = [jnp.zeros(leaf.shape, jnp.float32) for leaf in jax.tree.leaves(params)]
+        sums, own = lax.scan(of_batch, (zeros, zeros), operands)
+        return sums, jax.tree.map(lambda products: products.sum(0), own)
+
+    keys = jax.random.split(key, (groups, number, 2))
+    (gradients, off), own = lax.map(of_group, (keys, batches))
+    pairs = zip(gradients, off, own, strict=True)
+    return [Products(_gram(g, g), _gram(g, d), _gram(d, d), *of_leaf) for g, d, of_leaf in pairs]
+
+
+def _leaves(which: str, params: Any, gradient: Any) -> list[jax.Array]:
+    """A gradient's leaves in float32."""
+    expected = [(path, jnp.shape(leaf)) for path, leaf in jax.tree_util.tree_leaves_with_path(params)]
+    got = [(path, jnp.shape(leaf)) for path, leaf in jax.tree_util.tree_leaves_with_path(gradient)]
+    if got != expected:
+        raise ValueError(f"{which} must return a tree like params, got {jax.tree.map(jnp.shape, gradient)}")
+    return [leaf.astype(jnp.float32) for leaf in jax.tree.leaves(gradient)]
+
+
+def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.sum(a * b)
+
+
+def _gram(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Inner products of all pairs along the leading axis."""
+    a, b = (x.reshape(len(x), -1) for x in (a, b))
+    return jnp.matmul(a, b.T, precision=lax.Precision.HIGHEST)
+
+
+def _check_finite(names: list[str], leaves: list[Products]) -> None:
+    for name, products in zip(names, leaves, strict=True):
+        for which, own in (("exact", products.own_exact), ("sampled", products.own_keys + products.own_mixed)):
+            if not np.all(np.isfinite(own)):
+                raise ValueError(f"{which} must return finite gradients, got others in {name}")

@@ -1,0 +1,27 @@
+"""Whether sampling pays: the noise that it adds, the time that it saves, and the progress per second with both.
+
+`measure` does all of it for two losses; `jaxapprox.linen.efficiency` and `jaxapprox.nnx.efficiency` do it for a model
+and rules that approximate its layers.
+"""
+
+from jaxapprox._src.efficiency.jackknife import Estimate, Interval
+from jaxapprox._src.efficiency.measure import measure
+from jaxapprox._src.efficiency.moments import Moments
+from jaxapprox._src.efficiency.noise import ExactGradient, GradientNoise, SampledGradient, gradient_noise
+from jaxapprox._src.efficiency.progress import Efficiency, Memory, efficiency
+from jaxapprox._src.efficiency.step_time import StepTime
+
+__all__ = [
+    "Efficiency",
+    "Estimate",
+    "ExactGradient",
+    "GradientNoise",
+    "Interval",
+    "Memory",
+    "Moments",
+    "SampledGradient",
+    "StepTime",
+    "efficiency",
+    "gradient_noise",
+    "measure",
+]
