@@ -6,8 +6,6 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
-from jaxapprox.diagnostics import Diagnostics
-
 
 class Stream(enum.IntEnum):
     """The named streams of keys that are drawn from a seed's key, by `fold_in`."""
@@ -31,10 +29,11 @@ class State(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """The loss of a step, or the mean of an epoch's; and each hashed layer's `Diagnostics` by its name."""
+    """The loss of a step, or the mean of an epoch's; and diagnostics by a layer's name: a named tuple of numbers each,
+    of a hashed one `jaxapprox.diagnostics.Diagnostics`."""
 
     loss: jax.Array
-    diagnostics: dict[str, Diagnostics]
+    diagnostics: dict[str, Any]
 
 
 class Init(Protocol):

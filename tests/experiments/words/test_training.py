@@ -16,7 +16,7 @@ from experiments.words.config import METHODS, PROPOSALS, WordsConfig
 from experiments.words.data import WordsData, load_data
 from experiments.words.learner import make_optimizer, words_learner
 from experiments.words.places import places_at
-from experiments.words.schedule import evaluation_steps
+from experiments.training.evaluation_steps import evaluation_steps
 from experiments.words.text import to_text
 
 CONFIG = WordsConfig(
