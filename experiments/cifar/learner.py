@@ -67,12 +67,11 @@ def cnn_learner(config: Config, layers: CNNLayers, data: Dataset) -> Learner:
 
     def backward(state: State, images: jax.Array, labels: jax.Array, weights: jax.Array | None = None) -> Any:
         """The loss and what else the forward pass found, (updated collections, logits); and the gradient."""
-        augment_key, sample_key = (stream(state, name, state.step) for name in (Stream.AUGMENT, Stream.SAMPLE))
-        images = to_float(crop_and_flip(augment_key, images))
+        images = to_float(images)
 
         def loss_of(params):
             variables = variables_of(state, params, state.batch_stats)
-            rngs = {} if layers.exact else {"sample": sample_key}
+            rngs = {} if layers.exact else {"sample": stream(state, Stream.SAMPLE, state.step)}
             logits, updated = model.apply(
                 variables, images, train=True, exact=layers.exact, rngs=rngs, mutable=["batch_stats", "diagnostics"]
             )
@@ -81,15 +80,18 @@ def cnn_learner(config: Config, layers: CNNLayers, data: Dataset) -> Learner:
 
         return jax.value_and_grad(loss_of, has_aux=True)(state.params)
 
+    def augmented(state: State, images: jax.Array) -> jax.Array:
+        return crop_and_flip(stream(state, Stream.AUGMENT, state.step), images)
+
     def step(state: State, examples: Any, labels: jax.Array) -> tuple[State, Metrics]:
         if layers.kept_images is None:
-            (loss, (updated, _)), grads = backward(state, examples, labels)
+            (loss, (updated, _)), grads = backward(state, augmented(state, examples), labels)
             tables = state.tables
         else:
             images, numbers = examples
             places, weights = draw(_draw_key(state), state.tables[numbers], layers.kept_images)
             images, labels, numbers = images[places], labels[places], numbers[places]
-            (loss, (updated, logits)), grads = backward(state, images, labels, weights)
+            (loss, (updated, logits)), grads = backward(state, augmented(state, images), labels, weights)
             tables = state.tables.at[numbers].set(gradient_norms(logits, labels))
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)

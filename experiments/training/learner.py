@@ -93,7 +93,8 @@ class Recalibrate(Protocol):
 class Gradient(Protocol):
     """The gradient that a step would descend, of the parameters of the exact network: a tree of their structure.
 
-    It is drawn by the state's key and step. Examples are a batch without what a method's own feed may add to it.
+    It is drawn by the state's key and step, and nothing else is: images are not augmented. Examples are a batch without
+    what a method's own feed may add to it.
     """
 
     def __call__(self, state: State, examples: jax.Array, labels: jax.Array, /) -> Any: ...
