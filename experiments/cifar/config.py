@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from experiments.process.checks import check_at_least, listed, one_of
 from experiments.process.errors import UsageError
 from experiments.training.image_options import ImageOptions
+from experiments.training.schedules import Schedule
 from jaxapprox.registry import Registry
 
 if TYPE_CHECKING:
@@ -21,13 +22,14 @@ METHODS: Registry[TrainingMethod[Config, CNNLayers]] = Registry(
     exact="experiments.cifar.methods:exact",
     mc="experiments.cifar.methods:mc",
     alsh="experiments.cifar.methods:alsh",
+    norms="experiments.cifar.methods:norms",
 )
 """The training methods by name."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(ImageOptions):
-    """Compares a ResNet-18 trained exactly, with sampled convolutions (mc) and with a hashed dense layer (alsh)."""
+    """Compares a ResNet-18 trained exactly, sampled (mc), with a hashed layer (alsh) and on chosen images (norms)."""
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "cifar10": {},
@@ -43,12 +45,12 @@ class Config(ImageOptions):
     methods: tuple[Annotated[str, one_of(METHODS)], ...] = ("exact", "mc")
     """What to compare; the first is the one others are relative to."""
     unit: Literal["channel", "edge"] = "channel"
-    mode: Literal["forward", "backward", "straight_through"] = "forward"
+    mode: Literal["forward", "backward", "straight_through", "kernel"] = "forward"
     width: int = 64
     """Channels of the first stage; 64 is the standard ResNet-18."""
     blocks: tuple[int, ...] = (2, 2, 2, 2)
     """Residual blocks of each stage; these are ResNet-18's."""
-    schedule: Literal["onecycle", "cosine"] = "onecycle"
+    schedule: Schedule = "onecycle"
     momentum: float = 0.9
     weight_decay: float = 5e-4
     recalibrate: bool = True

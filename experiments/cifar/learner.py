@@ -9,13 +9,17 @@ import optax
 from jax import lax
 
 from experiments.cifar.config import Config
+from experiments.cifar.kept_images import draw, first_norms, gradient_norms
 from experiments.cifar.methods import CNNLayers
 from experiments.cifar.network import ResNet
 from experiments.data.augment import augment, to_float
 from experiments.data.dataset import Dataset, Split
 from experiments.training.images import accuracy, image_feed, load_data, shuffled_batches
 from experiments.training.learner import Learner, Metrics, State, Stream, stream
+from experiments.training.schedules import learning_rate
 from experiments.training.task import Task, chosen_methods, notes_of
+
+_IMAGES = 1 << 20  # apart from the layers' numbers
 
 
 def make_task(config: Config) -> Task[Dataset]:
@@ -44,7 +48,7 @@ def cnn_learner(config: Config, layers: CNNLayers, data: Dataset) -> Learner:
         data: for its shapes, sizes and augmentation; its arrays are not captured.
     """
     model = make_model(config, layers, data)
-    feed = image_feed(config, data)
+    feed = image_feed(config, data, numbered=layers.kept_images is not None)
     optimizer = _optimizer(config, int(feed.steps.sum()))
     crop_and_flip = functools.partial(augment, crop=data.crop, flip=data.flip)
     image_shape = data.train.images.shape[1:]
@@ -53,27 +57,58 @@ def cnn_learner(config: Config, layers: CNNLayers, data: Dataset) -> Learner:
         variables = model.init(init_key, jnp.zeros((1, *image_shape)), train=True, exact=True)
         opt_state = optimizer.init(variables["params"])
         tables = variables.get("lsh", {})
+        if layers.kept_images is not None:
+            tables = first_norms(len(data.train.labels))
         return State(variables["params"], variables["batch_stats"], tables, opt_state, stream_key, jnp.int32(0))
 
-    def step(state: State, images: jax.Array, labels: jax.Array) -> tuple[State, Metrics]:
-        augment_key, sample_key = (stream(state, name, state.step) for name in (Stream.AUGMENT, Stream.SAMPLE))
-        images = to_float(crop_and_flip(augment_key, images))
+    def variables_of(state: State, params: Any, batch_stats: Any) -> dict[str, Any]:
+        hashed = {"lsh": state.tables} if layers.hashes else {}
+        return {"params": params, "batch_stats": batch_stats, **hashed}
+
+    def backward(state: State, images: jax.Array, labels: jax.Array, weights: jax.Array | None = None) -> Any:
+        """The loss and what else the forward pass found, (updated collections, logits); and the gradient."""
+        images = to_float(images)
 
         def loss_of(params):
-            variables = {"params": params, "batch_stats": state.batch_stats, "lsh": state.tables}
-            rngs = {} if layers.exact else {"sample": sample_key}
+            variables = variables_of(state, params, state.batch_stats)
+            rngs = {} if layers.exact else {"sample": stream(state, Stream.SAMPLE, state.step)}
             logits, updated = model.apply(
                 variables, images, train=True, exact=layers.exact, rngs=rngs, mutable=["batch_stats", "diagnostics"]
             )
-            loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-            return loss, updated
+            losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+            return jnp.mean(losses if weights is None else weights * losses), (updated, logits)
 
-        (loss, updated), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        return jax.value_and_grad(loss_of, has_aux=True)(state.params)
+
+    def augmented(state: State, images: jax.Array) -> jax.Array:
+        return crop_and_flip(stream(state, Stream.AUGMENT, state.step), images)
+
+    def step(state: State, examples: Any, labels: jax.Array) -> tuple[State, Metrics]:
+        if layers.kept_images is None:
+            (loss, (updated, _)), grads = backward(state, augmented(state, examples), labels)
+            tables = state.tables
+        else:
+            images, numbers = examples
+            places, weights = draw(_draw_key(state), state.tables[numbers], layers.kept_images)
+            images, labels, numbers = images[places], labels[places], numbers[places]
+            (loss, (updated, logits)), grads = backward(state, augmented(state, images), labels, weights)
+            tables = state.tables.at[numbers].set(gradient_norms(logits, labels))
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         diagnostics = {name: sown["alsh"] for name, sown in updated.get("diagnostics", {}).items()}
-        state = State(params, updated["batch_stats"], state.tables, opt_state, state.key, state.step + 1)
+        state = State(params, updated["batch_stats"], tables, opt_state, state.key, state.step + 1)
         return state, Metrics(loss, diagnostics)
+
+    def gradient(state: State, images: jax.Array, labels: jax.Array) -> Any:
+        if layers.kept_images is None:
+            return backward(state, images, labels)[1]
+        (_, (_, logits)), _ = backward(state, images, labels)  # by the norms as they are, not as they were
+        places, weights = draw(_draw_key(state), gradient_norms(logits, labels), layers.kept_images)
+        return backward(state, images[places], labels[places], weights)[1]
+
+    def with_params(state: State, params: Any, batch_stats: Any) -> State:
+        state = state._replace(params=params, batch_stats=batch_stats)
+        return state if layers.rehash is None else state._replace(tables=layers.rehash(params, state.tables)[1])
 
     def recalibrate(state: State, train: Split) -> Any:
         """The mean of the statistics of some batches under the exact forward (in the place of a running mean)."""
@@ -83,7 +118,7 @@ def cnn_learner(config: Config, layers: CNNLayers, data: Dataset) -> Learner:
         def add(stats, numbered):
             i, batch = numbered
             images = to_float(crop_and_flip(jax.random.fold_in(augment_key, i), train.images[batch]))
-            variables = {"params": state.params, "batch_stats": stats, "lsh": state.tables}
+            variables = variables_of(state, state.params, stats)
             _, updated = model.apply(
                 variables, images, train=True, exact=True, momentum=i / (i + 1), mutable=["batch_stats"]
             )
@@ -93,7 +128,7 @@ def cnn_learner(config: Config, layers: CNNLayers, data: Dataset) -> Learner:
         return lax.scan(add, state.batch_stats, (jnp.arange(count), batches[:count]))[0]
 
     def logits(exact: bool, state: State, batch_stats: Any, images: jax.Array, key: jax.Array) -> jax.Array:
-        variables = {"params": state.params, "batch_stats": batch_stats, "lsh": state.tables}
+        variables = variables_of(state, state.params, batch_stats)
         rngs = {} if exact else {"sample": key}
         return jnp.asarray(model.apply(variables, to_float(images), train=False, exact=exact, rngs=rngs))
 
@@ -101,16 +136,18 @@ def cnn_learner(config: Config, layers: CNNLayers, data: Dataset) -> Learner:
     if layers.hashes:
         evaluations.append(accuracy("test_accuracy_hashed", functools.partial(logits, False)))
     recalibrates = config.recalibrate and not layers.exact_statistics
-    return Learner(init, step, feed, tuple(evaluations), layers.rehash, recalibrate if recalibrates else None)
+    recalibrate_if_due = recalibrate if recalibrates else None
+    return Learner(init, step, gradient, with_params, feed, tuple(evaluations), layers.rehash, recalibrate_if_due)
+
+
+def _draw_key(state: State) -> jax.Array:
+    """Of the draw of images, apart from those of the layers."""
+    return jax.random.fold_in(stream(state, Stream.SAMPLE, state.step), _IMAGES)
 
 
 def _optimizer(config: Config, steps: int) -> optax.GradientTransformation:
-    schedules = {
-        "onecycle": lambda: optax.cosine_onecycle_schedule(max(steps, 2), config.lr, pct_start=0.25),
-        "cosine": lambda: optax.cosine_decay_schedule(config.lr, steps),
-    }
     decayed = functools.partial(jax.tree.map, lambda p: p.ndim > 1)  # kernels, not biases and normalisation
     return optax.chain(
         optax.add_decayed_weights(config.weight_decay, mask=decayed),
-        optax.sgd(schedules[config.schedule](), momentum=config.momentum, nesterov=True),
+        optax.sgd(learning_rate(config.schedule, config.lr, steps), momentum=config.momentum, nesterov=True),
     )

@@ -29,6 +29,7 @@ class CNNLayers:
         output: makes its output layer.
         hashes: whether a layer is hashed.
         rehash: makes new hash tables; None for never.
+        kept_images: the share of a batch that is trained on, drawn by gradient norms; None for all of it.
     """
 
     exact: bool
@@ -38,6 +39,7 @@ class CNNLayers:
     output: MakeLayer = _exact_dense
     hashes: bool = False
     rehash: Rehash | None = None
+    kept_images: float | None = None
 
 
 @training_method()
@@ -55,7 +57,7 @@ def mc(config: Config) -> CNNLayers:
     """MC-approx: sampled convolutions, exact stem and classifier (the paper's Appendix B)."""
     sampler = SAMPLERS[config.sampler]
     conv = functools.partial(MCConv, ratio=config.ratio, sampler=sampler, unit=config.unit, mode=config.mode)
-    return CNNLayers(exact=False, exact_statistics=config.mode == "backward", conv=conv)
+    return CNNLayers(exact=False, exact_statistics=config.mode in ("backward", "kernel"), conv=conv)
 
 
 def hashed_layers(
@@ -98,3 +100,13 @@ def _alsh_note(config: Config) -> str:
 def alsh(config: Config) -> CNNLayers:
     """ALSH-approx for CNNs (the paper): the classifier's hidden layer hashed, convolutions and output layer exact."""
     return hashed_layers(config)
+
+
+def _norms_note(config: Config) -> str:
+    return f"norms: {listed(config.ratios)} of a batch's images, drawn by their last gradient norms at the logits."
+
+
+@training_method(sweeps=("ratios",), note=_norms_note)
+def norms(config: Config) -> CNNLayers:
+    """Exact layers on a part of each batch, its images drawn by their last gradient norms and reweighted."""
+    return CNNLayers(exact=True, exact_statistics=False, kept_images=config.ratio)

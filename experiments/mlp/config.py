@@ -13,6 +13,7 @@ import tyro
 from experiments.process.checks import check_at_least, check_different, check_share, one_of
 from experiments.process.errors import UsageError
 from experiments.training.image_options import ImageOptions
+from experiments.training.schedules import Schedule
 from jaxapprox.registry import Registry
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class MLPConfig(ImageOptions):
     batch_size: int = 1
     """1 is the paper's S, larger its M."""
     lrs: Annotated[tuple[float, ...], tyro.conf.arg(name="lr")] = (1e-3,)
+    schedule: Schedule = "constant"
+    """Of the learning rate: constant, decaying to 0 (cosine), or rising before that (onecycle)."""
     dropout_rate: float = 0.5
     """Share of the units that dropout drops, in [0, 1)."""
     keep_alpha: float = 1.0

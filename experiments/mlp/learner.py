@@ -16,6 +16,7 @@ from experiments.mlp.network import MLP, to_features
 from experiments.process.checks import listed
 from experiments.training.images import accuracy, image_feed, load_data
 from experiments.training.learner import Learner, Metrics, State, Stream, stream
+from experiments.training.schedules import learning_rate
 from experiments.training.task import Task, chosen_methods, notes_of
 from jaxapprox import active_layers
 from jaxapprox.active_layers import Active
@@ -44,12 +45,13 @@ def make_task(config: MLPConfig, data: Dataset | None = None) -> Task[Dataset]:
     return Task(title, notes, data, chosen_methods(config), functools.partial(mlp_learner, data=data))
 
 
-def make_optimizer(config: MLPConfig) -> optax.GradientTransformation:
-    """The optimizer of `--optimizer`, in its dense form."""
+def make_optimizer(config: MLPConfig, steps: int) -> optax.GradientTransformation:
+    """The optimizer of `--optimizer`, in its dense form, for a run of so many steps."""
+    lr = learning_rate(config.schedule, config.lr, steps)
     return {
-        "sgd": lambda: optax.sgd(config.lr),
-        "momentum": lambda: optax.sgd(config.lr, momentum=_MOMENTUM),
-        "adam": lambda: adam(config.lr, eps=_EPS),
+        "sgd": lambda: optax.sgd(lr),
+        "momentum": lambda: optax.sgd(lr, momentum=_MOMENTUM),
+        "adam": lambda: adam(lr, eps=_EPS),
     }[config.optimizer]()
 
 
@@ -64,19 +66,26 @@ def mlp_learner(config: MLPConfig, layer: HiddenLayer, data: Dataset) -> Learner
     (layers,) = config.layers
     model, example = MLP(layers, config.width, data.num_classes), to_features(data.train.images[:1])
     hidden = [f"hidden_{i}" for i in range(layers)]
-    optimizer = lazy(make_optimizer(config))
+    feed = image_feed(config, data)
+    optimizer = lazy(make_optimizer(config, int(feed.steps.sum())))
+
+    def laid_out(params: Any) -> dict[str, Any]:
+        """The network's parameters as the layers keep them."""
+        if not layer.by_units:
+            return dict(params)
+        own = {name: {"weights": params[name]["kernel"].T, "bias": params[name]["bias"]} for name in hidden}
+        return {**params, **own}
 
     def init(init_key: jax.Array, stream_key: jax.Array) -> State:
-        params = dict(model.init(init_key, example)["params"])
+        params = laid_out(model.init(init_key, example)["params"])
         tables = {}
         for i, name in enumerate(hidden):
-            if layer.by_units:
-                params[name] = {"weights": params[name]["kernel"].T, "bias": params[name]["bias"]}
             if layer.tables is not None:
                 tables[name] = layer.tables(jax.random.fold_in(init_key, _TABLES + i), params[name])
         return State(params, {}, tables, optimizer.init(params), stream_key, jnp.int32(0))
 
-    def step(state: State, images: jax.Array, labels: jax.Array) -> tuple[State, Metrics]:
+    def backward(state: State, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, Any, Any]:
+        """The loss, its gradient in each layer's output, and each layer's pull-back."""
         key = stream(state, Stream.SAMPLE, state.step)
         x, pulls = Active(None, to_features(images)), {}
         for i, name in enumerate(hidden):
@@ -88,6 +97,10 @@ def mlp_learner(config: MLPConfig, layer: HiddenLayer, data: Dataset) -> Learner
         for name in reversed(pulls):
             gradients[name] = gradient
             _, gradient = pulls[name](gradient)
+        return loss, gradients, pulls
+
+    def step(state: State, images: jax.Array, labels: jax.Array) -> tuple[State, Metrics]:
+        loss, gradients, pulls = backward(state, images, labels)
         # The parameters' gradients wait until all of the network is read: the update then computes them as it goes,
         # and the parameters need no copy.
         gradients, params, opt_state = lax.optimization_barrier((gradients, state.params, state.opt_state))
@@ -95,6 +108,20 @@ def mlp_learner(config: MLPConfig, layer: HiddenLayer, data: Dataset) -> Learner
         updates, opt_state = optimizer.update(blocks, opt_state)
         params = apply_updates(params, updates)
         return state._replace(params=params, opt_state=opt_state, step=state.step + 1), Metrics(loss, {})
+
+    def gradient(state: State, images: jax.Array, labels: jax.Array) -> Any:
+        _, gradients, pulls = backward(state, images, labels)
+        zeros = jax.tree.map(jnp.zeros_like, state.params)
+        dense = apply_updates(zeros, {name: pulls[name](gradients[name])[0] for name in pulls})
+        if not layer.by_units:
+            return dense
+        own = {name: {"kernel": dense[name]["weights"].T, "bias": dense[name]["bias"]} for name in hidden}
+        return {**dense, **own}
+
+    def with_params(state: State, params: Any, batch_stats: Any) -> State:
+        own = laid_out(params)
+        tables = state.tables if layer.refresh is None else rehash(layer.refresh, own, state.tables)[1]
+        return state._replace(params=own, tables=tables)
 
     def evaluated(product: Callable[..., jax.Array], state: State, images: jax.Array, key: jax.Array) -> jax.Array:
         x = to_features(images)
@@ -120,7 +147,7 @@ def mlp_learner(config: MLPConfig, layer: HiddenLayer, data: Dataset) -> Learner
     if layer.choose is not None:
         evaluations.append(accuracy("test_accuracy_hashed", functools.partial(hashed_logits, layer.choose)))
     rehashes = None if layer.refresh is None else functools.partial(rehash, layer.refresh)
-    return Learner(init, step, image_feed(config, data), tuple(evaluations), rehashes)
+    return Learner(init, step, gradient, with_params, feed, tuple(evaluations), rehashes)
 
 
 def _loss(logits: jax.Array, labels: jax.Array) -> jax.Array:

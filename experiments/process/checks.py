@@ -14,6 +14,7 @@ _SINGULAR = {
     "lrs": "lr",
     "proposals": "proposal",
     "batch_sizes": "batch_size",
+    "budgets": "budget",
 }
 
 

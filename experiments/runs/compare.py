@@ -137,7 +137,8 @@ def _train_family(family: Family, task: Task, recorder: Recorder | None, signals
     training = compile_training(family, task, axis)
     if (seconds := family.config.seconds_to_train) is not None:
         family = family.with_steps(steps_within(seconds, training, family, task))
-        training = training.with_steps(family, task)
+        follows = family.config.follows_steps
+        training = compile_training(family, task, axis) if follows else training.with_steps(family, task)
     evaluation = compile_evaluation(family, task, training)
     if recorder:
         steps = None if config.seconds_to_train is None else int(training.one.learner.feed.steps.sum())

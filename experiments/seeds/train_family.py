@@ -2,16 +2,48 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from experiments.seeds.clock import steps_within
-from experiments.seeds.compiled import compile_evaluation, compile_training
+from experiments.seeds.compiled import CompiledEvaluation, CompiledTraining, compile_evaluation, compile_training
 from experiments.seeds.planning import choose_axis
 from experiments.seeds.segments import chunks, run_chunk
 from experiments.seeds.settings import Family
 from experiments.training.task import Task
+
+
+class CompiledFamily(NamedTuple):
+    """The programs of a family, and the data on the devices."""
+
+    family: Family
+    training: CompiledTraining
+    evaluation: CompiledEvaluation
+    train: Any
+    test: Any
+
+    def rows(self, seeds: Mapping[int, np.ndarray]) -> list[Any]:
+        """Trains from each of these seeds, given with the data of their keys; the rows, of the options' kind."""
+        return [
+            row
+            for chunk in chunks(self.family, seeds, self.training.axis)
+            for moment in run_chunk(chunk, self.training, self.evaluation, self.train, self.test)
+            for row in moment.rows
+        ]
+
+
+def compile_family(family: Family, task: Task) -> CompiledFamily:
+    """Compiles training and evaluation, along the seed axis that the family's options ask for."""
+    axis, _ = choose_axis(family, task)
+    training = compile_training(family, task, axis)
+    if (seconds := family.config.seconds_to_train) is not None:
+        family = family.with_steps(steps_within(seconds, training, family, task))
+        training = training.with_steps(family, task)
+    evaluation = compile_evaluation(family, task, training)
+    return CompiledFamily(
+        family, training, evaluation, *training.axis.put((task.data.train, task.data.test), by_seed=False)
+    )
 
 
 def train_family(family: Family, seeds: Mapping[int, np.ndarray], task: Task) -> list[Any]:
@@ -23,16 +55,4 @@ def train_family(family: Family, seeds: Mapping[int, np.ndarray], task: Task) ->
         task: what is trained on what.
     """
     family = dataclasses.replace(family, config=dataclasses.replace(family.config, seeds=len(seeds)))
-    axis, _ = choose_axis(family, task)
-    training = compile_training(family, task, axis)
-    if (seconds := family.config.seconds_to_train) is not None:
-        family = family.with_steps(steps_within(seconds, training, family, task))
-        training = training.with_steps(family, task)
-    evaluation = compile_evaluation(family, task, training)
-    train, test = training.axis.put((task.data.train, task.data.test), by_seed=False)
-    return [
-        row
-        for chunk in chunks(family, seeds, training.axis)
-        for moment in run_chunk(chunk, training, evaluation, train, test)
-        for row in moment.rows
-    ]
+    return compile_family(family, task).rows(seeds)

@@ -36,6 +36,8 @@ class ImageOptions(RunOptions, DataOptions):
     transform: Literal["l2", "sign", "simple"] = "l2"
     select: Literal["union", "count"] = "union"
     epochs: int = 15
+    steps: int | None = None
+    """Steps after which training ends, in the last of --epochs; schedules end there (default: whole epochs)."""
     batch_size: int = 64
     validation: bool = False
     """Evaluate on a tenth of the training set, held out, and never look at the test set: for choosing settings."""
@@ -46,7 +48,7 @@ class ImageOptions(RunOptions, DataOptions):
 
     @property
     def length(self) -> str:
-        return f"{self.epochs} epochs"
+        return f"{self.epochs} epochs" if self.steps is None else f"{self.steps} steps"
 
     @property
     def measured(self) -> str:

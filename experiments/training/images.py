@@ -56,21 +56,37 @@ def shuffled_batches(key: jax.Array, config: ImageOptions, data: Dataset) -> jax
     return order[: steps * size].reshape(steps, size)
 
 
-def image_feed(config: ImageOptions, data: Dataset) -> Feed:
+def image_feed(config: ImageOptions, data: Dataset, *, numbered: bool = False) -> Feed:
     """Shuffled batches of images `(batch, height, width, channels)` uint8 and labels `(batch,)` int32, epoch by epoch.
 
+    Args:
+        config: the options.
+        data: for its sizes.
+        numbered: whether examples are `(images, numbers)`, with the images' int32 places in the training set.
+
     Raises:
-        UsageError: if the training set is smaller than a batch.
+        UsageError: if the training set is smaller than a batch, or `--steps` do not end in the last epoch.
     """
     chex.assert_rank((data.train.images, data.train.labels), (4, 1))
     chex.assert_type((data.train.images, data.train.labels), (jnp.uint8, jnp.int32))
-    steps = steps_per_epoch(config, data)
+    whole = steps_per_epoch(config, data)
+    steps = np.full(config.epochs, whole)
+    if config.steps is not None:
+        first, last = whole * (config.epochs - 1) + 1, whole * config.epochs
+        if not first <= config.steps <= last:
+            raise UsageError(f"--steps must end in the last of --epochs, from {first} to {last}, got {config.steps}")
+        steps[-1] = config.steps - first + 1
 
     def batches(state: State, train: Split, first: jax.Array) -> TakeBatch:
         shuffled = shuffled_batches(stream(state, Stream.ORDER, first), config, data)
-        return lambda i: (train.images[shuffled[i]], train.labels[shuffled[i]])
 
-    return Feed(np.full(config.epochs, steps), batches)
+        def take(i: jax.Array) -> tuple[Any, jax.Array]:
+            images, labels = train.images[shuffled[i]], train.labels[shuffled[i]]
+            return ((images, shuffled[i]) if numbered else images), labels
+
+        return take
+
+    return Feed(steps, batches)
 
 
 def accuracy(column: str, logits_of: Logits) -> Evaluate:

@@ -6,8 +6,6 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
-from jaxapprox.diagnostics import Diagnostics
-
 
 class Stream(enum.IntEnum):
     """The named streams of keys that are drawn from a seed's key, by `fold_in`."""
@@ -31,10 +29,11 @@ class State(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """The loss of a step, or the mean of an epoch's; and each hashed layer's `Diagnostics` by its name."""
+    """The loss of a step, or the mean of an epoch's; and diagnostics by a layer's name: a named tuple of numbers each,
+    of a hashed one `jaxapprox.diagnostics.Diagnostics`."""
 
     loss: jax.Array
-    diagnostics: dict[str, Diagnostics]
+    diagnostics: dict[str, Any]
 
 
 class Init(Protocol):
@@ -46,13 +45,13 @@ class Init(Protocol):
 class Step(Protocol):
     """A training step on a batch of examples and int32 labels `(batch,)`."""
 
-    def __call__(self, state: State, examples: jax.Array, labels: jax.Array, /) -> tuple[State, Metrics]: ...
+    def __call__(self, state: State, examples: Any, labels: jax.Array, /) -> tuple[State, Metrics]: ...
 
 
 class TakeBatch(Protocol):
     """The examples and labels for step `i` of an epoch."""
 
-    def __call__(self, i: jax.Array) -> tuple[jax.Array, jax.Array]: ...
+    def __call__(self, i: jax.Array) -> tuple[Any, jax.Array]: ...
 
 
 class Batches(Protocol):
@@ -91,12 +90,29 @@ class Recalibrate(Protocol):
     def __call__(self, state: State, train: Any) -> Any: ...
 
 
+class Gradient(Protocol):
+    """The gradient that a step would descend, of the parameters of the exact network: a tree of their structure.
+
+    It is drawn by the state's key and step, and nothing else is: images are not augmented. Examples are a batch without
+    what a method's own feed may add to it.
+    """
+
+    def __call__(self, state: State, examples: jax.Array, labels: jax.Array, /) -> Any: ...
+
+
+class WithParams(Protocol):
+    """The state at these parameters and statistics of the exact network, with hash tables made anew."""
+
+    def __call__(self, state: State, params: Any, batch_stats: Any, /) -> State: ...
+
+
 class Learner(NamedTuple):
     """The training of one network by one method.
 
     Attributes:
         init: makes the first state.
         step: trains on a batch.
+        gradient, with_params: what a step descends, at any parameters of the exact network.
         feed: the batches.
         evaluations: of the network; that of the exact network comes first.
         rehash: what is due at the beginning of each round of steps; None for nothing.
@@ -106,6 +122,8 @@ class Learner(NamedTuple):
 
     init: Init
     step: Step
+    gradient: Gradient
+    with_params: WithParams
     feed: Feed
     evaluations: tuple[Evaluate, ...]
     rehash: Rehash | None = None

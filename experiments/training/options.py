@@ -101,6 +101,11 @@ class RunOptions(abc.ABC):
         """Seconds of training, of which a trial is to say how many steps they are; None where the options do."""
         return None
 
+    @property
+    def follows_steps(self) -> bool:
+        """Whether a step depends on how many there will be, as by a schedule."""
+        return False
+
     def with_steps(self, steps: int) -> RunOptions:
         """The options with as many steps, instead of seconds."""
         raise NotImplementedError(f"these options say how many steps there are, not {steps}")

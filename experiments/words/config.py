@@ -12,8 +12,8 @@ import tyro
 
 from experiments.process.checks import check_at_least, check_different, check_names, one_of
 from experiments.process.errors import UsageError
-from experiments.training.options import RunOptions
 from experiments.training.rows import Row
+from experiments.training.timed_options import TimedOptions
 from experiments.words.rows import WordsRow
 from jaxapprox.registry import Registry
 
@@ -42,7 +42,7 @@ PROPOSALS: Registry[MakeProposal] = Registry(
 
 
 @dataclasses.dataclass(frozen=True)
-class WordsConfig(RunOptions):
+class WordsConfig(TimedOptions):
     """Compares ways to train an output layer of very many classes: telling each word of a text from its neighbours."""
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
@@ -53,7 +53,6 @@ class WordsConfig(RunOptions):
     known_methods: ClassVar[Mapping[str, Any]] = METHODS
     task: ClassVar[str] = "experiments.words.learner:make_task"
     row: ClassVar[type[Row]] = WordsRow
-    saves_every_epoch: ClassVar[bool] = False  # a checkpoint is hundreds of megabytes
 
     preset: Literal["quick", "dictionaries"] = "quick"
     """quick: Python's help texts, 5 s for each method, no evidence. dictionaries: the README's setting, with the --text
@@ -95,25 +94,12 @@ class WordsConfig(RunOptions):
     keep_hits: int = 1
     """Steps for which hashed keeps what it has found."""
     rehash_every: int = 500
-    batch_sizes: Annotated[tuple[int, ...], tyro.conf.arg(name="batch-size")] = (128,)
     lrs: Annotated[tuple[float, ...], tyro.conf.arg(name="lr")] = (0.3,)
-    """Learning rate, constant; several for a run of each method with each, compiled once."""
-    seconds: float = 5.0
-    """How long each seed is trained: a trial of some seconds says how many steps of a method that is, which plans.json
-    keeps."""
-    steps: int | None = None
-    """Steps of each seed, whatever --seconds."""
-    evaluations: int = 16
-    """How often the network is evaluated: after steps in about geometric progression, the last at the end."""
-
-    @property
-    def batch_size(self) -> int:
-        """The only value of `batch_sizes`. This property and the next two raise a UsageError if there are several."""
-        return self._only("batch_sizes")
+    """Peak learning rate; several for a run of each method with each, compiled once."""
 
     @property
     def size(self) -> int:
-        """The only value of `candidates`."""
+        """The only value of `candidates`. This property and the next raise a UsageError if there are several."""
         return self._only("candidates")
 
     @property
@@ -122,16 +108,8 @@ class WordsConfig(RunOptions):
         return self._only("proposals")
 
     @property
-    def epochs(self) -> int:
-        return self.evaluations
-
-    @property
     def data_name(self) -> str:
         return "words" if self.text is None else f"words-{self.text.name.partition('.')[0]}"
-
-    @property
-    def length(self) -> str:
-        return f"{self.seconds:g} s" if self.steps is None else f"{self.steps} steps"
 
     @property
     def measured(self) -> str:
@@ -140,31 +118,18 @@ class WordsConfig(RunOptions):
             " against it) or the first (hit@1, %), and its negative log-likelihood (nats)"
         )
 
-    @property
-    def seconds_to_train(self) -> float | None:
-        return self.seconds if self.steps is None else None
-
-    def with_steps(self, steps: int) -> WordsConfig:
-        return dataclasses.replace(self, steps=steps)
-
     def check(self) -> None:
         super().check()
-        check_at_least(1, self, "min_count", "window", "places", "features", "evaluations", "keep_hits")
+        check_at_least(1, self, "min_count", "window", "places", "features", "keep_hits")
         check_at_least(1, self, "num_tables", "num_bits", "per_bucket", "queries")
         check_at_least(2, self, "held_out_every")
-        for name in ("candidates", "proposals", "batch_sizes"):
+        for name in ("candidates", "proposals"):
             check_different(name, getattr(self, name))
         check_names("proposals", self.proposals, PROPOSALS)
         if min(self.candidates) < 1:
             raise UsageError(f"--candidates must be at least 1, got {min(self.candidates)}")
-        if min(self.batch_sizes) < 1:
-            raise UsageError(f"--batch-size must be at least 1, got {min(self.batch_sizes)}")
         if not 0 <= self.subsample < float("inf"):
             raise UsageError(f"--subsample must be a number from 0, got {self.subsample}")
-        if self.steps is not None and self.steps < self.evaluations:
-            raise UsageError(f"--steps must be at least the number of --evaluations, {self.evaluations}: {self.steps}")
-        if not 0 < self.seconds < float("inf"):
-            raise UsageError(f"--seconds must be a positive number, got {self.seconds}")
         if self.preset == "dictionaries" and self.text is None:
             raise UsageError("--text must be given for --preset dictionaries: docs/running.md says how to make it")
         from jaxapprox.lsh import MOST_BITS  # imports JAX: last, so that other slips are said at once

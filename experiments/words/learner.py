@@ -9,7 +9,9 @@ import optax
 from jax import lax
 
 from experiments.process.checks import listed
+from experiments.training.evaluation_steps import evaluation_steps
 from experiments.training.learner import Feed, Learner, Metrics, State, Stream, TakeBatch, stream
+from experiments.training.schedules import learning_rate
 from experiments.training.task import Task, chosen_methods, notes_of
 from experiments.words.config import WordsConfig
 from experiments.words.data import WordsData, load_data
@@ -18,8 +20,8 @@ from experiments.words.network import hidden_values, init_params, output_params,
 from experiments.words.output_layers import MakeOutputLayer
 from experiments.words.places import Stretch, place_count, places_at
 from experiments.words.report import report
-from experiments.words.schedule import evaluation_steps
 from jaxapprox.adam import adam
+from jaxapprox.blocks import Block
 from jaxapprox.lazy import apply_updates, lazy, rowwise_adagrad
 
 _MOMENTUM = 0.9
@@ -46,14 +48,15 @@ def make_task(config: WordsConfig) -> Task[WordsData]:
     return Task(title, notes, data, chosen_methods(config), make_learner, report)
 
 
-def make_optimizer(config: WordsConfig) -> optax.GradientTransformation:
-    """The optimizer of `--optimizer`, in its dense form."""
+def make_optimizer(config: WordsConfig, steps: int) -> optax.GradientTransformation:
+    """The optimizer of `--optimizer`, in its dense form, for a run of so many steps."""
+    lr = learning_rate(config.schedule, config.lr, steps)
     return {
-        "sgd": lambda: optax.sgd(config.lr),
-        "momentum": lambda: optax.sgd(config.lr, momentum=_MOMENTUM),
-        "adagrad": lambda: optax.adagrad(config.lr, _ACCUMULATOR, _EPS),
-        "rowwise_adagrad": lambda: rowwise_adagrad(config.lr, _ACCUMULATOR, _EPS),
-        "adam": lambda: adam(config.lr),
+        "sgd": lambda: optax.sgd(lr),
+        "momentum": lambda: optax.sgd(lr, momentum=_MOMENTUM),
+        "adagrad": lambda: optax.adagrad(lr, _ACCUMULATOR, _EPS),
+        "rowwise_adagrad": lambda: rowwise_adagrad(lr, _ACCUMULATOR, _EPS),
+        "adam": lambda: adam(lr),
     }[config.optimizer]()
 
 
@@ -68,7 +71,9 @@ def words_learner(config: WordsConfig, make_layer: MakeOutputLayer, data: WordsD
     Raises:
         UsageError: if an option does not fit the vocabulary.
     """
-    layer, optimizer, words = make_layer(data.frequencies), lazy(make_optimizer(config)), len(data.vocabulary)
+    layer, words = make_layer(data.frequencies), len(data.vocabulary)
+    steps = evaluation_steps(config.steps or _UNTIL_KNOWN, config.evaluations)
+    optimizer = lazy(make_optimizer(config, int(steps.sum())))
 
     def init(init_key: jax.Array, stream_key: jax.Array) -> State:
         params_key, tables_key = jax.random.split(init_key)
@@ -76,7 +81,8 @@ def words_learner(config: WordsConfig, make_layer: MakeOutputLayer, data: WordsD
         tables = {} if layer.tables is None else layer.tables(tables_key, output_params(params))
         return State(params, {}, tables, optimizer.init(params), stream_key, jnp.int32(0))
 
-    def step(state: State, contexts: jax.Array, labels: jax.Array) -> tuple[State, Metrics]:
+    def backward(state: State, contexts: jax.Array, labels: jax.Array) -> tuple[jax.Array, dict[str, Block], Any]:
+        """The losses, their mean's gradients in blocks of the parameters, and new tables."""
         key = stream(state, Stream.SAMPLE, state.step)
         hidden, pull_hidden = hidden_values(state.params["embedding"], contexts)
         loss, pull_output, tables = layer.train(
@@ -84,12 +90,24 @@ def words_learner(config: WordsConfig, make_layer: MakeOutputLayer, data: WordsD
         )
         dhidden, of_output = pull_output(jnp.full_like(loss, 1 / loss.shape[0]))
         gradients = with_output(pull_hidden(dhidden), of_output, words=words, tied=config.tied)
+        return loss, gradients, tables
+
+    def step(state: State, contexts: jax.Array, labels: jax.Array) -> tuple[State, Metrics]:
+        loss, gradients, tables = backward(state, contexts, labels)
         # The gradients wait until all of the parameters is read, which then need no copy.
         gradients, params, opt_state = lax.optimization_barrier((gradients, state.params, state.opt_state))
         updates, opt_state = optimizer.update(gradients, opt_state)
         params = apply_updates(params, updates)
         state = state._replace(params=params, tables=tables, opt_state=opt_state, step=state.step + 1)
         return state, Metrics(jnp.mean(loss), {})
+
+    def gradient(state: State, contexts: jax.Array, labels: jax.Array) -> Any:
+        _, gradients, _ = backward(state, contexts, labels)
+        return apply_updates(jax.tree.map(jnp.zeros_like, state.params), gradients)
+
+    def with_params(state: State, params: Any, batch_stats: Any) -> State:
+        tables = state.tables if layer.refresh is None else layer.refresh(state.tables, output_params(params))
+        return state._replace(params=params, tables=tables)
 
     def batches(state: State, train: Stretch, first: jax.Array) -> TakeBatch:
         count = place_count(train, config.window)
@@ -105,10 +123,11 @@ def words_learner(config: WordsConfig, make_layer: MakeOutputLayer, data: WordsD
         assert layer.refresh is not None
         return params, layer.refresh(tables, output_params(params))
 
-    steps = evaluation_steps(config.steps or _UNTIL_KNOWN, config.evaluations)
     return Learner(
         init,
         step,
+        gradient,
+        with_params,
         Feed(steps, batches),
         (evaluation(layer),),
         None if layer.refresh is None else rehash,

@@ -1,9 +1,7 @@
 """A text as numbers: words by how common they are, line by line."""
 
 import array
-import gzip
 import re
-import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,9 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.data.text import HELP_TEXTS, file_lines, help_texts
 from experiments.process.errors import UsageError
-
-EMBEDDED = "pydoc_data.topics"
 
 
 class Text(NamedTuple):
@@ -45,8 +42,8 @@ def load_text(path: Path | None, *, min_count: int = 2) -> Text:
     Raises:
         UsageError: if the file can't be read or is no UTF-8, or fewer than two words occur as often.
     """
-    lines = _embedded_lines() if path is None else _file_lines(path)
-    name = f"Python's help texts ({EMBEDDED})" if path is None else path.name
+    lines = _paragraphs() if path is None else file_lines(path)
+    name = HELP_TEXTS if path is None else path.name
     text = to_text(name, lines, min_count=min_count)
     if len(text.vocabulary) < 2:
         found = f"{len(text.vocabulary)} of {name} occur as often"
@@ -76,20 +73,6 @@ def to_text(name: str, lines: Iterable[str], *, min_count: int) -> Text:
     return Text(name, tuple(words[order].tolist()), counts[order], tokens[known], of_line[known])
 
 
-def _embedded_lines() -> Iterator[str]:
-    from pydoc_data.topics import topics
-
-    for topic in topics.values():
-        yield from re.split(r"\n\s*\n", topic)
-
-
-def _file_lines(path: Path) -> Iterator[str]:
-    opened = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opened(path, "rt", encoding="utf-8") as file:
-            yield from file
-    except UnicodeDecodeError as error:
-        raise UsageError(f"--text must be a UTF-8 file, got {path} ({error.reason} at byte {error.start})") from error
-    except (OSError, EOFError, zlib.error) as error:  # the last two of a damaged .gz
-        cause = getattr(error, "strerror", None) or error
-        raise UsageError(f"--text must be a readable file, plain or .gz, got {path} ({cause})") from error
+def _paragraphs() -> Iterator[str]:
+    for text in help_texts():
+        yield from re.split(r"\n\s*\n", text)

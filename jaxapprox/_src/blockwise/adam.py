@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import optax
 
 
-def adam(learning_rate: float, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> optax.GradientTransformation:
+def adam(
+    learning_rate: optax.ScalarOrSchedule, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
+) -> optax.GradientTransformation:
     r"""`optax.adam`, with the bias corrections folded into two numbers a step.
 
     u = -a m / (\sqrt v + e), a = learning_rate \sqrt{1 - b2^t} / (1 - b1^t), e = eps \sqrt{1 - b2^t}: the form that the
@@ -13,7 +15,7 @@ def adam(learning_rate: float, b1: float = 0.9, b2: float = 0.999, eps: float = 
     arithmetic (on a CPU, where it is fused or on blocks that fit the cache), divisions are most of it.
 
     Args:
-        learning_rate: a number.
+        learning_rate: a number or a schedule.
         b1, b2: decay of the first and the second moment.
         eps: added to the root of the corrected second moment.
 
@@ -34,7 +36,8 @@ def adam(learning_rate: float, b1: float = 0.9, b2: float = 0.999, eps: float = 
         mu = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mu, updates)
         nu = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * jnp.square(g), state.nu, updates)
         root = jnp.sqrt(1 - b2**count)
-        rate, least = -learning_rate * root / (1 - b1**count), eps * root
+        peak = learning_rate(state.count) if callable(learning_rate) else learning_rate
+        rate, least = -peak * root / (1 - b1**count), eps * root
 
         def scaled(m, v):
             return (rate * m / (jnp.sqrt(v) + least)).astype(m.dtype)

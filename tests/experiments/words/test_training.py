@@ -16,7 +16,7 @@ from experiments.words.config import METHODS, PROPOSALS, WordsConfig
 from experiments.words.data import WordsData, load_data
 from experiments.words.learner import make_optimizer, words_learner
 from experiments.words.places import places_at
-from experiments.words.schedule import evaluation_steps
+from experiments.training.evaluation_steps import evaluation_steps
 from experiments.words.text import to_text
 
 CONFIG = WordsConfig(
@@ -49,7 +49,7 @@ def test_rows_train_as_dense_layers_do(data, method, optimizer, tied):
     config = dataclasses.replace(CONFIG, optimizer=optimizer, tied=tied, proposals=("uniform",))
     learner = learner_of(method, config, data)
     state = jit(learner.init)(jax.random.key(0), jax.random.key(1))
-    params, dense = state.params, make_optimizer(config)
+    params, dense = state.params, make_optimizer(config, 4)
     opt_state = dense.init(params)
 
     def loss_of(params, contexts, labels):
@@ -57,10 +57,13 @@ def test_rows_train_as_dense_layers_do(data, method, optimizer, tied):
 
     batch = jit(lambda state, i: learner.feed.batches(state, data.train, jnp.int32(0))(i))
     step, reference = jit(learner.step), jit(jax.value_and_grad(loss_of))
+    gradient_of = jit(lambda state, params, *batch: learner.gradient(learner.with_params(state, params, {}), *batch))
     for i in range(4):
         contexts, labels = batch(state, i)
+        own = gradient_of(state, params, contexts, labels)
         state, metrics = step(state, contexts, labels)
         loss, gradient = reference(params, contexts, labels)
+        jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-3, atol=1e-6), own, gradient)
         updates, opt_state = dense.update(gradient, opt_state)
         params = optax.apply_updates(params, updates)
         np.testing.assert_allclose(metrics.loss, loss, rtol=1e-4)

@@ -140,9 +140,10 @@ def one_step(name, value, m, v, g, count):
     return value - 0.1 * (corrected + decay * value), m, v
 
 
-def test_adam_is_that_of_optax():
+@pytest.mark.parametrize("rate", [1e-2, optax.linear_schedule(1e-2, 0.0, 4)])
+def test_adam_is_that_of_optax(rate):
     """Equal to optax's but for rounding, in updates and state, also in its first steps and at zero gradients."""
-    ours, theirs = adam(1e-2, eps=1e-4), optax.adam(1e-2, eps=1e-4)
+    ours, theirs = adam(rate, eps=1e-4), optax.adam(rate, eps=1e-4)
     params = matrix(0)
     state, expected_state = ours.init(params), theirs.init(params)
     for step in range(5):
