@@ -12,6 +12,8 @@ from experiments.bench.peer_process import check_interpreter
 from experiments.process.checks import check_at_least, listed
 from experiments.process.errors import UsageError
 
+HEAD = 64  # features of an attention head of the part transformer
+
 if TYPE_CHECKING:
     _PartName = str
 else:
@@ -32,13 +34,21 @@ class Bench:
     parts: tyro.conf.Positional[tuple[_PartName, ...]] = tuple(PARTS)
     """What to measure: kernels (single convolutions), resnet18 (a training step, sampled and exact), hashing (hashed
     dense layers), mlp (a training step of an MLP at batch 1), sweep (seeds per hour), wide (output layers of very many
-    classes)."""
+    classes), transformer (a training step of one, with kernel gradients from samples and with checkpoints)."""
     seeds: tuple[int, ...] = (1, 2, 4, 8)
     """Numbers of seeds of the part sweep; the first must be 1."""
     classes: tuple[int, ...] = (10_000, 100_000, 1_000_000)
     """Numbers of classes of the part wide."""
     batch_sizes: tuple[int, ...] = (1, 16, 128, 1_024)
     """Sizes of a batch of the part wide."""
+    blocks: int = 6
+    """Blocks of the transformer of the part transformer."""
+    features: int = 512
+    """Features of its positions, a multiple of 64."""
+    sequences: int = 32
+    """Sequences of a batch of it."""
+    tokens: int = 128
+    """Tokens of a sequence."""
     text: Path | None = None
     """A text for the part wide, UTF-8, plain or .gz: all methods and peers are trained on it for --seconds each."""
     seconds: float = 60.0
@@ -55,7 +65,9 @@ class Bench:
 
     def check(self) -> None:
         """Raises a UsageError naming a flag, its value and what it must be, unless all is well."""
-        check_at_least(1, self, "width", "batch_size", "rounds", "text_seeds")
+        check_at_least(1, self, "width", "batch_size", "rounds", "text_seeds", "blocks", "sequences", "tokens")
+        if self.features < HEAD or self.features % HEAD:
+            raise UsageError(f"--features must be a multiple of {HEAD}, got {self.features}")
         if not all(0 < ratio < 1 for ratio in self.ratios):
             raise UsageError(f"--ratios must be in (0, 1), got {listed(self.ratios)}")
         if self.seeds[:1] != (1,) or min(self.seeds) < 1:

@@ -30,5 +30,6 @@ PARTS: Registry[Part] = Registry(
     mlp="experiments.bench.mlp_step",
     sweep="experiments.bench.seeds",
     wide="experiments.bench.wide",
+    transformer="experiments.bench.transformer_step",
 )
 """The parts by the names that the command line gives them, in the order in which they are measured by default."""

@@ -1,5 +1,6 @@
 """A small transformer that tells the next character of a text (Vaswani et al. 2017), LayerNorm before each part."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import jax
@@ -50,6 +51,9 @@ class Block(nn.Module):
         return x + self.dense(x.shape[-1], name="down")(nn.gelu(y), deterministic=exact)
 
 
+CallBlock = Callable[[Block, jax.Array], jax.Array]
+
+
 class Transformer(nn.Module):
     """Logits of the next character at every position of a text; embeddings and the output layer are exact.
 
@@ -59,6 +63,7 @@ class Transformer(nn.Module):
         heads: of attention.
         vocabulary: different characters.
         dense: makes the six dense layers of a block: query, key, value, out, up and down.
+        checkpoint: wraps a call of a block, as `flax.linen.remat` does to save memory; by default nothing does.
     """
 
     blocks: int
@@ -66,6 +71,7 @@ class Transformer(nn.Module):
     heads: int
     vocabulary: int
     dense: MakeLayer
+    checkpoint: Callable[[CallBlock], CallBlock] = lambda call: call
 
     @nn.compact
     def __call__(self, tokens: jax.Array, *, exact: bool) -> jax.Array:
@@ -77,8 +83,9 @@ class Transformer(nn.Module):
         """
         embed = nn.Embed(self.vocabulary, self.features, embedding_init=nn.initializers.normal(1.0), name="embedding")
         x = embed(tokens) + position_waves(tokens.shape[1], self.features)[None]
+        call = self.checkpoint(lambda block, x: block(x, exact=exact))
         for i in range(self.blocks):
-            x = Block(self.heads, self.dense, name=f"block_{i}")(x, exact=exact)
+            x = call(Block(self.heads, self.dense, name=f"block_{i}"), x)
         return nn.Dense(self.vocabulary, name="output")(nn.LayerNorm(name="output_norm")(x))
 
 

@@ -45,7 +45,7 @@ class Config(ImageOptions):
     methods: tuple[Annotated[str, one_of(METHODS)], ...] = ("exact", "mc")
     """What to compare; the first is the one others are relative to."""
     unit: Literal["channel", "edge"] = "channel"
-    mode: Literal["forward", "backward", "straight_through"] = "forward"
+    mode: Literal["forward", "backward", "straight_through", "kernel"] = "forward"
     width: int = 64
     """Channels of the first stage; 64 is the standard ResNet-18."""
     blocks: tuple[int, ...] = (2, 2, 2, 2)

@@ -57,7 +57,7 @@ def mc(config: Config) -> CNNLayers:
     """MC-approx: sampled convolutions, exact stem and classifier (the paper's Appendix B)."""
     sampler = SAMPLERS[config.sampler]
     conv = functools.partial(MCConv, ratio=config.ratio, sampler=sampler, unit=config.unit, mode=config.mode)
-    return CNNLayers(exact=False, exact_statistics=config.mode == "backward", conv=conv)
+    return CNNLayers(exact=False, exact_statistics=config.mode in ("backward", "kernel"), conv=conv)
 
 
 def hashed_layers(

@@ -47,6 +47,17 @@ def split_of(array: Any, axes: int | None = None) -> PartitionSpec:
     return PartitionSpec(*kind.sharding.spec[:axes])
 
 
+def spans_devices() -> bool:
+    """Whether the mesh in use (`jax.set_mesh`, or that of Explicit arrays) divides this program over devices.
+
+    A program that `jax.jit` divides by its arguments alone can't be told when it is traced. Within `jax.shard_map` each
+    device has a program of its own.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    axes = zip(mesh.axis_sizes, mesh.axis_types, strict=True)
+    return any(size > 1 and kind != AxisType.Manual for size, kind in axes)
+
+
 def _explicit_mesh(operands: Any) -> Any:
     """The mesh in the arrays' types, if one of its axes is Explicit."""
     meshes = (jax.typeof(array).sharding.mesh for array in jax.tree.leaves(operands))

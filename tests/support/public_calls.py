@@ -41,6 +41,7 @@ class Call(NamedTuple):
         return self.examples + self.weights
 
 
+MODES = ("forward", "backward", "straight_through", "kernel")
 BATCH = 8  # no other axis has a multiple of it: an array with the whole batch is known by its shape
 X, KERNEL, BIAS = vectors(0, BATCH, 6), vectors(1, 6, 12), vectors(2, 1, 12)[0]
 IMAGES, WINDOW = vectors(3, BATCH * 3 * 3, 4).reshape(BATCH, 3, 3, 4), vectors(4, 3 * 3 * 4, 4).reshape(3, 3, 4, 4)
@@ -143,12 +144,9 @@ CALLS: dict[str, Call] = {
             partial(mc_conv, ratio=0.5, unit=unit, mode=mode), (IMAGES,), (WINDOW,), 1
         )
         for unit in ("channel", "edge")
-        for mode in ("forward", "backward", "straight_through")
+        for mode in MODES
     },
-    **{
-        f"mc_dense, mode {mode}": Call(partial(mc_dense, ratio=0.5, mode=mode), (X,), (KERNEL,), 1)
-        for mode in ("forward", "backward", "straight_through")
-    },
+    **{f"mc_dense, mode {mode}": Call(partial(mc_dense, ratio=0.5, mode=mode), (X,), (KERNEL,), 1) for mode in MODES},
     **{
         name: Call(partial(sampler, num_samples=4), (), (SCORES,), has_gradient=False)
         for name, sampler in SAMPLERS.items()

@@ -28,26 +28,29 @@ def relative_error(
     r"""The relative error \sqrt{E |\hat y - y|^2 / |y|^2} of one call without the bias, over all examples together.
 
     For `MC` it is predicted from the second moments that the sampler states (for the sampler `systematic`
-    approximately), in mode "backward" for the gradient that is off by more, the cotangent's entries taken as
-    independent. For `ALSH`, of which no theory says it, and for complex operands it is measured on one draw. NaN where
-    y is 0 or an operand is not finite, and for the gradients of complex operands.
+    approximately): in mode "backward" for the gradient that is off by more, in mode "kernel" for the kernel's, the
+    cotangent's entries taken as independent. For `ALSH`, of which no theory says it, and for complex operands it is
+    measured on one draw. NaN where y is 0 or an operand is not finite, and for the gradients of complex operands.
 
     Raises:
         ValueError: if the sampler states no second moments, or as a matrix for more than 8,192 rows.
     """
     if isinstance(method, ALSH) or jnp.iscomplexobj(lhs):
-        if isinstance(method, MC) and method.mode == "backward":
+        if isinstance(method, MC) and method.mode in ("backward", "kernel"):
             return math.nan
         estimate, y = approximate(product, method, key, tables, lhs, rhs), exact(product, lhs, rhs)
         off = estimate.astype(at_least_float32(y.dtype)) - y.astype(at_least_float32(y.dtype))
         return _ratio(jnp.sum(energies(off)), jnp.sum(energies(y)))
     group, x, kernel = groups_of(product, lhs, rhs)
-    if method.mode != "backward":
+    if method.mode not in ("backward", "kernel"):
         return _ratio(*_forward(group, method, x, kernel))
+    examples = jnp.sqrt(jnp.sum(jnp.square(x), range(2, x.ndim)))
+    of_kernel = _ratio(*_orthogonal(method, examples))
+    if method.mode == "kernel":
+        return of_kernel
     by_tap = jnp.sqrt(jnp.sum(jnp.square(kernel), -2))  # (groups, *window, out)
     outputs = by_tap if method.unit == "edge" else jnp.sqrt(jnp.sum(jnp.square(by_tap), range(1, by_tap.ndim - 1)))
-    examples = jnp.sqrt(jnp.sum(jnp.square(x), range(2, x.ndim)))
-    return max(_ratio(*_orthogonal(method, rows.reshape(x.shape[0], -1))) for rows in (outputs, examples))
+    return max(_ratio(*_orthogonal(method, outputs.reshape(x.shape[0], -1))), of_kernel)
 
 
 def _ratio(squared_error: jax.Array, energy: jax.Array) -> float:

@@ -53,7 +53,8 @@ class GradientNoise:
         rows.append(("all", *self.total.cells))
         return (
             f"{aligned(rows)}\nN: the batch size of as much noise as signal. a, c: variance that sampling adds,"
-            f" relative to tr Sigma / B and to |G|^2. From {self.groups} batches of {self.sizes[1]}, and of {self.sizes[0]}."
+            " relative to tr Sigma / B and to |G|^2."
+            f" From {self.groups} batches of {self.sizes[1]}, and the same examples in batches of {self.sizes[0]}."
         )
 
 
@@ -103,9 +104,8 @@ def gradient_noise(
     number = check_examples(examples)
     groups = number // sizes[1]
     if groups < _FEWEST_GROUPS:
-        raise ValueError(
-            f"examples must be at least {_FEWEST_GROUPS} batches of {sizes[1]}, {_FEWEST_GROUPS * sizes[1]}, got {number}"
-        )
+        least = _FEWEST_GROUPS * sizes[1]
+        raise ValueError(f"examples must be {least} or more, {_FEWEST_GROUPS} batches of {sizes[1]}, got {number}")
     names = [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
     found = []
     for size, size_key in zip(sizes, jax.random.split(key), strict=True):
@@ -119,8 +119,8 @@ def gradient_noise(
         by_layer.setdefault(name.rpartition("/")[0] or name, []).append(tuple(leaf))
     total = statistics(added(found[0]), added(found[1]), sizes)
     layers = {}
-    for name, leaves in by_layer.items():
-        small, large = (added(products) for products in zip(*leaves, strict=True))
+    for name, of_layer in by_layer.items():
+        small, large = (added(products) for products in zip(*of_layer, strict=True))
         layers[name] = moments(statistics(small, large, sizes))
     return GradientNoise(moments(total), layers, total, sizes, groups)
 

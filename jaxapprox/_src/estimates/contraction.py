@@ -11,12 +11,14 @@ from typing import Protocol
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
 from jaxapprox._src.checks import check_key
 from jaxapprox._src.estimates import multilinear
 from jaxapprox._src.estimates.mc import MC, MODES, Rows
 from jaxapprox._src.estimates.slices import norms, put_slices, take_channels, take_slices, take_weighted, weighted
+from jaxapprox._src.explicit_axes import spans_devices
 from jaxapprox._src.varying import same_varying
 
 
@@ -57,6 +59,17 @@ class Contraction:
         rows = method.draw(key, norms(x, 0) * norms(g, 0))
         return multilinear.apply(_KernelGradOfRows(self), *rows, x, g)
 
+    def kernel_tangent_estimate(self, method: MC, key: jax.Array, x: jax.Array, tangent: jax.Array) -> jax.Array:
+        """Estimates `forward` of the kernel's tangent from some of the examples, drawn by the norms of x alone.
+
+        Its transpose is the kernel gradient from these examples, and needs nothing of the others.
+        """
+        rows = method.draw(key, norms(x, 0))
+        if spans_devices():  # the examples stay where they are
+            return weighted(self.forward(x, tangent), _every_row(rows), 0)
+        y = self.forward(take_slices(x, rows, 0), tangent)
+        return put_slices(weighted(y, rows, 0), rows, 0)
+
 
 @dataclasses.dataclass(frozen=True)
 class _KernelGradOfRows(multilinear.Map):
@@ -71,9 +84,9 @@ class _KernelGradOfRows(multilinear.Map):
         return self.contraction.kernel_grad(take_slices(x, rows, 0), take_weighted(g, rows, 0))
 
     def over_devices(self, indices, weights, slot_of, x, g):
-        # A weight for each example instead: no device needs to be sent the examples of another.
-        everything = Rows(slot_of, jnp.take(weights, slot_of, mode="fill", fill_value=0), slot_of)
-        return self.contraction.kernel_grad(x, weighted(g, everything, 0))
+        # No device needs to be sent the examples of another.
+        rows = Rows(indices, weights, slot_of)
+        return self.contraction.kernel_grad(x, weighted(g, _every_row(rows), 0))
 
     def transpose(self, position, t, indices, weights, slot_of, x, g):
         rows = Rows(indices, weights, slot_of)
@@ -81,6 +94,11 @@ class _KernelGradOfRows(multilinear.Map):
             return put_slices(self.contraction.input_grad(take_weighted(g, rows, 0), t), rows, 0)
         y = self.contraction.forward(take_slices(x, rows, 0), t)
         return put_slices(weighted(y, rows, 0), rows, 0)
+
+
+def _every_row(rows: Rows) -> Rows:
+    """All rows, each with its weight in the sample: 0 where it was not drawn."""
+    return Rows(rows.slot_of, jnp.take(rows.weights, rows.slot_of, mode="fill", fill_value=0), rows.slot_of)
 
 
 class _Estimate(Protocol):
@@ -95,20 +113,41 @@ def _forward(contraction: Contraction, method: MC, key, x, kernel):
     return contraction.forward_estimate(method, key, x, kernel)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _straight_through(contraction: Contraction, method: MC, key, x, kernel):
-    return contraction.forward_estimate(method, key, x, kernel)
+    y = contraction.forward_estimate(method, key, *lax.stop_gradient((x, kernel)))
+    return _with_tangents(contraction, None, key, x, kernel, y)
 
 
-@functools.partial(_straight_through.defjvp, symbolic_zeros=True)
-def _straight_through_jvp(contraction, method, primals, tangents):
-    (key, x, kernel), (_, x_tangent, kernel_tangent) = primals, tangents
-    y = _straight_through(contraction, method, key, x, kernel)
+def _kernel(contraction: Contraction, method: MC, key, x, kernel):
+    if method.size(x.shape[0]) == x.shape[0]:
+        return contraction.forward(x, kernel)
+    y = contraction.forward(*lax.stop_gradient((x, kernel)))
+    return _with_tangents(contraction, method, key, x, kernel, y)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _with_tangents(contraction: Contraction, method: MC | None, key, x, kernel, y):
+    """y with the tangents of the exact contraction; by a method, that of the kernel is an estimate.
+
+    y is computed outside, where a policy of `jax.checkpoint` sees its products and can keep them.
+    """
+    return y
+
+
+@functools.partial(_with_tangents.defjvp, symbolic_zeros=True)
+def _with_tangents_jvp(contraction, method, primals, tangents):
+    (key, x, kernel, y), (_, x_tangent, kernel_tangent, _) = primals, tangents
     terms = []
     if not isinstance(x_tangent, SymbolicZero):
         terms.append(contraction.forward(x_tangent, kernel))
     if not isinstance(kernel_tangent, SymbolicZero):
-        terms.append(contraction.forward(x, kernel_tangent))
+        of_kernel = (
+            functools.partial(contraction.forward, x)
+            if method is None
+            else functools.partial(contraction.kernel_tangent_estimate, method, key, x)
+        )
+        terms.append(of_kernel(kernel_tangent))
+    y = _with_tangents(contraction, method, key, x, kernel, y)
     return y, sum(terms[1:], terms[0]) if terms else jnp.zeros_like(y)
 
 
@@ -135,7 +174,8 @@ def _backward(contraction: Contraction, method: MC, key, x, kernel):
     return multilinear.apply(_WithEstimatedTransposes(contraction, method), key, x, kernel)
 
 
-_BY_MODE: dict[str, _Estimate] = dict(zip(MODES, (_forward, _backward, _straight_through), strict=True))
+_IN_ORDER = (_forward, _backward, _straight_through, _kernel)
+_BY_MODE: dict[str, _Estimate] = dict(zip(MODES, _IN_ORDER, strict=True))
 
 
 def estimate(contraction: Contraction, method: MC, key: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.Array:

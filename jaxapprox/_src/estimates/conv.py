@@ -108,6 +108,8 @@ def mc_conv(
             "backward": the output is exact; the input gradient is estimated over output channels (or their edges), the
             kernel gradient over examples.
             "straight_through": the output; the gradients are those of the exact convolution.
+            "kernel": the kernel gradient, over examples drawn by the norms of x in the forward pass, so that of x only
+            these are kept for the backward pass; output and input gradient are exact.
         min_samples: the fewest rows to keep (all, where there are fewer).
 
     Returns:

@@ -174,7 +174,7 @@ def _keeps_all(method: MC, x: jax.Array, kernel: jax.Array, groups: int) -> bool
     """Whether no sum of a grouped convolution is sampled."""
     taps = math.prod(kernel.shape[:-2]) if method.unit == "edge" else 1
     inputs, outputs = taps * kernel.shape[-2], taps * kernel.shape[-1] // groups
-    rows = [outputs, x.shape[0]] if method.mode == "backward" else [inputs]
+    rows = {"backward": [outputs, x.shape[0]], "kernel": [x.shape[0]]}.get(method.mode, [inputs])
     return all(method.size(n) == n for n in rows)
 
 

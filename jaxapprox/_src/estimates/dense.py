@@ -43,7 +43,9 @@ def mc_dense(
         sampler: `systematic`, `importance`, `uniform`, `bernoulli`, `topk`, or any `jaxapprox.Sampler`.
         mode: "forward" estimates the output over input units, and gradients flow through the kept ones only;
             "backward" is exact and estimates the input gradient over output units, the kernel gradient over examples;
-            "straight_through" estimates the output and has the exact gradients.
+            "straight_through" estimates the output and has the exact gradients;
+            "kernel" is exact but for the kernel gradient, over examples drawn by the norms of x: of x only these are
+            kept for the backward pass.
         min_samples: the fewest rows to keep (all, where there are fewer).
         precision, preferred_element_type: as in `lax.dot_general`.
 

@@ -13,7 +13,7 @@ from jaxapprox._src.sampling.scores import finite_scores
 from jaxapprox._src.shares import count_of
 
 UNITS = ("channel", "edge")
-MODES = ("forward", "backward", "straight_through")
+MODES = ("forward", "backward", "straight_through", "kernel")
 
 
 class Rows(NamedTuple):
@@ -36,7 +36,7 @@ class MC:
         sampler: `systematic`, `importance`, `uniform`, `bernoulli`, `topk`, or any `jaxapprox.Sampler`.
         unit: what the rows of a convolution are, "channel" or "edge", as in `jaxapprox.mc_conv`. A dense layer has only
             channels.
-        mode: what is estimated, "forward", "backward" or "straight_through", as in `jaxapprox.mc_conv`.
+        mode: what is estimated, "forward", "backward", "straight_through" or "kernel", as in `jaxapprox.mc_conv`.
         min_samples: the fewest rows to keep (all, where there are fewer).
 
     Raises:

@@ -136,6 +136,28 @@ def test_the_error_of_gradients():
     np.testing.assert_allclose(_predicted(method, product, x, kernel), np.sqrt(max(errors)), rtol=0.02)
 
 
+def test_the_error_of_kernel_gradients():
+    """Mode "kernel": of cotangents that know nothing of x."""
+    product, x, kernel = _recorded("convolution")
+    method = MC(ratio=0.5, sampler=bernoulli, mode="kernel")
+    cotangent = exact(product, x, kernel)
+
+    def one(key):
+        draw_key, cotangent_key = jax.random.split(key)
+        g = jax.random.normal(cotangent_key, cotangent.shape)
+        truth, ours = (
+            jax.vjp(lambda kernel: function(x, kernel), kernel)[1](g)[0]  # noqa: B023
+            for function in (
+                functools.partial(exact, product),
+                functools.partial(approximate, product, method, draw_key, None),
+            )
+        )
+        return jnp.sum(jnp.square(ours - truth)), jnp.sum(jnp.square(truth))
+
+    off, energy = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(1), 4000))
+    np.testing.assert_allclose(_predicted(method, product, x, kernel), np.sqrt(off.mean() / energy.mean()), rtol=0.04)
+
+
 @pytest.mark.parametrize(("name", "unit", "rows"), [("convolution", "channel", 4), ("groups", "edge", 6)])
 def test_gradients_of_convolutions_by_uniform_draws(name, unit, rows):
     """n / k - 1 of n equal rows, whatever the rows."""
@@ -168,13 +190,15 @@ def test_complex_products_are_measured():
     off = approximate(product, method, key, None, lhs, rhs) - y
     error = relative_error(product, method, key, None, 1j * lhs, rhs + 0j)
     np.testing.assert_allclose(error, jnp.linalg.norm(off) / jnp.linalg.norm(y), rtol=1e-4)
-    assert np.isnan(relative_error(product, MC(0.5, mode="backward"), key, None, 1j * lhs, rhs + 0j))
+    for mode in ("backward", "kernel"):
+        assert np.isnan(relative_error(product, MC(0.5, mode=mode), key, None, 1j * lhs, rhs + 0j))
 
 
 def test_limits():
     product, x, kernel = _recorded("convolution")
     assert _predicted(MC(ratio=1.0), product, x, kernel) == 0
-    assert _predicted(MC(ratio=1.0, mode="backward"), product, x, kernel) == 0
+    for mode in ("backward", "kernel"):
+        assert _predicted(MC(ratio=1.0, mode=mode), product, x, kernel) == 0
     assert _predicted(MC(ratio=0.1, min_samples=10), product, x, kernel) == 0
     assert np.isnan(_predicted(MC(ratio=0.5), product, jnp.zeros_like(x), kernel))
     assert np.isnan(_predicted(MC(ratio=0.5), product, x.at[0, 0, 0, 0].set(jnp.nan), kernel))

@@ -77,6 +77,13 @@ def expected(sampler, unit, mode, key, x, kernel, g, geometry):
             oracles.conv_input_grad(g, kernel * by_edge, in_shape, *geometry),
             oracles.conv_kernel_grad(x, g * by_example, window, *geometry),
         )
+    if mode == "kernel":
+        by_example = drawn(sampler, key, norms(x, 0)).reshape(-1, *(1,) * (g.ndim - 1))
+        return (
+            oracles.conv(x, kernel, *geometry),
+            oracles.conv_input_grad(g, kernel, in_shape, *geometry),
+            oracles.conv_kernel_grad(x, g * by_example, window, *geometry),
+        )
     by_edge = forward_weights(sampler, unit, key, x, kernel, geometry)
     through = by_edge if mode == "forward" else 1.0
     return (
@@ -103,7 +110,7 @@ def assert_as_expected(sampler, unit, mode, case):
 
 
 @units
-@pytest.mark.parametrize("mode", ["forward", "backward", "straight_through"])
+@pytest.mark.parametrize("mode", ["forward", "backward", "straight_through", "kernel"])
 @pytest.mark.parametrize("case", CASES)
 def test_any_geometry(unit, mode, case):
     """Three draws of the default sampler, in one to three dimensions."""
@@ -111,14 +118,14 @@ def test_any_geometry(unit, mode, case):
 
 
 @pytest.mark.parametrize("sampler", [importance, uniform, bernoulli], ids=lambda s: s.__name__)
-@pytest.mark.parametrize(("unit", "mode"), [("channel", "backward"), ("edge", "forward")])
+@pytest.mark.parametrize(("unit", "mode"), [("channel", "backward"), ("edge", "forward"), ("channel", "kernel")])
 def test_any_sampler(sampler, unit, mode):
     """Draws with repeated rows, of equal weights, and with unused slots."""
     assert_as_expected(sampler, unit, mode, "2-D, strided")
 
 
 @units
-@pytest.mark.parametrize("mode", ["forward", "backward", "straight_through"])
+@pytest.mark.parametrize("mode", ["forward", "backward", "straight_through", "kernel"])
 @pytest.mark.parametrize("shape", [(0, 5, 5, 4), (2, 2, 5, 4)], ids=["no examples", "no positions"])
 def test_nothing_to_compute(unit, mode, shape):
     """An empty batch, or a window larger than the input: an empty output and zero gradients, as of `conv`."""

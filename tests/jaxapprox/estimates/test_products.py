@@ -97,18 +97,23 @@ def test_exact_products_are_those_of_jax(name, platform):
 
 @pytest.mark.parametrize("name", [name for name in PRODUCTS if name not in LIKE_ANOTHER])
 def test_estimates_are_unbiased(name):
-    """The value in mode forward and the gradients in mode backward; a chance of 1e-6 each of a false alarm."""
+    """The value in mode forward, the gradients in mode backward and the kernel's in mode kernel.
+
+    A chance of 1e-6 each of a false alarm.
+    """
     exact, estimated, operands = case(name)
-    backward = MC(0.5, mode="backward")
+    expected = value_and_gradients(exact, *operands)
 
     @jax.jit
     @jax.vmap
     def draw(key):
-        gradients = value_and_gradients(functools.partial(estimated, backward, key), *operands)[1:]
-        return estimated(MC(0.5), key, *operands), *gradients
+        def gradients(mode):
+            return value_and_gradients(functools.partial(estimated, MC(0.5, mode=mode), key), *operands)[1:]
 
-    for samples, expected in zip(draw(jax.random.split(KEY, 3000)), value_and_gradients(exact, *operands), strict=True):
-        oracles.assert_unbiased(samples, expected, 1e-6)
+        return estimated(MC(0.5), key, *operands), *gradients("backward"), gradients("kernel")[1]
+
+    for samples, mean in zip(draw(jax.random.split(KEY, 3000)), (*expected, expected[2]), strict=True):
+        oracles.assert_unbiased(samples, mean, 1e-6)
 
 
 @by_product
@@ -141,7 +146,7 @@ def test_forward_mode(mode, unit):
         np.testing.assert_allclose(hessian, 2 * jnp.sum(tangent**2), rtol=1e-3)
 
 
-@pytest.mark.parametrize("mode", ["forward", "backward", "straight_through"])
+@pytest.mark.parametrize("mode", ["forward", "backward", "straight_through", "kernel"])
 def test_preferred_element_type(mode):
     """The output has the dtype asked for, and gradients those of the operands."""
     for x, kernel, function in (
