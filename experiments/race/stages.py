@@ -1,5 +1,7 @@
 """A race from its beginning to its last run: each stage goes on where it was left."""
 
+import jax
+
 from experiments.process.environment import environment
 from experiments.process.exits import make_output_directory
 from experiments.race.calibrate import Clock, calibrate
@@ -20,8 +22,10 @@ def race(name: str, options: Race) -> None:
         OutputError: if results can no longer be written.
     """
     task, path = TASKS[name], options.out / name
-    contest = Contest(name, options, held_out=False)
     make_output_directory(path)
+    if jax.config.jax_compilation_cache_dir is None:  # a program is compiled again for another state or seed
+        jax.config.update("jax_compilation_cache_dir", str(options.out / "programs"))
+    contest = Contest(name, options, held_out=False)
     record, seconds, budgets = Record(path), options.tune_seconds_of(name), options.budgets_of(name)
     read = {option: getattr(options, option) for option in task.reads if option != "data_dir"}
     record.begin(
