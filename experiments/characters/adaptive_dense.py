@@ -34,11 +34,12 @@ class AdaptiveDense(nn.Dense):
         bias = self.param("bias", self.bias_init, (self.features,))
         if not deterministic or self.is_initializing():
             level = self.variable(LEVELS, "level", jnp.int32, 0)
-        if deterministic:
-            return inputs @ kernel + bias
         rows = inputs.reshape(-1, inputs.shape[-1])
-        y = dense(self.shares, self.make_rng("sample"), level.value, rows, kernel)
-        return y.reshape(*inputs.shape[:-1], -1) + bias
+        if deterministic:
+            product = rows @ kernel
+        else:
+            product = dense(self.shares, self.make_rng("sample"), level.value, rows, kernel)
+        return (product + bias[None]).reshape(*inputs.shape[:-1], self.features)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
