@@ -42,7 +42,12 @@ def race(name: str, options: Race) -> None:
     for arm in contest.arms:
         for size in batch_sizes(contest.arms, arm):
             clock.steps(arm, size, min(seconds, budgets[0]))
+    if options.until == "calibrate":
+        return
     trials = Contest(name, options, held_out=True)
     chosen = tune(trials, record, clock, task.rates, seconds)
+    if options.until == "tune":
+        return
     predict(trials, record, clock, chosen, seconds)
-    run_all(contest, record, clock, chosen, budgets, options.seeds)
+    if options.until == "run":
+        run_all(contest, record, clock, chosen, budgets, options.seeds)

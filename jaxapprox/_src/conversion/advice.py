@@ -14,6 +14,7 @@ from jaxapprox._src.conversion.layer_products import hash_tables
 from jaxapprox._src.conversion.predicted_error import relative_error
 from jaxapprox._src.conversion.recorder import Recorded, Recorder
 from jaxapprox._src.conversion.rules import Layer, Report, Rules
+from jaxapprox._src.efficiency.progress import Efficiency
 from jaxapprox._src.softmax.settings import SampledSoftmax
 from jaxapprox._src.text_table import aligned
 
@@ -46,9 +47,15 @@ class LayerAdvice(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Advice:
-    """Layer by layer, in the model's order; `str` gives a table."""
+    """Layer by layer, in the model's order; `str` gives a table.
+
+    Attributes:
+        layers: what is known of each layer.
+        efficiency: of the model as advised, if `advise` was given a loss and examples, and approximates a layer.
+    """
 
     layers: tuple[LayerAdvice, ...]
+    efficiency: Efficiency | None = None
 
     @property
     def rules(self) -> list[tuple[str, Approximation | None]]:
@@ -85,6 +92,7 @@ class Advice:
         return (
             f"{aligned(rows)}\nThe measured layers in a training step, {jax.default_backend()}: exact"
             f" {milliseconds['exact']}, all approximated {milliseconds['tried']}, as advised {milliseconds['advised']}"
+            + (f"\n\nAs advised, in all:\n{self.efficiency}" if self.efficiency is not None else "")
         )
 
 
@@ -93,6 +101,13 @@ def check_thresholds(min_speedup: float, max_error: float) -> None:
     for name, value in (("min_speedup", min_speedup), ("max_error", max_error)):
         if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
             raise ValueError(f"{name} must be a positive number, got {value!r}")
+
+
+def check_together(loss: Any, examples: Any) -> None:
+    """Raises a ValueError if one is given without the other."""
+    if (loss is None) != (examples is None):
+        missing, given = ("loss", "examples") if loss is None else ("examples", "loss")
+        raise ValueError(f"{missing} must be given with {given}, got None")
 
 
 def judge(

@@ -100,11 +100,10 @@ def added(products: Sequence[Products]) -> Products:
 def statistics(small: Products, large: Products, sizes: tuple[int, int]) -> Statistics:
     """What products at two batch sizes, of the same examples in the same groups, say."""
     first, second = _at_size(small, sizes[1] // sizes[0]), _at_size(large, 1)
-    inverse = [1 / size for size in sizes]
-    shrinking = (first.extra - second.extra) / (inverse[0] - inverse[1])
-    shared = second.extra - shrinking * inverse[1]
+    a = (first.extra - second.extra) / (first.variance - second.variance)
+    shared = second.extra - a * second.variance
     variance = first.variance * sizes[0]
-    return Statistics(second.signal, variance, second.across, second.squared_bias, shrinking, shared)
+    return Statistics(second.signal, variance, second.across, second.squared_bias, a * variance, shared)
 
 
 def moments(statistics: Statistics) -> Moments:

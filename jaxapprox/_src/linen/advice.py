@@ -1,14 +1,16 @@
 """Advice on whether approximating the layers of a Linen model pays."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import jax
 from flax import linen as nn
 
-from jaxapprox._src.conversion.advice import Advice, check_thresholds, judge
+from jaxapprox._src.conversion.advice import Advice, check_thresholds, check_together, judge
 from jaxapprox._src.conversion.recorder import Recorder
 from jaxapprox._src.conversion.rules import Rules, decide
+from jaxapprox._src.linen.efficiency import efficiency
 from jaxapprox._src.linen.inspection import layers_of
 from jaxapprox._src.linen.interception import intercepting
 from jaxapprox._src.linen.naming import path_of
@@ -26,6 +28,8 @@ def advise(
     min_channels: int = 16,
     min_speedup: float = 1.1,
     max_error: float = 0.7,
+    loss: Callable[[Any, Any], jax.Array] | None = None,
+    examples: Any = None,
     **kwargs: Any,
 ) -> Advice:
     """Measures the layers that `convert` would approximate by `rules`, and says which of them to.
@@ -53,12 +57,15 @@ def advise(
         rngs: for the model's own streams, such as "dropout".
         min_speedup: exact over approximated time from which approximating pays.
         max_error: the largest relative error; at 0.7 the error has half of the product's energy.
+        loss, examples: as in `jaxapprox.linen.efficiency`; with them the efficiency of the model as advised is
+            measured as well, and printed below the table.
 
     Raises:
         ValueError: as for `convert`; or if a threshold is not a positive number, or a sampler states no
             second moments (see `jaxapprox.with_second_moments`).
     """
     check_thresholds(min_speedup, max_error)
+    check_together(loss, examples)
     layers = [seen.layer for seen in layers_of(model, rules, "sample", *args, **kwargs)]
     report = decide(rules, layers, keep_ends=keep_ends, min_channels=min_channels)
     recorder = Recorder()
@@ -73,4 +80,9 @@ def advise(
     with intercepting(record):
         state = [name for name in variables if name != "params"]
         jax.block_until_ready(model.apply(variables, *args, rngs=rngs, mutable=state, **kwargs))
-    return judge(key, rules, report, recorder, min_speedup, max_error)
+    advice = judge(key, rules, report, recorder, min_speedup, max_error)
+    if loss is None or not advice.rules:
+        return advice
+    whole_key = jax.random.fold_in(key, len(advice.layers))  # the layers have the keys before
+    whole = efficiency(model, advice.rules, variables, loss, examples, key=whole_key)
+    return dataclasses.replace(advice, efficiency=whole)

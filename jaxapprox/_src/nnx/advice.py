@@ -1,5 +1,6 @@
 """Advice on whether approximating the layers of an NNX model pays."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -7,10 +8,11 @@ from typing import Any
 import jax
 from flax import nnx
 
-from jaxapprox._src.conversion.advice import Advice, check_thresholds, judge
+from jaxapprox._src.conversion.advice import Advice, check_thresholds, check_together, judge
 from jaxapprox._src.conversion.recorder import Recorder
 from jaxapprox._src.conversion.rules import Rules, decide
 from jaxapprox._src.estimates.mc import MC
+from jaxapprox._src.nnx.efficiency import efficiency
 from jaxapprox._src.nnx.inspection import layers_of, module_at
 from jaxapprox._src.nnx.random_module import Keys
 from jaxapprox._src.nnx.replacement import approximate
@@ -25,6 +27,8 @@ def advise(
     min_channels: int = 16,
     min_speedup: float = 1.1,
     max_error: float = 0.7,
+    loss: Callable[[Any, Any], jax.Array] | None = None,
+    examples: Any = None,
     **kwargs: Any,
 ) -> Advice:
     """Measures the layers that `convert` would approximate by `rules`, and says which of them to.
@@ -48,11 +52,14 @@ def advise(
             whatever comes out, and so is the last one by a `SampledSoftmax`, which is not measured.
         *args, **kwargs: what the model is called with; a batch such as it will be trained on.
         key, min_speedup, max_error: as in `jaxapprox.linen.advise`.
+        loss, examples: as in `jaxapprox.nnx.efficiency`; with them the efficiency of the model as advised is measured
+            as well, and printed below the table.
 
     Raises:
         ValueError: as for `jaxapprox.linen.advise`.
     """
     check_thresholds(min_speedup, max_error)
+    check_together(loss, examples)
     report = decide(rules, layers_of(model, rules, *args, **kwargs), keep_ends=keep_ends, min_channels=min_channels)
     recorder = Recorder()
     watched: Any = nnx.clone(model)
@@ -62,7 +69,12 @@ def advise(
         layer.deterministic = True
         layer.call_product = functools.partial(_watched, recorder, path)
     jax.block_until_ready(watched(*args, **kwargs))
-    return judge(key, rules, report, recorder, min_speedup, max_error)
+    advice = judge(key, rules, report, recorder, min_speedup, max_error)
+    if loss is None or not advice.rules:
+        return advice
+    whole_key = jax.random.fold_in(key, len(advice.layers))  # the layers have the keys before
+    whole = efficiency(model, advice.rules, loss, examples, key=whole_key)
+    return dataclasses.replace(advice, efficiency=whole)
 
 
 def _watched(
