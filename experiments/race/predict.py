@@ -104,7 +104,8 @@ class _Meter:
         fit = _MOST_NUMBERS // sum(leaf.size for leaf in jax.tree.leaves(params))
         groups = min(_EXAMPLES // large, max(_FEWEST_GROUPS, min(_MOST_GROUPS, fit)))
         examples = jax.tree.map(lambda a: a[: groups * large], self._examples)
-        noise = gradient_noise(key, *self._gradients, params, examples, sizes=(small, large))
+        with np.errstate(divide="ignore", invalid="ignore"):  # of statistics and tables, whose gradient is 0
+            noise = gradient_noise(key, *self._gradients, params, examples, sizes=(small, large))
         found = efficiency(noise, self._exact_time, self._sampled_time, self._ladder)
         value, low, high = found.at(self._fixed)
         return {"value": value, "low": low, "high": high, "says": str(found).splitlines()}
