@@ -41,7 +41,7 @@ class Race:
     out: Path = Path("race")
     """Directory of the race; what it holds of the same settings is gone on with."""
     until: Literal["calibrate", "tune", "predict", "run"] = "run"
-    """The last stage to go through. The clock is asked in calibrate alone: what comes after it may share the machine."""
+    """The last stage to go through. Only calibrate asks the clock: what comes after it may share the machine."""
     report: bool = False
     """Only write the report of what --out holds."""
 

@@ -1,5 +1,7 @@
 """A race from its beginning to its last run: each stage goes on where it was left."""
 
+import os
+
 import jax
 
 from experiments.process.environment import environment
@@ -23,7 +25,7 @@ def race(name: str, options: Race) -> None:
     """
     task, path = TASKS[name], options.out / name
     make_output_directory(path)
-    if jax.config.jax_compilation_cache_dir is None:  # a program is compiled again for another state or seed
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # a program is compiled again for another state or seed
         jax.config.update("jax_compilation_cache_dir", str(options.out / "programs"))
     contest = Contest(name, options, held_out=False)
     record, seconds, budgets = Record(path), options.tune_seconds_of(name), options.budgets_of(name)
