@@ -1,20 +1,21 @@
 """A dense layer whose kernel gradient is estimated from a share of the rows that changes while it is trained.
 
 The forward pass and the input gradient are exact. As in VCAS (Wang et al., ICLR 2024), rows are drawn in the backward
-pass by the norms of both factors, and the estimate is unbiased.
+pass by the norms of both factors, and the estimate is unbiased. Here the draw is by priorities (Duffield, Lund, Thorup
+2007), so that one ranking of the rows serves every share.
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from jaxapprox import mc_dense
-
 LEVELS = "levels"
 """The collection that holds each layer's level: which of the shares is kept."""
+_UNIFORM = 0.1  # share of the uniform distribution in the scores, as the library's samplers have
 
 
 class AdaptiveDense(nn.Dense):
@@ -33,11 +34,12 @@ class AdaptiveDense(nn.Dense):
         bias = self.param("bias", self.bias_init, (self.features,))
         if not deterministic or self.is_initializing():
             level = self.variable(LEVELS, "level", jnp.int32, 0)
-        if deterministic:
-            return inputs @ kernel + bias
         rows = inputs.reshape(-1, inputs.shape[-1])
-        y = dense(self.shares, self.make_rng("sample"), level.value, rows, kernel)
-        return y.reshape(*inputs.shape[:-1], -1) + bias
+        if deterministic:
+            product = rows @ kernel
+        else:
+            product = dense(self.shares, self.make_rng("sample"), level.value, rows, kernel)
+        return (product + bias[None]).reshape(*inputs.shape[:-1], self.features)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -47,7 +49,7 @@ def dense(shares: tuple[float, ...], key: jax.Array, level: jax.Array, x: jax.Ar
     Only the work of that share is done, but under `vmap` over levels that of all.
 
     Args:
-        shares: in (0, 1].
+        shares: in (0, 1]; the gradient is exact at 1.
         key: a PRNG key.
         level: int32 scalar.
         x: `(rows, in)`.
@@ -62,13 +64,32 @@ def _forward(shares, key, level, x, kernel):
 
 def _backward(shares, kept, g):
     key, level, x, kernel = kept
-
-    def kernel_gradient(share):
-        # A product that is not needed is not computed: the estimate of the kernel's gradient alone is.
-        product = functools.partial(mc_dense, key, x, ratio=share, mode="backward")
-        return lambda: jax.vjp(product, kernel)[1](g)[0]
-
-    return None, None, g @ kernel.T, lax.switch(level, [kernel_gradient(share) for share in shares])
+    kernel_gradient = lax.switch(level, [_exact if share == 1 else _from(share) for share in shares], key, x, g)
+    return None, None, g @ kernel.T, kernel_gradient
 
 
 dense.defvjp(_forward, _backward)
+
+
+def _exact(key: jax.Array, x: jax.Array, g: jax.Array) -> jax.Array:
+    return x.T @ g
+
+
+def _from(share: float) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array]:
+    """The kernel gradient from a share of the rows: those of the highest priority, the score over a uniform number.
+
+    A row is weighted by max(1, highest priority that is left out / score), which is 1 on average with 0 for left out.
+    """
+
+    def estimate(key: jax.Array, x: jax.Array, g: jax.Array) -> jax.Array:
+        rows = x.shape[0]
+        count = min(max(1, round(share * rows)), rows - 1)
+        scores = jnp.linalg.norm(x, axis=1) * jnp.linalg.norm(g, axis=1)
+        scores = (1 - _UNIFORM) * scores + _UNIFORM * jnp.mean(scores)
+        uniform = jax.random.uniform(key, (rows,), scores.dtype, jnp.finfo(scores.dtype).tiny)
+        priorities, kept = lax.top_k(scores / uniform, count + 1)
+        kept, scores = kept[:-1], scores[kept[:-1]]
+        weights = jnp.maximum(1, priorities[-1] / jnp.where(scores > 0, scores, 1))
+        return x[kept].T @ (weights[:, None] * g[kept])
+
+    return estimate

@@ -10,6 +10,7 @@ import numpy as np
 
 from experiments.characters.config import CharactersConfig
 from experiments.data.text import HELP_TEXTS, SOURCES, file_lines, help_texts, module_sources
+from experiments.process.checks import flag
 from experiments.process.errors import UsageError
 
 RARE = "\N{REPLACEMENT CHARACTER}"  # stands for all that are
@@ -36,17 +37,20 @@ class CharactersData(NamedTuple):
 def load_data(config: CharactersConfig) -> tuple[CharactersData, CharactersData | None]:
     """The text that the options ask for, and the one to train on first, if any, in the vocabulary of both.
 
+    Nothing is held out of the text that comes first.
+
     Raises:
         UsageError: if one can't be read or is too short, or has too few different characters.
     """
     name, text = _read(config.text, "text", HELP_TEXTS)
     if not config.pretrain_steps:
-        vocabulary = vocabulary_of(text, config.min_count)
-        return _divided(config, "text", name, text, vocabulary), None
+        return _divided(config, name, text, vocabulary_of(text, config.min_count)), None
     other_name, other = _read(config.pretrain_text, "pretrain_text", SOURCES)
-    vocabulary = vocabulary_of(text + other, config.min_count)
-    first = _divided(config, "pretrain_text", other_name, other, vocabulary)
-    return _divided(config, "text", name, text, vocabulary), first
+    data = _divided(config, name, text, vocabulary_of(text + other, config.min_count))
+    whole = stretches_of(as_numbers(other, data.vocabulary), config.window)
+    if not len(whole):
+        raise _too_short("pretrain_text", other_name, config.window, stretches=1)
+    return data, data._replace(name=other_name, train=jnp.asarray(whole))
 
 
 def vocabulary_of(text: str, min_count: int) -> str:
@@ -71,6 +75,12 @@ def as_numbers(text: str, vocabulary: str) -> np.ndarray:
     return places[codes]
 
 
+def stretches_of(tokens: np.ndarray, window: int) -> np.ndarray:
+    """`(stretches, 16 window + 1)`, one after another; what is left over is left out."""
+    length = _WINDOWS * window + 1
+    return tokens[: len(tokens) // length * length].reshape(-1, length)
+
+
 def divide(
     tokens: np.ndarray, *, window: int, held_out_every: int, windows: int, validation: bool
 ) -> tuple[np.ndarray, np.ndarray] | None:
@@ -85,8 +95,7 @@ def divide(
         windows: how many of their windows are evaluated, at most.
         validation: hold out as many others too, and evaluate these.
     """
-    length = _WINDOWS * window + 1
-    stretches = tokens[: len(tokens) // length * length].reshape(-1, length)
+    stretches = stretches_of(tokens, window)
     order = np.random.default_rng(_SEED).permutation(len(stretches))
     part = np.arange(len(stretches)) % held_out_every
     train, evaluated = order[part > int(validation)], order[part == int(validation)]
@@ -104,7 +113,7 @@ def _read(path: Path | None, option: str, embedded: str) -> tuple[str, str]:
     return embedded, "\n\n".join(help_texts()) if embedded == HELP_TEXTS else module_sources()
 
 
-def _divided(config: CharactersConfig, option: str, name: str, text: str, vocabulary: str) -> CharactersData:
+def _divided(config: CharactersConfig, name: str, text: str, vocabulary: str) -> CharactersData:
     parts = divide(
         as_numbers(text, vocabulary),
         window=config.window,
@@ -113,7 +122,10 @@ def _divided(config: CharactersConfig, option: str, name: str, text: str, vocabu
         validation=config.validation,
     )
     if parts is None:
-        least = 3 * (_WINDOWS * config.window + 1)
-        given = f"--{option.replace('_', '-')}"
-        raise UsageError(f"{given} must have at least {least} characters for a --window of {config.window}: {name}")
+        raise _too_short("text", name, config.window, stretches=3)
     return CharactersData(name, vocabulary, *map(jnp.asarray, parts))
+
+
+def _too_short(option: str, name: str, window: int, *, stretches: int) -> UsageError:
+    least = stretches * (_WINDOWS * window + 1)
+    return UsageError(f"{flag(option)} must have at least {least} characters for a --window of {window}: {name}")

@@ -56,7 +56,7 @@ def mc(config: CharactersConfig) -> TransformerLayers:
 @training_method(sweeps=("batch_sizes", "ratios", "samplers"), note=functools.partial(_note, "kernel"))
 def kernel(config: CharactersConfig) -> TransformerLayers:
     """The kernel gradients of the dense layers are estimated from some of the characters; all else is exact."""
-    return _sampled(config, "backward")
+    return _sampled(config, "kernel")
 
 
 def _adaptive_note(config: CharactersConfig) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -23,7 +24,7 @@ from experiments.training.loop import make_train
 _SEED = 31  # apart from the seeds of runs, which are keys of their own
 _OPTIONS = (
     *("pretrain_steps", "pretrain_lr", "pretrain_batch_size", "blocks", "features", "heads", "window"),
-    *("schedule", "weight_decay", "beta2", "held_out_every", "validation"),
+    *("schedule", "weight_decay", "beta2"),
 )
 
 
@@ -48,6 +49,8 @@ def pretrained_params(config: CharactersConfig, data: CharactersData) -> Any:
     if path is not None and path.exists():
         return _read(path, facts, jax.eval_shape(train.init, key).params)
 
+    print(f"training on {data.name} first, {config.pretrain_steps} steps ...", file=sys.stderr, flush=True)
+
     def run(text):
         return train.epoch(train.init(key), text, train.rounds[0])[0].params
 
@@ -59,17 +62,7 @@ def pretrained_params(config: CharactersConfig, data: CharactersData) -> Any:
 
 def _facts(config: CharactersConfig, data: CharactersData) -> dict[str, Any]:
     """What the parameters depend on."""
-    names = (
-        "pretrain_steps",
-        "pretrain_lr",
-        "pretrain_batch_size",
-        "blocks",
-        "features",
-        "heads",
-        "window",
-        "schedule",
-    )
-    own = {name: getattr(config, name) for name in (*names, "weight_decay", "beta2", "held_out_every", "validation")}
+    own = {name: getattr(config, name) for name in _OPTIONS}
     text = zlib.crc32(np.asarray(data.train).tobytes())
     return {**own, "text": data.name, "vocabulary": data.vocabulary, "checksum": text}
 

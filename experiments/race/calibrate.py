@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxapprox.efficiency import StepTime
 
 from experiments.process.errors import UsageError
 from experiments.process.timing import seconds
@@ -17,6 +16,7 @@ from experiments.seeds.compiled import CompiledTraining, compile_evaluation, com
 from experiments.seeds.segments import chunks, numbered_seeds
 from experiments.seeds.settings import Family
 from experiments.training.task import Task
+from jaxapprox.efficiency import StepTime
 
 _ROUND_SECONDS = 0.5  # of a program in a round
 _STEPS = 10_000  # that there are to time

@@ -44,6 +44,8 @@ class Contest:
         own = TASKS[name]
         self.arms = {arm: own.arms[arm] for arm in options.arms_of(name)}
         shared = {**own.options, **{read: getattr(options, read) for read in own.reads}}
+        trial = "trial-" if held_out else ""
+        shared |= {option: options.out / name / f"{trial}{file}" for option, file in own.keeps.items()}
         if held_out:
             shared |= own.held_out
         program = pkgutil.resolve_name(own.program)

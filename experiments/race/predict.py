@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxapprox.efficiency import efficiency, gradient_noise
 
 from experiments.race.calibrate import Clock
 from experiments.race.config import TRIAL_SEED
@@ -18,10 +17,12 @@ from experiments.seeds.axis import SeedAxis
 from experiments.seeds.compiled import compile_training
 from experiments.seeds.segments import chunks, next_segment, numbered_seeds
 from experiments.seeds.settings import Family
-from experiments.training.learner import Learner
+from experiments.training.learner import Learner, State
+from jaxapprox.efficiency import efficiency, gradient_noise
 
 _SHARES = (0, 1 / 16, 1 / 4, 1)  # of exact training's trial, after which the meter looks
-_EXAMPLES, _MOST_GROUPS = 1_024, 64
+_EXAMPLES, _FEWEST_GROUPS, _MOST_GROUPS = 1_024, 4, 64
+_MOST_NUMBERS = 1 << 28  # of one kind of gradients of all groups, which are kept at once
 _SIZES, _LARGEST = (16, 64), 256  # batches of an arm that may choose their size, and at most
 
 
@@ -65,32 +66,54 @@ class _Meter:
     """The meter of one arm."""
 
     def __init__(self, contest: Contest, clock: Clock, exact: Learner, examples: Any, arm: str, choice: Choice):
-        self._exact, self._examples = _gradient(exact), examples
-        self._sampled = _gradient(_learner(contest, contest.family(arm, choice.batch_size, (choice.lr,))))
+        learner = _learner(contest, contest.family(arm, choice.batch_size, (choice.lr,)))
+        first_exact, first, self._examples = _first(exact), _first(learner), examples
         self._ladder, own = (batch_sizes(contest.arms, name) for name in (EXACT, arm))
         self._fixed = None if len(contest.arms[arm].batch_sizes) > 1 else choice.batch_size
         self._exact_time = clock.step_time(EXACT, self._ladder)
         self._sampled_time = clock.step_time(arm, own if self._fixed is None else (self._fixed,))
 
+        def exact_gradient(params: Any, batch: Any) -> Any:
+            state = exact.with_params(first_exact, params["params"], params["batch_stats"])
+            return _zeros(params) | {"params": exact.gradient(state, *batch)}
+
+        def sampled_gradient(key: jax.Array, params: Any, batch: Any) -> Any:
+            state = learner.with_params(first._replace(key=key), params["params"], params["batch_stats"])
+            return _zeros(params) | {"params": learner.gradient(state._replace(tables=params["tables"]), *batch)}
+
+        self._gradients = exact_gradient, sampled_gradient
+
+        def tables(params: Any, train: Any) -> Any:
+            state = learner.with_params(first, params["params"], params["batch_stats"])
+            batch = learner.feed.batches(state, train, jnp.int32(0))(jnp.int32(0))
+            return learner.step(state, *batch)[0].tables
+
+        self._tables, self._train = jax.jit(tables), contest.task.data.train
+
     def measured(self, key: jax.Array, at: Any) -> dict[str, Any]:
         """The arm's efficiency at a state of exact training, and what the meter says of it.
 
-        Exact training is at its best batch size of those that it may choose, and so is the arm, or at its own.
+        Exact training is at its best batch size of those that it may choose, and so is the arm, or at its own. Tables,
+        if there are any, are as a step there leaves them.
         """
         small, large = _SIZES
         if self._fixed is not None:  # there it is measured, elsewhere extrapolated
             large = min(max(self._fixed, 4), _LARGEST)
             small = large // 4
-        number = min(_EXAMPLES // large, _MOST_GROUPS) * large
-        examples = jax.tree.map(lambda a: a[:number], self._examples)
-
-        def exact(params: Any, batch: Any) -> Any:
-            return self._exact(key, params, batch)
-
-        noise = gradient_noise(key, exact, self._sampled, at, examples, sizes=(small, large))
+        params = {**at, "tables": self._tables(at, self._train)}
+        fit = _MOST_NUMBERS // sum(leaf.size for leaf in jax.tree.leaves(params))
+        groups = min(_EXAMPLES // large, max(_FEWEST_GROUPS, min(_MOST_GROUPS, fit)))
+        examples = jax.tree.map(lambda a: a[: groups * large], self._examples)
+        with np.errstate(divide="ignore", invalid="ignore"):  # of statistics and tables, whose gradient is 0
+            noise = gradient_noise(key, *self._gradients, params, examples, sizes=(small, large))
         found = efficiency(noise, self._exact_time, self._sampled_time, self._ladder)
         value, low, high = found.at(self._fixed)
         return {"value": value, "low": low, "high": high, "says": str(found).splitlines()}
+
+
+def _zeros(tree: dict[str, Any]) -> dict[str, Any]:
+    """The gradient in what does not learn by one: statistics and tables."""
+    return jax.tree.map(jnp.zeros_like, tree)
 
 
 def _learner(contest: Contest, family: Family) -> Learner:
@@ -98,16 +121,8 @@ def _learner(contest: Contest, family: Family) -> Learner:
     return contest.task.make_learner(config, family.method.layers(config))
 
 
-def _gradient(learner: Learner) -> Any:
-    """A learner's gradient by parameters, statistics and tables; in these, which do not learn by it, it is 0."""
-    first = jax.jit(learner.init)(*jax.random.split(jax.random.key(TRIAL_SEED)))
-
-    def gradient(key: jax.Array, at: dict[str, Any], batch: Any) -> dict[str, Any]:
-        state = learner.with_params(first._replace(key=key), at["params"], at["batch_stats"])
-        found = learner.gradient(state._replace(tables=at["tables"]), *batch)
-        return {**jax.tree.map(jnp.zeros_like, at), "params": found}
-
-    return gradient
+def _first(learner: Learner) -> State:
+    return jax.jit(learner.init)(*jax.random.split(jax.random.key(TRIAL_SEED)))
 
 
 def _examples(contest: Contest, exact: Learner, batch_size: int) -> Any:
@@ -115,12 +130,11 @@ def _examples(contest: Contest, exact: Learner, batch_size: int) -> Any:
     train = contest.task.data.train
     count = min(math.ceil(_EXAMPLES / batch_size), int(exact.feed.steps[0]))
 
-    def batches() -> Any:
-        state = exact.init(*jax.random.split(jax.random.key(TRIAL_SEED)))
+    def batches(state: State) -> Any:
         take = exact.feed.batches(state, train, jnp.int32(0))
         return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), jax.lax.map(take, jnp.arange(count)))
 
-    return jax.jit(batches)()
+    return jax.jit(batches)(_first(exact))
 
 
 def _states(contest: Contest, family: Family, steps: list[int]) -> Iterator[tuple[int, Any]]:

@@ -40,6 +40,7 @@ class RaceTask:
         tune_seconds: of a trial, by default.
         held_out: options in which a trial differs, so that it never looks at what the race is judged by.
         reads: options of the race that are handed on to the program.
+        keeps: options that name a file, and the file's name among those of the race.
     """
 
     program: str
@@ -50,6 +51,7 @@ class RaceTask:
     tune_seconds: float
     held_out: dict[str, Any]
     reads: tuple[str, ...]
+    keeps: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def _drop(changes: dict[str, Any]) -> Arm:
@@ -63,7 +65,7 @@ _AT_1: dict[str, Any] = {"batch_sizes": (1,), "rate_scale": 0.1}
 _MLP: dict[str, Any] = {
     **_IMAGES,
     "program": "experiments.mlp.config:MLPConfig",
-    "rates": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
+    "rates": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
     "arms": {
         EXACT: Arm(_STANDARD, (128, 32, 512)),
         "drop": _drop(_STANDARD),
@@ -78,6 +80,24 @@ _CIFAR_BATCHES = (64, 32, 128)
 _WORDS_EXACT = {"methods": ("exact",)}
 _WORDS_BATCHES = (128, 32, 512)
 
+_CHARACTERS_EXACT = {"methods": ("exact",)}
+_CHARACTERS_BATCHES = (32, 16, 64)
+_CHARACTERS: dict[str, Any] = {
+    "program": "experiments.characters.config:CharactersConfig",
+    "arms": {
+        EXACT: Arm(_CHARACTERS_EXACT, _CHARACTERS_BATCHES),
+        "drop": _drop(_CHARACTERS_EXACT),
+        "kernel 0.5": Arm({"methods": ("kernel",), "ratios": (0.5,)}, _CHARACTERS_BATCHES),
+        "kernel 0.3": Arm({"methods": ("kernel",), "ratios": (0.3,)}, _CHARACTERS_BATCHES),
+        "mc 0.5": Arm({"methods": ("mc",), "ratios": (0.5,)}, _CHARACTERS_BATCHES),
+        "adaptive": Arm({"methods": ("adaptive",)}, _CHARACTERS_BATCHES),
+    },
+    "budgets": (4, 16, 64),
+    "tune_seconds": 10,
+    "held_out": {"validation": True},
+    "reads": ("text",),
+}
+
 TASKS: dict[str, RaceTask] = {
     "digits": RaceTask(
         options={"data": "digits", "layers": (3,), "width": 256, "schedule": "onecycle"},
@@ -86,7 +106,7 @@ TASKS: dict[str, RaceTask] = {
         **_MLP,
     ),
     "mnist": RaceTask(
-        options={"data": "mnist", "layers": (3,), "schedule": "onecycle"}, budgets=(4, 16, 64), tune_seconds=8, **_MLP
+        options={"data": "mnist", "layers": (3,), "schedule": "onecycle"}, budgets=(1, 4, 16), tune_seconds=4, **_MLP
     ),
     "mnist6000": RaceTask(
         options={"data": "mnist", "layers": (3,), "images": 6_000, "schedule": "onecycle"},
@@ -100,13 +120,21 @@ TASKS: dict[str, RaceTask] = {
         arms={
             EXACT: Arm(_CIFAR_EXACT, _CIFAR_BATCHES),
             "drop": _drop(_CIFAR_EXACT),
-            "norms": Arm({"methods": ("norms",), "ratios": (0.5,)}, _CIFAR_BATCHES),
-            "mc": Arm({"methods": ("mc",), "ratios": (0.5,)}, _CIFAR_BATCHES),
+            "kernel 0.5": Arm({"methods": ("mc",), "mode": "kernel", "ratios": (0.5,)}, _CIFAR_BATCHES),
+            "images by norm": Arm({"methods": ("norms",), "ratios": (0.5,)}, _CIFAR_BATCHES),
+            "mc 0.5": Arm({"methods": ("mc",), "ratios": (0.5,)}, _CIFAR_BATCHES),
         },
-        rates=(0.03, 0.1, 0.3, 1.0),
-        budgets=(60, 240, 960),
-        tune_seconds=60,
+        rates=(0.03, 0.1, 0.3),
+        budgets=(15, 60, 240),
+        tune_seconds=20,
         **_IMAGES,
+    ),
+    "characters": RaceTask(options={"evaluations": 1}, rates=(1e-3, 2e-3, 4e-3), **_CHARACTERS),
+    "finetune": RaceTask(
+        options={"evaluations": 1, "pretrain_steps": 2_000},
+        rates=(3e-4, 1e-3, 3e-3),
+        keeps={"pretrained": "pretrained.npz"},
+        **_CHARACTERS,
     ),
     "words": RaceTask(
         program="experiments.words.config:WordsConfig",
@@ -120,9 +148,9 @@ TASKS: dict[str, RaceTask] = {
             ),
             "hashed": Arm({"methods": ("hashed",)}, _WORDS_BATCHES),
         },
-        rates=(0.03, 0.1, 0.3, 1.0),
-        budgets=(5, 20, 80),
-        tune_seconds=10,
+        rates=(0.1, 0.3, 1.0),
+        budgets=(3, 12, 48),
+        tune_seconds=8,
         held_out={"held_out_every": 47},  # other lines than the ones that are tested on, but for a few
         reads=("text",),
     ),

@@ -106,7 +106,7 @@ def _paired(measure: Measure, own: Mapping[int, Row], base: Mapping[int, Row]) -
 def markdown(
     heading: Sequence[str], rows: Sequence[Row], summaries: Sequence[SettingSummary], sections: Sequence[str]
 ) -> str:
-    """summary.md: `heading`, a line of the table for each summary, the diagnostics of hashed layers, `sections`."""
+    """summary.md: `heading`, a line of the table for each summary, the diagnostics of layers, `sections`."""
     base = summaries[0].method if summaries else ""
     measures = summaries[0].measures if summaries else ()
     by_measure = [(measure.title, [s.values[i] for s in summaries]) for i, measure in enumerate(measures)]
@@ -129,22 +129,22 @@ def markdown(
 
 
 def _diagnostics_lines(rows: Sequence[Row]) -> list[str]:
-    """The hashed layers' diagnostics in the first and the last epoch, mean over seeds."""
-    hashed = [row for row in rows if row.diagnostics]
-    if not hashed:
+    """Diagnostics of layers in the first and the last epoch, mean over seeds."""
+    diagnosed = [row for row in rows if row.diagnostics]
+    if not diagnosed:
         return []
-    names = list(next(iter(hashed[0].diagnostics.values())))
+    names = list(next(iter(diagnosed[0].diagnostics.values())))
     cells = []
-    for method, layer in dict.fromkeys((row.method, layer) for row in hashed for layer in row.diagnostics):
-        mine = [row for row in hashed if row.method == method]
+    for method, layer in dict.fromkeys((row.method, layer) for row in diagnosed for layer in row.diagnostics):
+        mine = [row for row in diagnosed if row.method == method]
         for epoch in sorted({min(row.epoch for row in mine), max(row.epoch for row in mine)}):
             values = [row.diagnostics[layer] for row in mine if row.epoch == epoch]
             means = (f"{statistics.mean(v[name] for v in values):.4g}" for name in names)
             cells.append((method, layer, str(epoch), *means))
     return [
-        "## Hashed layers",
+        "## Layers",
         "",
-        "Mean over an epoch's steps and over seeds; `jaxapprox.diagnostics.Diagnostics` says what each is.",
+        f"Mean over an epoch's steps and over seeds; `{diagnosed[0].diagnosed}` says what each is.",
         "",
         *table(("method", "layer", "epoch", *(name.replace("_", " ") for name in names)), cells),
         "",

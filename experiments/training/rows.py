@@ -22,8 +22,12 @@ class Measure(NamedTuple):
 
     def said(self, row: "Row") -> str:
         """The value in a row with its title, such as "accuracy 93.20%"."""
-        name, unit = re.sub(r" \(.*", "", self.title), "%" if "%" in self.title else ""
-        return f"{name} {self.of(row):.2f}{unit}"
+        return f"{self.name} {self.of(row):.2f}{'%' if '%' in self.title else ''}"
+
+    @property
+    def name(self) -> str:
+        """The title without its unit."""
+        return re.sub(r" \(.*", "", self.title)
 
     def of(self, row: "Row") -> float | None:
         """The value in a row, scaled; None where that method has none."""
@@ -40,16 +44,18 @@ class Row:
     Attributes:
         measures: of the program, the one that methods are compared by first.
         units: what so many of them are called.
+        diagnosed: the named tuple that a layer's diagnostics are.
     """
 
     measures: ClassVar[tuple[Measure, ...]]
     units: ClassVar[str] = "epochs"
+    diagnosed: ClassVar[str] = "jaxapprox.diagnostics.Diagnostics"
 
     method: str  # the name of the setting: the method's, with the values of the options that have several
     seed: int
     epoch: int
     train_loss: float  # mean over the epoch's steps
-    diagnostics: dict[str, dict[str, float]]  # mean over the epoch's steps, of each hashed layer by its name
+    diagnostics: dict[str, dict[str, float]]  # mean over the epoch's steps, of layers by their names
     train_seconds: float  # recalibration included
     recalibrate_seconds: float
     step_seconds: float  # of this epoch, mean, recalibration left out
@@ -64,6 +70,24 @@ class Row:
     def when(self) -> str:
         """How far training had come."""
         return f"epoch {self.epoch}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StepRow(Row):
+    """An evaluation of a program whose training is counted in steps; an epoch is the training since the one before."""
+
+    units: ClassVar[str] = "evaluations"
+
+    steps: int  # of the run so far
+
+    @classmethod
+    def of(cls: type[_Self], **columns: Any) -> _Self:
+        """Steps are a whole number."""
+        return cls(**{**columns, "steps": int(columns["steps"])})
+
+    @property
+    def when(self) -> str:
+        return f"step {self.steps}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ import optax
 from jax import lax
 
 from experiments.process.checks import listed
+from experiments.runs.timed_report import report
 from experiments.training.evaluation_steps import evaluation_steps
 from experiments.training.learner import Feed, Learner, Metrics, State, Stream, TakeBatch, stream
 from experiments.training.schedules import learning_rate
@@ -19,7 +20,6 @@ from experiments.words.evaluation import evaluation
 from experiments.words.network import hidden_values, init_params, output_params, with_output
 from experiments.words.output_layers import MakeOutputLayer
 from experiments.words.places import Stretch, place_count, places_at
-from experiments.words.report import report
 from jaxapprox.adam import adam
 from jaxapprox.blocks import Block
 from jaxapprox.lazy import apply_updates, lazy, rowwise_adagrad

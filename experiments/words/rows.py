@@ -3,12 +3,12 @@
 import dataclasses
 from typing import Any, ClassVar
 
-from experiments.training.rows import Measure, Row
+from experiments.training.rows import Measure, StepRow
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class WordsRow(Row):
-    """An evaluation at held-out places; an epoch is the training since the one before."""
+class WordsRow(StepRow):
+    """An evaluation at held-out places."""
 
     measures: ClassVar[tuple[Measure, ...]] = (
         Measure("hit_at_10", "hit@10 (%)"),
@@ -16,9 +16,7 @@ class WordsRow(Row):
         Measure("test_loss", "negative log-likelihood", 1),
         Measure("hash_recall", "ten best words found by the hash (%)"),
     )
-    units: ClassVar[str] = "evaluations"
 
-    steps: int  # of the run so far
     hit_at_1: float
     hit_at_10: float
     test_loss: float
@@ -26,9 +24,5 @@ class WordsRow(Row):
 
     @classmethod
     def of(cls, **columns: Any) -> "WordsRow":
-        """Steps are a whole number, and most methods hash nothing."""
-        return cls(**{"hash_recall": None, **columns, "steps": int(columns["steps"])})
-
-    @property
-    def when(self) -> str:
-        return f"step {self.steps}"
+        """Most methods hash nothing."""
+        return super().of(**{"hash_recall": None, **columns})

@@ -26,7 +26,9 @@ EXPLICIT = [name for name in NAMES if not name.startswith("active_layers")]  # t
 SPLIT = [name for name in NAMES if CALLS[name].split]
 COMPUTED = [name for name in ONE_OF_EACH_KIND if name in EXPLICIT]
 SPLIT_EXPLICIT = [name for name in SPLIT if np.ndim(CALLS[name].weights[0]) == 2]  # JAX's convolution refuses the rest
-SOME = ("mc_conv, unit channel, mode backward", "mc_dense, mode forward", "nnx.MCConv")  # with kernels to split
+SOME = (  # with kernels to split
+    *("mc_conv, unit channel, mode backward", "mc_dense, mode forward", "mc_dense, mode kernel", "nnx.MCConv"),
+)
 HASHED = ("lsh.active_set, select union, many units", "linen.ALSHDense")
 
 

@@ -12,7 +12,14 @@ import quick_compilation
 ROOT = Path(__file__).parents[2]
 MODULES = (
     *("cifar.selection", "mlp.depths", "bench.parts", "collapse.training", "hashing.report", "hashing.measurements"),
-    *("error_by_depth.measure", "error_by_depth.report", "words.learner", "runs.compare", "runs.presets"),
+    *(
+        "error_by_depth.measure",
+        "error_by_depth.report",
+        "words.learner",
+        "characters.task",
+        "runs.compare",
+        "runs.presets",
+    ),
 )
 # JAX has no threads yet when it forks: no backend has been made.
 _PARENT = f"""

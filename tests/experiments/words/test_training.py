@@ -10,13 +10,13 @@ import pytest
 from quick_compilation import jit
 from small_text import small_lines
 
+from experiments.training.evaluation_steps import evaluation_steps
 from experiments.words import data as words_data
 from experiments.words import evaluation
 from experiments.words.config import METHODS, PROPOSALS, WordsConfig
 from experiments.words.data import WordsData, load_data
 from experiments.words.learner import make_optimizer, words_learner
 from experiments.words.places import places_at
-from experiments.training.evaluation_steps import evaluation_steps
 from experiments.words.text import to_text
 
 CONFIG = WordsConfig(

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from experiments.words.report import report, seconds_to_base
+from experiments.runs.timed_report import report, seconds_to_base
 from experiments.words.rows import WordsRow
 
 ROW = WordsRow.of(
