@@ -7,6 +7,7 @@ from experiments.characters.data import CharactersData, load_data
 from experiments.characters.learner import characters_learner
 from experiments.characters.pretraining import pretrained_params
 from experiments.process.checks import listed
+from experiments.runs.timed_report import report
 from experiments.training.task import Task, chosen_methods, notes_of
 
 
