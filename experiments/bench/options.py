@@ -46,9 +46,11 @@ class Bench:
     features: int = 512
     """Features of its positions, a multiple of 64."""
     sequences: int = 32
-    """Sequences of a batch of it."""
+    """Sequences of a batch of it, a multiple of 4."""
     tokens: int = 128
-    """Tokens of a sequence."""
+    """Characters of a sequence, from Python's help texts."""
+    train_steps: int = 100
+    """Exact steps of it before the noise of gradients is measured."""
     text: Path | None = None
     """A text for the part wide, UTF-8, plain or .gz: all methods and peers are trained on it for --seconds each."""
     seconds: float = 60.0
@@ -66,8 +68,11 @@ class Bench:
     def check(self) -> None:
         """Raises a UsageError naming a flag, its value and what it must be, unless all is well."""
         check_at_least(1, self, "width", "batch_size", "rounds", "text_seeds", "blocks", "sequences", "tokens")
+        check_at_least(0, self, "train_steps")
         if self.features < HEAD or self.features % HEAD:
             raise UsageError(f"--features must be a multiple of {HEAD}, got {self.features}")
+        if self.sequences % 4:
+            raise UsageError(f"--sequences must be a multiple of 4, got {self.sequences}")
         if not all(0 < ratio < 1 for ratio in self.ratios):
             raise UsageError(f"--ratios must be in (0, 1), got {listed(self.ratios)}")
         if self.seeds[:1] != (1,) or min(self.seeds) < 1:

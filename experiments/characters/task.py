@@ -28,6 +28,5 @@ def make_task(config: CharactersConfig) -> Task[CharactersData]:
         f" AdamW, learning rate {listed(config.lrs)}, {config.schedule}.{before}",
     )
     title = f"Transformer on {len(data.vocabulary)} characters of {data.name}"
-    return Task(
-        title, notes, data, chosen_methods(config), functools.partial(characters_learner, data=data, start=start)
-    )
+    make_learner = functools.partial(characters_learner, data=data, start=start)
+    return Task(title, notes, data, chosen_methods(config), make_learner, report)

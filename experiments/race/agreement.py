@@ -9,7 +9,7 @@ from scipy import stats
 
 from experiments.race.outcome import Comparison
 
-_RESAMPLES = 2_000
+_RESAMPLES = 1_000
 
 
 class Agreement(NamedTuple):

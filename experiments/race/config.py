@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -40,6 +40,8 @@ class Race:
     """The text of the tasks that train on one (default: the help texts that come with Python)."""
     out: Path = Path("race")
     """Directory of the race; what it holds of the same settings is gone on with."""
+    until: Literal["calibrate", "tune", "predict", "run"] = "run"
+    """The last stage to go through. Only calibrate asks the clock: what comes after it may share the machine."""
     report: bool = False
     """Only write the report of what --out holds."""
 

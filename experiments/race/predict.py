@@ -21,7 +21,8 @@ from experiments.training.learner import Learner, State
 from jaxapprox.efficiency import efficiency, gradient_noise
 
 _SHARES = (0, 1 / 16, 1 / 4, 1)  # of exact training's trial, after which the meter looks
-_EXAMPLES, _MOST_GROUPS = 1_024, 64
+_EXAMPLES, _FEWEST_GROUPS, _MOST_GROUPS = 1_024, 4, 64
+_MOST_NUMBERS = 1 << 28  # of one kind of gradients of all groups, which are kept at once
 _SIZES, _LARGEST = (16, 64), 256  # batches of an arm that may choose their size, and at most
 
 
@@ -99,10 +100,12 @@ class _Meter:
         if self._fixed is not None:  # there it is measured, elsewhere extrapolated
             large = min(max(self._fixed, 4), _LARGEST)
             small = large // 4
-        number = min(_EXAMPLES // large, _MOST_GROUPS) * large
         params = {**at, "tables": self._tables(at, self._train)}
-        examples = jax.tree.map(lambda a: a[:number], self._examples)
-        noise = gradient_noise(key, *self._gradients, params, examples, sizes=(small, large))
+        fit = _MOST_NUMBERS // sum(leaf.size for leaf in jax.tree.leaves(params))
+        groups = min(_EXAMPLES // large, max(_FEWEST_GROUPS, min(_MOST_GROUPS, fit)))
+        examples = jax.tree.map(lambda a: a[: groups * large], self._examples)
+        with np.errstate(divide="ignore", invalid="ignore"):  # of statistics and tables, whose gradient is 0
+            noise = gradient_noise(key, *self._gradients, params, examples, sizes=(small, large))
         found = efficiency(noise, self._exact_time, self._sampled_time, self._ladder)
         value, low, high = found.at(self._fixed)
         return {"value": value, "low": low, "high": high, "says": str(found).splitlines()}

@@ -1,5 +1,7 @@
 """A race from its beginning to its last run: each stage goes on where it was left."""
 
+import os
+
 import jax
 
 from experiments.process.environment import environment
@@ -23,7 +25,7 @@ def race(name: str, options: Race) -> None:
     """
     task, path = TASKS[name], options.out / name
     make_output_directory(path)
-    if jax.config.jax_compilation_cache_dir is None:  # a program is compiled again for another state or seed
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # a program is compiled again for another state or seed
         jax.config.update("jax_compilation_cache_dir", str(options.out / "programs"))
     contest = Contest(name, options, held_out=False)
     record, seconds, budgets = Record(path), options.tune_seconds_of(name), options.budgets_of(name)
@@ -40,7 +42,12 @@ def race(name: str, options: Race) -> None:
     for arm in contest.arms:
         for size in batch_sizes(contest.arms, arm):
             clock.steps(arm, size, min(seconds, budgets[0]))
+    if options.until == "calibrate":
+        return
     trials = Contest(name, options, held_out=True)
     chosen = tune(trials, record, clock, task.rates, seconds)
+    if options.until == "tune":
+        return
     predict(trials, record, clock, chosen, seconds)
-    run_all(contest, record, clock, chosen, budgets, options.seeds)
+    if options.until == "run":
+        run_all(contest, record, clock, chosen, budgets, options.seeds)

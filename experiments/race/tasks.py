@@ -92,8 +92,8 @@ _CHARACTERS: dict[str, Any] = {
         "mc 0.5": Arm({"methods": ("mc",), "ratios": (0.5,)}, _CHARACTERS_BATCHES),
         "adaptive": Arm({"methods": ("adaptive",)}, _CHARACTERS_BATCHES),
     },
-    "budgets": (15, 60, 240),
-    "tune_seconds": 15,
+    "budgets": (4, 16, 64),
+    "tune_seconds": 10,
     "held_out": {"validation": True},
     "reads": ("text",),
 }
@@ -106,7 +106,7 @@ TASKS: dict[str, RaceTask] = {
         **_MLP,
     ),
     "mnist": RaceTask(
-        options={"data": "mnist", "layers": (3,), "schedule": "onecycle"}, budgets=(4, 16, 64), tune_seconds=8, **_MLP
+        options={"data": "mnist", "layers": (3,), "schedule": "onecycle"}, budgets=(1, 4, 16), tune_seconds=4, **_MLP
     ),
     "mnist6000": RaceTask(
         options={"data": "mnist", "layers": (3,), "images": 6_000, "schedule": "onecycle"},
@@ -124,15 +124,15 @@ TASKS: dict[str, RaceTask] = {
             "images by norm": Arm({"methods": ("norms",), "ratios": (0.5,)}, _CIFAR_BATCHES),
             "mc 0.5": Arm({"methods": ("mc",), "ratios": (0.5,)}, _CIFAR_BATCHES),
         },
-        rates=(0.03, 0.1, 0.3, 1.0),
-        budgets=(60, 240, 960),
-        tune_seconds=60,
+        rates=(0.03, 0.1, 0.3),
+        budgets=(15, 60, 240),
+        tune_seconds=20,
         **_IMAGES,
     ),
-    "characters": RaceTask(options={"evaluations": 1}, rates=(5e-4, 1e-3, 2e-3, 4e-3), **_CHARACTERS),
+    "characters": RaceTask(options={"evaluations": 1}, rates=(1e-3, 2e-3, 4e-3), **_CHARACTERS),
     "finetune": RaceTask(
         options={"evaluations": 1, "pretrain_steps": 2_000},
-        rates=(1e-4, 3e-4, 1e-3, 3e-3),
+        rates=(3e-4, 1e-3, 3e-3),
         keeps={"pretrained": "pretrained.npz"},
         **_CHARACTERS,
     ),
@@ -148,9 +148,9 @@ TASKS: dict[str, RaceTask] = {
             ),
             "hashed": Arm({"methods": ("hashed",)}, _WORDS_BATCHES),
         },
-        rates=(0.03, 0.1, 0.3, 1.0),
-        budgets=(5, 20, 80),
-        tune_seconds=10,
+        rates=(0.1, 0.3, 1.0),
+        budgets=(3, 12, 48),
+        tune_seconds=8,
         held_out={"held_out_every": 47},  # other lines than the ones that are tested on, but for a few
         reads=("text",),
     ),

@@ -20,10 +20,6 @@ def check_examples(examples: Any) -> int:
     return number
 
 
-def batches_of(examples: jax.Array, *shape: int) -> jax.Array:
-    """The first examples `(n, ...)` as `(*shape, ...)`; where there are too few, they come again."""
-    number = 1
-    for length in shape:
-        number *= length
-    chosen = jnp.asarray(examples)[jnp.arange(number) % len(examples)]
-    return chosen.reshape(*shape, *chosen.shape[1:])
+def batch_of(examples: jax.Array, size: int) -> jax.Array:
+    """A batch of the first examples `(n, ...)`; where there are too few, they come again."""
+    return jnp.asarray(examples)[jnp.arange(size) % len(examples)]

@@ -69,4 +69,12 @@ def measure(
     noise = gradient_noise(
         noise_key, jax.grad(exact_loss), jax.grad(sampled_loss, argnums=1), params, examples, sizes=sizes
     )
-    return efficiency(noise, timed.exact, timed.sampled, ladder, unbiased=unbiased, memory=timed.memory)
+    return efficiency(
+        noise,
+        timed.exact,
+        timed.sampled,
+        ladder,
+        unbiased=unbiased,
+        memory=timed.memory,
+        timing_seconds=timed.seconds,
+    )

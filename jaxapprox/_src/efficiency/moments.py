@@ -97,12 +97,12 @@ def added(products: Sequence[Products]) -> Products:
     return Products(*(np.sum(parts, axis=0) for parts in zip(*products, strict=True)))
 
 
-def statistics(small: Products, large: Products, sizes: tuple[int, int]) -> Statistics:
-    """What products at two batch sizes, of the same examples in the same groups, say."""
-    first, second = _at_size(small, sizes[1] // sizes[0]), _at_size(large, 1)
+def statistics(small: Products, large: Products, batches: int, size: int) -> Statistics:
+    """What products at two batch sizes say, from groups of so many batches of the smaller `size`, and one larger."""
+    first, second = _at_size(small, batches), _at_size(large, 1)
     a = (first.extra - second.extra) / (first.variance - second.variance)
     shared = second.extra - a * second.variance
-    variance = first.variance * sizes[0]
+    variance = first.variance * size
     return Statistics(second.signal, variance, second.across, second.squared_bias, a * variance, shared)
 
 

@@ -43,6 +43,7 @@ class Efficiency:
         ladder: the batch sizes that both could choose from.
         unbiased: whether the sampled gradient was taken to be right on average.
         memory: of a step; None if not measured.
+        timing_seconds: how long all steps that were timed took, compiling aside.
     """
 
     noise: GradientNoise
@@ -51,6 +52,7 @@ class Efficiency:
     ladder: tuple[int, ...] = LADDER
     unbiased: bool = False
     memory: Memory | None = None
+    timing_seconds: float = 0.0
 
     def at(self, batch_size: int | None = None, exact_size: int | None = None) -> Interval:
         """The efficiency with a 95 % interval, at the best sizes of the ladder or at those that are given.
@@ -134,7 +136,7 @@ class Efficiency:
         return along**2 / (power + noise) / time(sizes)
 
     def __str__(self) -> str:
-        efficiency = self.at()
+        efficiency, seconds = self.at(), self.noise.seconds + self.timing_seconds
         verdict = (
             "It pays." if efficiency.low > 1 else "It does not pay." if efficiency.high < 1 else "It can't be told."
         )
@@ -149,6 +151,8 @@ class Efficiency:
             f"Efficiency {efficiency}: progress per second sampled, batches of {self.sampled_size}, over exact,"
             f" batches of {self.exact_size}. {verdict}",
             _ASSUMPTIONS,
+            f"Measured in {seconds:.2g} s, as long as {seconds / self.exact_time(64):.0f} exact steps of 64, beside"
+            " compiling.",
         ]
         return "\n".join(lines)
 
@@ -161,6 +165,7 @@ def efficiency(
     *,
     unbiased: bool = False,
     memory: Memory | None = None,
+    timing_seconds: float = 0.0,
 ) -> Efficiency:
     """The efficiency of sampled training from the noise of its gradients and the times of its steps.
 
@@ -183,6 +188,7 @@ def efficiency(
         ladder: the batch sizes that both may choose from.
         unbiased: the sampled gradient is known to be right on average: what was estimated of its bias is not used.
         memory: of a step, to be printed.
+        timing_seconds: how long it took to time the steps, to be printed with what the gradients took.
 
     Raises:
         ValueError: if the ladder is not of batch sizes.
@@ -191,7 +197,7 @@ def efficiency(
         raise ValueError(f"ladder must be a sequence of batch sizes, got {ladder!r}")
     for size in ladder:
         check_int("ladder", size, None)
-    return Efficiency(noise, exact_time, sampled_time, tuple(ladder), unbiased, memory)
+    return Efficiency(noise, exact_time, sampled_time, tuple(ladder), unbiased, memory, timing_seconds)
 
 
 def _exact(statistics: Statistics, time: StepTime, sizes: np.ndarray) -> np.ndarray:

@@ -10,25 +10,26 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxapprox._src.efficiency.examples import batches_of
+from jaxapprox._src.efficiency.examples import batch_of
 from jaxapprox._src.efficiency.progress import Memory
 from jaxapprox._src.efficiency.step_time import StepTime
 
 SIZES = (1, 16, 128)
 _ROUNDS = 5
 _EXAMPLES_A_CALL = 16  # smaller batches are timed several at a time
-_MOST_STEPS = 4
+_MOST_STEPS = 2
 
 Loss = Callable[[jax.Array, Any, Any], jax.Array]
 """A key, parameters and a batch -> a scalar."""
 
 
 class Timed(NamedTuple):
-    """Times of both steps, and their memory at the largest size that was timed."""
+    """Times of both steps, their memory at the largest size that was timed, and the seconds that all steps took."""
 
     exact: StepTime
     sampled: StepTime
     memory: Memory | None
+    seconds: float
 
 
 def time_steps(
@@ -47,18 +48,21 @@ def time_steps(
     losses = {"exact_loss": exact, "sampled_loss": sampled}
     seconds: dict[str, list[list[float]]] = {name: [[] for _ in range(_ROUNDS)] for name in losses}
     memory: dict[str, int] = {}
+    total = 0.0
     for size in SIZES:
-        batch = jax.tree.map(lambda x, size=size: batches_of(x, size), examples)
+        batch = jax.tree.map(lambda x, size=size: batch_of(x, size), examples)
         steps = {}
         for name, loss in losses.items():
             steps[name] = _Step(name, loss, key, params, batch, optimizer)
             memory[name] = steps[name].memory
+        start = time.perf_counter()
         for number in range(_ROUNDS):
             for name, step in steps.items():
                 seconds[name][number].append(step.seconds(min(_MOST_STEPS, max(1, _EXAMPLES_A_CALL // size))))
+        total += time.perf_counter() - start
     times = [StepTime.fit(SIZES, seconds[name]) for name in losses]
     known = all(memory.values())
-    return Timed(times[0], times[1], Memory(SIZES[-1], *memory.values()) if known else None)
+    return Timed(times[0], times[1], Memory(SIZES[-1], *memory.values()) if known else None, total)
 
 
 class _Step:

@@ -12,11 +12,12 @@ import pytest
 from forked import ROOT, assert_usage_error
 from rich.console import Console
 
-from experiments.bench import mlp_step, peer_process
+from experiments.bench import mlp_step, peer_process, transformer_step
 from experiments.bench.in_place import in_place
 from experiments.bench.options import Bench
 from experiments.bench.parts import PARTS
 from experiments.bench.random_data import random_cifar, random_digits
+from experiments.bench.transformer_variants import Variant
 from experiments.process.errors import UsageError
 
 RECORDED = {
@@ -24,6 +25,7 @@ RECORDED = {
     "mlp": "bench-mlp",
     "sweep": "bench-sweep",
     "wide": "bench-wide",
+    "transformer": "bench-transformer",
 }  # the others: bench
 
 
@@ -53,6 +55,25 @@ def test_the_mlp_part_measures_what_it_shows(monkeypatch):
     console = Console(width=120, file=io.StringIO())
     mlp_step.show(Bench(), results, console)
     assert "bound / standard" in console.file.getvalue()
+
+
+def test_the_transformer_part_measures_what_it_shows(monkeypatch):
+    """On a small network: every variant by round, the noise that samples add, and what they save."""
+    variants = (Variant(), Variant(0.3), Variant(kept="products kept"))
+    for constant, value in (("_RATIOS", (0.3,)), ("_VARIANTS", variants), ("_GROUPS", 3)):
+        monkeypatch.setattr(transformer_step, constant, value)
+    options = Bench(blocks=1, features=64, sequences=4, tokens=16, rounds=2, train_steps=1)
+    found = transformer_step.measure(options)["transformer"]
+    assert {name: len(times) for name, times in found["step_seconds"].items()} == {
+        "exact": 2,
+        "kernel 0.3": 2,
+        "products kept": 2,
+    }
+    assert found["flops"]["kernel 0.3"] < 0.9 * found["flops"]["exact"] < 0.9 * found["flops"]["products kept"]
+    assert found["added_variance"].keys() == {"0.3"} and found["efficiency"].keys() == {"kernel 0.3"}
+    console = Console(width=90, file=io.StringIO())
+    transformer_step.show(options, {"transformer": found}, console)
+    assert "kernel 0.3" in console.file.getvalue() and "…" not in console.file.getvalue()
 
 
 _OWN_PART = """
@@ -126,6 +147,8 @@ def test_the_peers_can_be_found():
         ("--classes", "0"),
         ("--text", "/nowhere"),
         ("--seconds", "0"),
+        ("--features", "100"),
+        ("--sequences", "6"),
         ("--tf-python", "/nowhere"),
         ("--out", "/proc/nowhere"),
     ],

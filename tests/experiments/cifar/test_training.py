@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -46,6 +47,22 @@ def test_methods_of_a_seed_start_alike():
         first[method] = state.params, jit(train.learner.step)(state, *(a[:8] for a in data.train))[1].loss
     jax.tree.map(np.testing.assert_array_equal, first["mc"], first["exact"])
     jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-5), first["alsh"], first["exact"])
+
+
+def test_sampled_kernel_gradients_leave_the_forward_pass_exact():
+    """Mode kernel: loss, BatchNorm's statistics and the other gradients are exact training's."""
+    data, config = small_digits(), dataclasses.replace(CONFIG, mode="kernel", ratios=(0.5,))
+    trains = {method: training(config, method, data) for method in ("exact", "mc")}
+    assert trains["mc"].learner.recalibrate is None
+    state = jit(trains["exact"].init)(jax.random.key(3))
+    batch = [a[:8] for a in data.train]
+    (exact, exact_metrics), (sampled, metrics) = (jit(t.learner.step)(state, *batch) for t in trains.values())
+    np.testing.assert_allclose(metrics.loss, exact_metrics.loss, rtol=1e-5)
+    chex.assert_trees_all_close(sampled.batch_stats, exact.batch_stats, rtol=1e-4, atol=1e-5)
+    close = jax.tree.map(lambda a, b: np.allclose(a, b, rtol=1e-4, atol=1e-6), sampled.params, exact.params)
+    assert close["stem"]["kernel"] and close["classifier"]["kernel"]  # whose gradients pass through all others
+    sampled_layers = [leaf for path, leaf in jax.tree.leaves_with_path(close) if "Conv" in str(path)]
+    assert sampled_layers and not any(sampled_layers)
 
 
 def test_recalibration_averages_exact_batches():

@@ -29,6 +29,7 @@ _REFUSED = {
     "error_by_depth": ("--ratios", "2"),
     "hashing": ("--draws", "0"),
     "mlp": ("--data", "magic"),
+    "race": ("--seeds", "0"),
     "words": ("--methods", "magic"),
 }
 

@@ -26,7 +26,7 @@ def test_the_same_gradient():
     np.testing.assert_allclose(efficiency(same, _TIME, _TIME).at(), 1, rtol=1e-5)
     fast = efficiency(same, _TIME, StepTime(0.005, 0.0005))
     np.testing.assert_allclose((fast.value, fast.low, fast.high), 2, rtol=1e-5)
-    assert str(fast).splitlines()[-2].endswith("It pays.")
+    assert str(fast).splitlines()[-3].endswith("It pays.")
     assert fast.exact_size == fast.sampled_size
     best = np.sqrt(same.total.noise_scale.value * 10)  # sqrt(N s0 / s1)
     assert best / 2 < fast.exact_size < best * 2
@@ -44,7 +44,7 @@ def test_a_smaller_batch():
     assert found.low < 1 < found.high < 1.1 * found.low * 1.1
     assert found.sampled_size in (found.exact_size, 2 * found.exact_size, 4 * found.exact_size)
     worse = efficiency(_noise(_half), _TIME, _TIME, unbiased=True)  # as slow as the whole batch
-    assert worse.high < 1 and str(worse).splitlines()[-2].endswith("It does not pay.")
+    assert worse.high < 1 and str(worse).splitlines()[-3].endswith("It does not pay.")
 
 
 def test_the_formula():
