@@ -100,7 +100,8 @@ def added(products: Sequence[Products]) -> Products:
 def statistics(small: Products, large: Products, batches: int, size: int) -> Statistics:
     """What products at two batch sizes say, from groups of so many batches of the smaller `size`, and one larger."""
     first, second = _at_size(small, batches), _at_size(large, 1)
-    a = (first.extra - second.extra) / (first.variance - second.variance)
+    with np.errstate(invalid="ignore"):  # of parameters without a gradient
+        a = (first.extra - second.extra) / (first.variance - second.variance)
     shared = second.extra - a * second.variance
     variance = first.variance * size
     return Statistics(second.signal, variance, second.across, second.squared_bias, a * variance, shared)

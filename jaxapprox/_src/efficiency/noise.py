@@ -74,8 +74,8 @@ def gradient_noise(
     """Measures signal, noise and bias of sampled gradients beside exact ones.
 
     Of each batch of the larger size and two batches of the smaller size from it, the exact gradient is computed once,
-    and the sampled one by two keys. Estimates are unbiased, for they are made of products of gradients of different batches; errors are those of
-    the jackknife over the batches of the larger size.
+    and the sampled one by two keys. Estimates are unbiased, for they are made of products of gradients of different
+    batches; errors are those of the jackknife over the batches of the larger size.
 
     >>> import jax
     >>> import jax.numpy as jnp
@@ -165,12 +165,14 @@ def _inner_products(
         keys, batch = operands
         gradient = _leaves("exact", params, exact(params, batch))
         drawn = lax.map(lambda key: _leaves("sampled", params, sampled(key, params, batch)), keys)
-        off = [d - g[None] for d, g in zip(drawn, gradient, strict=True)]
+        first, second = ([d[i] - g for d, g in zip(drawn, gradient, strict=True)] for i in range(2))
+        first, second = lax.optimization_barrier((first, second))  # else each product computes them anew
+        mean = [(a + b) / 2 for a, b in zip(first, second, strict=True)]
         own = [
-            (_dot(g, g), _dot(g, (d[0] + d[1]) / 2), _dot(d[0], d[1]), _dot(d[0] - d[1], d[0] - d[1]) / 2)
-            for g, d in zip(gradient, off, strict=True)
+            (_dot(g, g), _dot(g, d), _dot(a, b), _dot(a - b, a - b) / 2)
+            for g, d, a, b in zip(gradient, mean, first, second, strict=True)
         ]
-        return jax.tree.map(jnp.add, sums, (gradient, [d.mean(0) for d in off])), own
+        return jax.tree.map(jnp.add, sums, (gradient, mean)), own
 
     def of_group(operands: Any) -> Any:
         zeros = [jnp.zeros(leaf.shape, jnp.float32) for leaf in jax.tree.leaves(params)]
