@@ -54,7 +54,8 @@ def draw_predictions(triples: Sequence[Triple], path: Path) -> None:
     for number, task in enumerate(dict.fromkeys(triple.task for triple in triples)):
         own = [triple for triple in triples if triple.task == task]
         for i, (_, _, _, predicted, measured) in enumerate(own):
-            error = [[measured.ratio - measured.low], [measured.high - measured.ratio]]
+            below, above = measured.ratio - measured.low, measured.high - measured.ratio
+            error = [[max(0.0, below)], [max(0.0, above)]]  # no interval is one of width 0, but for rounding
             color, hollow = f"C{number}", bool(measured.bound) or not measured.known
             axes.errorbar(
                 predicted,
