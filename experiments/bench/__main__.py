@@ -30,7 +30,7 @@ def main(options: Bench) -> None:
     # Imported here, as the parts are: help and refusals need not wait for JAX.
     from experiments.process.environment import environment
 
-    console = Console(width=max(Console().width, 90))  # room for the longest variant on a line
+    console = Console(width=max(Console().width, 100))  # room for the longest variant on a line
     results: dict[str, Any] = {"environment": environment()}
     for name in options.parts:
         part = PARTS[name]

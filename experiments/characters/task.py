@@ -7,6 +7,7 @@ from experiments.characters.data import CharactersData, load_data
 from experiments.characters.learner import characters_learner
 from experiments.characters.pretraining import pretrained_params
 from experiments.process.checks import listed
+from experiments.runs.timed_report import report
 from experiments.training.task import Task, chosen_methods, notes_of
 
 
@@ -27,6 +28,5 @@ def make_task(config: CharactersConfig) -> Task[CharactersData]:
         f" AdamW, learning rate {listed(config.lrs)}, {config.schedule}.{before}",
     )
     title = f"Transformer on {len(data.vocabulary)} characters of {data.name}"
-    return Task(
-        title, notes, data, chosen_methods(config), functools.partial(characters_learner, data=data, start=start)
-    )
+    make_learner = functools.partial(characters_learner, data=data, start=start)
+    return Task(title, notes, data, chosen_methods(config), make_learner, report)

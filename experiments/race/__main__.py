@@ -24,13 +24,15 @@ def main(options: Race) -> None:
     # Imported here: help and refusals need not wait for JAX.
     from experiments.race.report import write_report
 
-    if not options.report:
-        from experiments.race.stages import race
+    if options.report:
+        write_report(options.out)
+        return
+    from experiments.race.stages import race
 
-        for name in options.tasks:
-            race(name, options)
+    for name in options.tasks:
+        race(name, options)
+        if options.until == "run":
             write_report(options.out)
-    write_report(options.out)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def test_the_transformer_part_measures_what_it_shows(monkeypatch):
     }
     assert found["flops"]["kernel 0.3"] < 0.9 * found["flops"]["exact"] < 0.9 * found["flops"]["products kept"]
     assert found["added_variance"].keys() == {"0.3"} and found["efficiency"].keys() == {"kernel 0.3"}
-    console = Console(width=90, file=io.StringIO())
+    console = Console(width=100, file=io.StringIO())
     transformer_step.show(options, {"transformer": found}, console)
     assert "kernel 0.3" in console.file.getvalue() and "…" not in console.file.getvalue()
 
