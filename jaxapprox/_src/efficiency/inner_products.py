@@ -92,7 +92,7 @@ def _added(sums: Any, gradient: Any, one: Any, other: Any) -> tuple[Any, jax.Arr
     return jax.tree.map(jnp.add, sums, (gradient, mean)), jnp.stack(own)
 
 
-def _grams(gradients: Any, off: Any) -> list[tuple[jax.Array, ...]]:
+def _grams(gradients: Any, off: Any) -> list[tuple[jax.Array, jax.Array, jax.Array]]:
     """Products of all pairs of groups' sums, leaf by leaf."""
     groups, found = len(gradients), []
     for of_leaf in zip(*gradients, *off, strict=True):
