@@ -4,10 +4,11 @@
 and rules that approximate its layers.
 """
 
+from jaxapprox._src.efficiency.inner_products import ExactGradient, SampledGradient
 from jaxapprox._src.efficiency.jackknife import Estimate, Interval
 from jaxapprox._src.efficiency.measure import measure
 from jaxapprox._src.efficiency.moments import Moments
-from jaxapprox._src.efficiency.noise import ExactGradient, GradientNoise, SampledGradient, gradient_noise
+from jaxapprox._src.efficiency.noise import GradientNoise, gradient_noise
 from jaxapprox._src.efficiency.progress import Efficiency, Memory, efficiency
 from jaxapprox._src.efficiency.step_time import StepTime
 

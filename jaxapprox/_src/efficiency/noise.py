@@ -1,34 +1,20 @@
 """How noisy gradients are, exact and sampled, by batches of examples."""
 
 import dataclasses
-import functools
-import time
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from jaxapprox._src.checks import check_int, check_key
 from jaxapprox._src.efficiency.examples import check_examples
+from jaxapprox._src.efficiency.inner_products import ExactGradient, SampledGradient, inner_products
 from jaxapprox._src.efficiency.moments import Moments, Products, Statistics, added, moments, statistics
 from jaxapprox._src.text_table import aligned
 
 _FEWEST_GROUPS = 3
 _MOST_BATCHES = 2  # of the smaller size in a group: more of them cost much and tell little
-
-
-class ExactGradient(Protocol):
-    """A gradient of the loss of a batch: parameters and the batch -> a tree like the parameters."""
-
-    def __call__(self, params: Any, batch: Any) -> Any: ...
-
-
-class SampledGradient(Protocol):
-    """An estimate of it: a key, parameters and the batch -> a tree like the parameters."""
-
-    def __call__(self, key: jax.Array, params: Any, batch: Any) -> Any: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,13 +100,10 @@ def gradient_noise(
     for size, size_key in zip(sizes, jax.random.split(key), strict=True):
         chosen = (groups, number if size == sizes[0] else 1, size)
         batches = jax.tree.map(lambda x, chosen=chosen: _grouped(x, sizes[1], *chosen), examples)
-        program = jax.jit(functools.partial(_inner_products, exact, sampled)).lower(size_key, params, batches).compile()
-        start = time.perf_counter()
-        inner = jax.block_until_ready(program(size_key, params, batches))
-        seconds += time.perf_counter() - start
-        leaves = [Products(*(np.asarray(part, np.float64) for part in leaf)) for leaf in inner]
-        _check_finite(names, leaves)
-        found.append(leaves)
+        measured = inner_products(exact, sampled, size_key, params, batches)
+        _check_finite(names, measured.leaves)
+        found.append(measured.leaves)
+        seconds += measured.seconds
     by_layer: dict[str, list[tuple[Products, ...]]] = {}
     for name, *leaf in zip(names, *found, strict=True):
         by_layer.setdefault(name.rpartition("/")[0] or name, []).append(tuple(leaf))
@@ -153,56 +136,6 @@ def _name(path: tuple[Any, ...]) -> str:
     if path and isinstance(path[-1], jax.tree_util.GetAttrKey) and path[-1].name == "value":
         path = path[:-1]
     return jax.tree_util.keystr(path, simple=True, separator="/") or "params"
-
-
-def _inner_products(
-    exact: ExactGradient, sampled: SampledGradient, key: jax.Array, params: Any, batches: Any
-) -> list[Products]:
-    """Leaf by leaf, from batches `(groups, batches, examples, ...)`."""
-    groups, number = jax.tree.leaves(batches)[0].shape[:2]
-
-    def of_batch(sums: Any, operands: Any) -> tuple[Any, Any]:
-        keys, batch = operands
-        gradient = _leaves("exact", params, exact(params, batch))
-        drawn = lax.map(lambda key: _leaves("sampled", params, sampled(key, params, batch)), keys)
-        first, second = ([d[i] - g for d, g in zip(drawn, gradient, strict=True)] for i in range(2))
-        first, second = lax.optimization_barrier((first, second))  # else each product computes them anew
-        mean = [(a + b) / 2 for a, b in zip(first, second, strict=True)]
-        own = [
-            (_dot(g, g), _dot(g, d), _dot(a, b), _dot(a - b, a - b) / 2)
-            for g, d, a, b in zip(gradient, mean, first, second, strict=True)
-        ]
-        return jax.tree.map(jnp.add, sums, (gradient, mean)), own
-
-    def of_group(operands: Any) -> Any:
-        zeros = [jnp.zeros(leaf.shape, jnp.float32) for leaf in jax.tree.leaves(params)]
-        sums, own = lax.scan(of_batch, (zeros, zeros), operands)
-        return sums, jax.tree.map(lambda products: products.sum(0), own)
-
-    keys = jax.random.split(key, (groups, number, 2))
-    (gradients, off), own = lax.map(of_group, (keys, batches))
-    pairs = zip(gradients, off, own, strict=True)
-    return [Products(_gram(g, g), _gram(g, d), _gram(d, d), *of_leaf) for g, d, of_leaf in pairs]
-
-
-def _leaves(which: str, params: Any, gradient: Any) -> list[jax.Array]:
-    """A gradient's leaves in float32."""
-    expected = [(path, jnp.shape(leaf)) for path, leaf in jax.tree_util.tree_leaves_with_path(params)]
-    got = [(path, jnp.shape(leaf)) for path, leaf in jax.tree_util.tree_leaves_with_path(gradient)]
-    if got != expected:
-        raise ValueError(f"{which} must return a tree like params, got {jax.tree.map(jnp.shape, gradient)}")
-    return [leaf.astype(jnp.float32) for leaf in jax.tree.leaves(gradient)]
-
-
-def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Their inner product; XLA sums over the last axis first, on a CPU, several times as fast as over all at once."""
-    return jnp.sum(jnp.sum(a * b, range(a.ndim)[-1:]))
-
-
-def _gram(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Inner products of all pairs along the leading axis."""
-    a, b = (x.reshape(len(x), -1) for x in (a, b))
-    return jnp.matmul(a, b.T, precision=lax.Precision.HIGHEST)
 
 
 def _check_finite(names: list[str], leaves: list[Products]) -> None:
