@@ -53,13 +53,13 @@ def draw_predictions(triples: Sequence[Triple], path: Path) -> None:
     axes = figure.subplots()
     for number, task in enumerate(dict.fromkeys(triple.task for triple in triples)):
         own = [triple for triple in triples if triple.task == task]
-        for i, (_, _, _, predicted, measured) in enumerate(own):
-            below, above = measured.ratio - measured.low, measured.high - measured.ratio
+        for i, (_, _, _, foretold, found) in enumerate(own):
+            below, above = found.ratio - found.low, found.high - found.ratio
             error = [[max(0.0, below)], [max(0.0, above)]]  # no interval is one of width 0, but for rounding
-            color, hollow = f"C{number}", bool(measured.bound) or not measured.known
+            color, hollow = f"C{number}", bool(found.bound) or not found.known
             axes.errorbar(
-                predicted,
-                measured.ratio,
+                foretold,
+                found.ratio,
                 yerr=error,
                 fmt=_MARKERS[number % len(_MARKERS)],
                 color=color,
@@ -69,12 +69,13 @@ def draw_predictions(triples: Sequence[Triple], path: Path) -> None:
             )
     axes.axhline(1, color="0.6", linewidth=0.8)
     axes.axvline(1, color="0.6", linewidth=0.8)
-    ends = [value for triple in triples for value in (triple.predicted, triple.measured.ratio)]
+    predicted, measured = zip(*((triple.predicted, triple.measured.ratio) for triple in triples), strict=True)
     axes.axline((1, 1), (10, 10), color="0.6", linestyle=":")
     axes.set(
         xscale="log",
         yscale="log",
-        xlim=(min(ends) / 1.5, max(ends) * 1.5),
+        xlim=(min(predicted) / 1.5, max(predicted) * 1.5),
+        ylim=(min(measured) / 3, max(measured) * 3),
         xlabel="predicted: progress per second, over exact training's",
         ylabel="measured: exact training's seconds, over the arm's",
     )
