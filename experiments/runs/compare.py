@@ -16,7 +16,7 @@ from experiments.runs.checkpoint import Checkpoints
 from experiments.runs.directory import RunDirectory
 from experiments.runs.display import Display
 from experiments.runs.plots import report_epochs
-from experiments.seeds.clock import steps_within
+from experiments.seeds.clock import with_steps
 from experiments.seeds.compiled import compile_evaluation, compile_training, step_flops
 from experiments.seeds.planning import Plan, check_mesh, choose_axis, must_shard
 from experiments.seeds.segments import Chunk, Moment, Position, chunks, numbered_seeds, run_chunk
@@ -134,11 +134,7 @@ def _train_family(family: Family, task: Task, recorder: Recorder | None, signals
         recorder.display.line(f"{name}: compiling ...")
     family = _planned(kept, family)
     axis, why = choose_axis(family, task)
-    training = compile_training(family, task, axis)
-    if (seconds := family.config.seconds_to_train) is not None:
-        family = family.with_steps(steps_within(seconds, training, family, task))
-        follows = family.config.follows_steps
-        training = compile_training(family, task, axis) if follows else training.with_steps(family, task)
+    training, family = with_steps(compile_training(family, task, axis), family, task)
     evaluation = compile_evaluation(family, task, training)
     if recorder:
         steps = None if config.seconds_to_train is None else int(training.one.learner.feed.steps.sum())

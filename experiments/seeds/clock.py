@@ -1,12 +1,25 @@
 """What a clock says: the seconds of a step, and how many steps a number of seconds is."""
 
 from experiments.process.distributed import from_first
-from experiments.seeds.compiled import CompiledTraining
+from experiments.seeds.compiled import CompiledTraining, compile_training
 from experiments.seeds.segments import chunks, numbered_seeds, train_segments
 from experiments.seeds.settings import Family
 from experiments.training.task import Task
 
 _TRIAL_SECONDS = 3.0
+
+
+def with_steps(training: CompiledTraining, family: Family, task: Task) -> tuple[CompiledTraining, Family]:
+    """The programs and the family with a number of steps, where the options say seconds.
+
+    A program in which the steps depend on how many there are is compiled again.
+    """
+    if (seconds := family.config.seconds_to_train) is None:
+        return training, family
+    family = family.with_steps(steps_within(seconds, training, family, task))
+    if family.config.follows_steps:
+        return compile_training(family, task, training.axis), family
+    return training.with_steps(family, task), family
 
 
 def steps_within(seconds: float, training: CompiledTraining, family: Family, task: Task) -> int:

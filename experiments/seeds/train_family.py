@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.seeds.clock import steps_within
+from experiments.seeds.clock import with_steps
 from experiments.seeds.compiled import CompiledEvaluation, CompiledTraining, compile_evaluation, compile_training
 from experiments.seeds.planning import choose_axis
 from experiments.seeds.segments import chunks, run_chunk
@@ -36,10 +36,7 @@ class CompiledFamily(NamedTuple):
 def compile_family(family: Family, task: Task) -> CompiledFamily:
     """Compiles training and evaluation, along the seed axis that the family's options ask for."""
     axis, _ = choose_axis(family, task)
-    training = compile_training(family, task, axis)
-    if (seconds := family.config.seconds_to_train) is not None:
-        family = family.with_steps(steps_within(seconds, training, family, task))
-        training = training.with_steps(family, task)
+    training, family = with_steps(compile_training(family, task, axis), family, task)
     evaluation = compile_evaluation(family, task, training)
     return CompiledFamily(
         family, training, evaluation, *training.axis.put((task.data.train, task.data.test), by_seed=False)

@@ -1,6 +1,7 @@
 """Training row by row, and evaluation, against plain dense code."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,12 @@ import pytest
 from quick_compilation import jit
 from small_text import small_lines
 
+from experiments.seeds import clock
+from experiments.seeds.segments import numbered_seeds
+from experiments.seeds.settings import families
+from experiments.seeds.train_family import train_family
 from experiments.training.evaluation_steps import evaluation_steps
+from experiments.training.task import Task, chosen_methods
 from experiments.words import data as words_data
 from experiments.words import evaluation
 from experiments.words.config import METHODS, PROPOSALS, WordsConfig
@@ -123,3 +129,18 @@ def test_evaluations_come_early_and_late():
         assert len(between) == count and between.sum() == steps and between.min() >= 1
     ends = np.cumsum(evaluation_steps(60_000, 16))
     np.testing.assert_allclose(ends[1:] / ends[:-1], 256 ** (1 / 15), rtol=0.01)
+
+
+def test_seconds_in_memory_are_a_schedule_that_ends_with_them(data, monkeypatch):
+    """`train_family` with the steps that seconds came to gives the same rows, where the learning rate follows them."""
+    monkeypatch.setattr(clock, "_TRIAL_SECONDS", 0.01)
+    config = dataclasses.replace(CONFIG, methods=("exact",), schedule="cosine", evaluations=1, seconds=0.05)
+    task = Task("", "", data, chosen_methods(config), functools.partial(words_learner, data=data))
+
+    def last(config):
+        (family,) = families(config, task.methods)
+        return train_family(family, numbered_seeds(config), task)[-1]
+
+    timed = last(config)
+    counted = last(dataclasses.replace(config, steps=timed.steps))
+    assert (timed.steps, timed.test_loss, timed.train_loss) == (counted.steps, counted.test_loss, counted.train_loss)
