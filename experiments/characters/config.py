@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import tyro
 
 from experiments.characters.rows import CharactersRow
-from experiments.process.checks import check_at_least, check_different, check_names, listed, one_of
+from experiments.process.checks import check_at_least, check_different, listed, one_of
 from experiments.process.errors import UsageError
 from experiments.training.rows import Row
+from experiments.training.sampling_options import check_sampling
 from experiments.training.schedules import Schedule
 from experiments.training.timed_options import TimedOptions
 from jaxapprox.registry import SAMPLERS, Registry
@@ -129,12 +130,9 @@ class CharactersConfig(TimedOptions):
             raise UsageError(f"--features must be a multiple of --heads, {self.heads}, got {self.features}")
         if self.features % 2:
             raise UsageError(f"--features must be even, got {self.features}")
-        for name in ("ratios", "samplers", "budgets", "shares"):
+        check_sampling(self.ratios, self.samplers)
+        for name in ("budgets", "shares"):
             check_different(name, getattr(self, name))
-        check_names("samplers", self.samplers, SAMPLERS)
-        for ratio in self.ratios:
-            if not 0 < ratio <= 1:
-                raise UsageError(f"--ratio must be in (0, 1], got {ratio}")
         falling = tuple(sorted(self.shares, reverse=True))
         if self.shares != falling or self.shares[0] != 1 or not self.shares[-1] > 0 or len(self.shares) < 2:
             raise UsageError(f"--shares must fall from 1 to more than 0, got {listed(self.shares)}")

@@ -64,11 +64,11 @@ def characters_learner(
         exact = functools.partial(gradient, state.params, state.tables.levels, None)
         key = jax.random.fold_in(stream(state, Stream.SAMPLE, state.step), _MEASURE)
 
+        def gradient_at(levels, key):
+            return gradient(state.params, levels, key, tokens, labels)
+
         def measure(tables):
-            return measured(
-                control, tables, lambda levels, key: gradient(state.params, levels, key, tokens, labels), exact,
-                key, tokens, labels,
-            )  # fmt: skip
+            return measured(control, tables, gradient_at, exact, key, tokens, labels)
 
         return lax.cond(state.step % control.every == 0, measure, lambda tables: tables, state.tables)
 
@@ -89,10 +89,8 @@ def characters_learner(
     def logits(params: Any, tokens: jax.Array) -> jax.Array:
         return jnp.asarray(model.apply({"params": params}, tokens, exact=True))
 
-    return Learner(
-        init, step, gradient, with_params, Feed(steps, functools.partial(_batches, config)), (evaluation(logits),),
-        countable=control is None,
-    )  # fmt: skip
+    feed = Feed(steps, functools.partial(_batches, config))
+    return Learner(init, step, gradient, with_params, feed, (evaluation(logits),), countable=control is None)
 
 
 def _batches(config: CharactersConfig, state: State, train: jax.Array, first: jax.Array) -> TakeBatch:

@@ -10,10 +10,11 @@ import tyro
 
 from experiments.data import check_data
 from experiments.data.options import DataOptions
-from experiments.process.checks import check_at_least, check_different, check_names, check_share, one_of
+from experiments.process.checks import check_at_least, check_share, one_of
 from experiments.process.errors import UsageError
 from experiments.training.options import RunOptions
 from experiments.training.rows import ImageRow, Row
+from experiments.training.sampling_options import check_sampling
 from jaxapprox.registry import SAMPLERS
 
 
@@ -70,12 +71,7 @@ class ImageOptions(RunOptions, DataOptions):
         check_at_least(0, self, "images")
         check_at_least(1, self, "batch_size", "num_tables", "num_bits")
         check_share(self, "active")
-        for name in ("ratios", "samplers"):
-            check_different(name, getattr(self, name))
-        check_names("samplers", self.samplers, SAMPLERS)
-        for ratio in self.ratios:
-            if not 0 < ratio <= 1:
-                raise UsageError(f"--ratio must be in (0, 1], got {ratio}")
+        check_sampling(self.ratios, self.samplers)
         from jaxapprox.lsh import MOST_BITS  # imports JAX: last, so that other slips are said at once
 
         if self.num_bits > MOST_BITS:

@@ -57,6 +57,12 @@ class Report:
         """Of these, the methods that approximate a layer's product, by path; others put a loss in its place."""
         return {path: method for path, method in self.methods.items() if not isinstance(method, SampledSoftmax)}
 
+    def check_not_empty(self) -> None:
+        """Raises a ValueError if no layer is replaced."""
+        if not self.methods:
+            whys = "; ".join(f"{outcome.layer.path}: {outcome.why}" for outcome in self.outcomes)
+            raise ValueError(f"rules must approximate a layer, got none ({whys})")
+
     def __str__(self) -> str:
         rows = [("layer", "kind", "in", "out", "becomes", "why")]
         for (path, kind, inputs, outputs, _), method, why in self.outcomes:

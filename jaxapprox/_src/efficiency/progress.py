@@ -75,18 +75,14 @@ class Efficiency:
         intervals = []
         for statistics in self._cases():
             replicates = logs(statistics, self.exact_time, self.sampled_time)
-            half = (quantile(self.noise.groups) * error(replicates[1:])) ** 2
             first = Statistics(*(values[:1] for values in statistics))
-            for one, times in enumerate((self.exact_time.left_out, self.sampled_time.left_out)):
-                left_out = [
-                    logs(
-                        first, *(StepTime(*time), self.sampled_time) if one == 0 else (self.exact_time, StepTime(*time))
-                    )
-                    for time in times
-                ]
-                if left_out:
-                    half += (quantile(len(times)) * error(np.concatenate(left_out))) ** 2
-            intervals.append((replicates[0], math.sqrt(half)))
+            left_out = (
+                replicates[1:],
+                [logs(first, StepTime(*time), self.sampled_time)[0] for time in self.exact_time.left_out],
+                [logs(first, self.exact_time, StepTime(*time))[0] for time in self.sampled_time.left_out],
+            )
+            halves = [quantile(len(values)) * error(np.asarray(values)) for values in left_out if len(values)]
+            intervals.append((replicates[0], math.hypot(*halves)))
         value = sum(value for value, _ in intervals) / len(intervals)
         low, high = min(v - h for v, h in intervals), max(v + h for v, h in intervals)
         return Interval(*(float(np.exp(log)) for log in (value, low, high)))

@@ -78,10 +78,8 @@ def efficiency(
     examples = jax.random.split(streams_key, number), examples  # a batch's streams are those of its first example
     args, kwargs = _called_with(loss, examples[1])
     sampled = convert(model, rules, *args, keep_ends=keep_ends, min_channels=min_channels, **kwargs)
+    sampled.report.check_not_empty()
     methods = sampled.report.methods
-    if not methods:
-        whys = "; ".join(f"{outcome.layer.path}: {outcome.why}" for outcome in sampled.report.outcomes)
-        raise ValueError(f"rules must approximate a layer, got none ({whys})")
     exact: nn.Module | Converted = model
     softmax = {path: method for path, method in methods.items() if isinstance(method, SampledSoftmax)}
     if softmax:

@@ -75,9 +75,7 @@ def efficiency(
     sampled, report = convert(
         model, rules, rngs=rngs, keep_ends=keep_ends, min_channels=min_channels, rng_collection=_STREAM
     )
-    if not report.methods:
-        whys = "; ".join(f"{outcome.layer.path}: {outcome.why}" for outcome in report.outcomes)
-        raise ValueError(f"rules must approximate a layer, got none ({whys})")
+    report.check_not_empty()
     exact_graph, *exact_states = nnx.split(copied(model), nnx.Param, ...)
     sampled_graph, *sampled_states = nnx.split(sampled, nnx.Param, ...)
 
