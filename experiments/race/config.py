@@ -23,7 +23,7 @@ class Race:
     """Races methods of training against exact training: accuracy after the same seconds, and what was predicted."""
 
     tasks: tyro.conf.Positional[tuple[Annotated[str, one_of(TASKS)], ...]] = ("digits",)
-    """What to train on what. digits needs no download and takes 3 minutes on 2 cores."""
+    """What to train on what. digits needs no download and takes 4 minutes on 2 cores."""
     arms: tuple[str, ...] = ()
     """The task's arms that race, besides exact (default: all of them)."""
     budgets: tuple[float, ...] = ()
