@@ -81,7 +81,7 @@ _WORDS_EXACT = {"methods": ("exact",)}
 _WORDS_BATCHES = (128, 32, 512)
 
 _CHARACTERS_EXACT = {"methods": ("exact",)}
-_CHARACTERS_BATCHES = (32, 16, 64)
+_CHARACTERS_BATCHES = (16, 8, 32)
 _CHARACTERS: dict[str, Any] = {
     "program": "experiments.characters.config:CharactersConfig",
     "arms": {
