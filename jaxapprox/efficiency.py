@@ -11,6 +11,7 @@ from jaxapprox._src.efficiency.moments import Moments
 from jaxapprox._src.efficiency.noise import GradientNoise, gradient_noise
 from jaxapprox._src.efficiency.progress import Efficiency, Memory, efficiency
 from jaxapprox._src.efficiency.step_time import StepTime
+from jaxapprox._src.flops import flops
 
 __all__ = [
     "Efficiency",
@@ -23,6 +24,7 @@ __all__ = [
     "SampledGradient",
     "StepTime",
     "efficiency",
+    "flops",
     "gradient_noise",
     "measure",
 ]

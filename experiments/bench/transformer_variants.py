@@ -11,6 +11,7 @@ from flax import linen as nn
 
 from experiments.characters.network import CallBlock, Transformer
 from experiments.training.compilation import jit
+from jaxapprox.efficiency import flops
 from jaxapprox.linen import MCDense
 
 POLICIES = {"products kept": "dots_with_no_batch_dims_saveable", "nothing kept": "nothing_saveable"}
@@ -68,11 +69,10 @@ def compiled_step(model: Transformer, optimizer: optax.GradientTransformation, s
         updates, optimizer_state = optimizer.update(gradient, optimizer_state)
         return optax.apply_updates(params, updates), optimizer_state
 
-    lowered = jit(step).lower(state, jax.random.key(0), text)
-    analysis: Any = lowered.cost_analysis()
-    compiled = lowered.compile()
+    arguments = state, jax.random.key(0), text
+    compiled = jit(step).lower(*arguments).compile()
     memory: Any = compiled.memory_analysis()
-    return Step(compiled, float(analysis["flops"]), int(memory.temp_size_in_bytes))
+    return Step(compiled, flops(step, *arguments), int(memory.temp_size_in_bytes))
 
 
 def _checkpointed(kept: str | None, call: CallBlock) -> CallBlock:

@@ -20,6 +20,7 @@ from experiments.training.learner import State
 from experiments.training.loop import Data, Train, make_train
 from experiments.training.rows import Row
 from experiments.training.task import Task
+from jaxapprox.efficiency import flops
 
 _SHARE_OF_MEMORY = 0.9
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
@@ -212,15 +213,10 @@ def seed_key_data(seeds: Any) -> jax.Array:
 
 
 def step_flops(train: Train, data: Data) -> float:
-    """FLOPs of a training step, as XLA counts them for the plain form of every convolution.
-
-    That is the form for accelerators, lowered but not compiled: the CPU's runs kernel gradients block by block in a
-    loop, of which the analysis would count one turn.
-    """
+    """FLOPs of a training step in its form for accelerators: the CPU's has loops, of which one turn would count."""
     state = jax.eval_shape(train.init, jax.random.key(0))
     batch = jax.eval_shape(train.first_batch, state, data.train)
-    lowered = jax.jit(train.learner.step).trace(state, *batch).lower(lowering_platforms=("cuda",))
-    return float(lowered.cost_analysis()["flops"])
+    return flops(train.learner.step, state, *batch, platform="cuda")
 
 
 def _train(family: Family, task: Task, axis: SeedAxis, hyperparameters: Any) -> Train:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from jaxapprox._src.conversion.approximation import ProductApproximation
 from jaxapprox._src.conversion.layer_products import Product, approximate, exact
+from jaxapprox._src.flops import flops
 
 _ROUNDS = 7
 _FEWEST_ROUNDS = 3
@@ -36,23 +37,24 @@ class Cost(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """One call of a layer with its gradients, exact and approximated, ready to be compiled.
+    """One call of a layer with its gradients, exact and approximated.
 
     Both are functions of a key, tables of `layer_products.hash_tables`, the operands and the cotangent of the result.
+
+    Attributes:
+        exact, approximate: the functions.
+        y: shape and dtype of the result.
+        flops: operations of both, as XLA counts them before it optimizes.
     """
 
-    exact: jax.stages.Lowered
-    approximate: jax.stages.Lowered
+    exact: Callable[..., Any]
+    approximate: Callable[..., Any]
     y: jax.ShapeDtypeStruct
-
-    @property
-    def flops(self) -> tuple[float, float]:
-        """Floating-point operations of both, as XLA counts them before it optimizes."""
-        return _flops(self.exact), _flops(self.approximate)
+    flops: tuple[float, float]
 
 
 def steps_of(product: Product, method: ProductApproximation, key: jax.Array, tables: Any, lhs: Any, rhs: Any) -> Steps:
-    """Traces a layer's steps. All arguments but the first two may be arrays or their shapes and dtypes."""
+    """A layer's steps and their operations. All arguments but the first two may be arrays or their shapes."""
 
     def exactly(key, tables, lhs, rhs, g):
         y, pull_back = jax.vjp(partial(exact, product), lhs, rhs)
@@ -63,13 +65,8 @@ def steps_of(product: Product, method: ProductApproximation, key: jax.Array, tab
         return y, pull_back(g)
 
     y = jax.eval_shape(partial(exact, product), lhs, rhs)
-    lowered = [jax.jit(step).lower(key, tables, lhs, rhs, y) for step in (exactly, approximately)]
-    return Steps(lowered[0], lowered[1], y)
-
-
-def _flops(step: jax.stages.Lowered) -> float:
-    analysis: Any = step.cost_analysis()
-    return float(analysis["flops"])
+    operations = [flops(step, key, tables, lhs, rhs, y) for step in (exactly, approximately)]
+    return Steps(exactly, approximately, y, (operations[0], operations[1]))
 
 
 def expected_seconds(steps: Sequence[Steps]) -> float:
@@ -85,7 +82,7 @@ def measure(steps: Steps, key: jax.Array, tables: Any, lhs: jax.Array, rhs: jax.
     """Measures one call of a layer with its gradients."""
     draw_key, cotangent_key = jax.random.split(key)
     operands = (draw_key, tables, lhs, rhs, jax.random.normal(cotangent_key, steps.y.shape, steps.y.dtype))
-    calls = [partial(step.compile(), *operands) for step in (steps.exact, steps.approximate)]
+    calls = [partial(jax.jit(step).lower(*operands).compile(), *operands) for step in (steps.exact, steps.approximate)]
     return Cost(*steps.flops, *_seconds_in_turn(calls))
 
 
