@@ -17,7 +17,6 @@ from experiments.cifar.learner import cnn_learner
 from experiments.data.dataset import Dataset
 from experiments.mlp.config import MLPConfig
 from experiments.mlp.learner import mlp_learner
-from experiments.process.timing import seconds
 from experiments.seeds.axis import SeedAxis, make_mesh
 from experiments.seeds.compiled import CompiledTraining, compile_training
 from experiments.seeds.segments import chunks, numbered_seeds, train_segments
@@ -39,17 +38,17 @@ def measure(options: Bench) -> dict[str, Any]:
     """
     results: dict[str, Any] = {}
     for name, (family, task) in {"resnet18": _resnet18(), "mlp": _mlp()}.items():
-        runs: dict[tuple[str, int], Callable[[], Any]] = {}
+        runs: dict[tuple[str, int], Callable[[], float]] = {}
         compiling: dict[str, list[float]] = {}
         steps = 0
         for kind, count, training in _trainings(family, task, options.seeds):
             compiling.setdefault(kind, []).append(training.compile_seconds)
-            runs[kind, count] = _run(training, family, task, count)
+            runs[kind, count] = _epoch(training, family, task, count)
             steps = training.steps
         times: dict[str, dict[str, list[float]]] = {axis: {} for axis, _ in runs}
         for _ in range(options.rounds):
             for (axis, count), run in runs.items():
-                times[axis].setdefault(str(count), []).append(seconds(run))
+                times[axis].setdefault(str(count), []).append(run())
         own = {"steps": steps, "full_epoch": _FULL_EPOCH[name]}
         results[name] = {**own, "seconds": times, "compile_seconds": compiling}
     return {"sweep": results}
@@ -90,22 +89,22 @@ def _trainings(
             yield "shard", count, compile_training(family, task, SeedAxis("shard", count, mesh))
 
 
-def _run(training: CompiledTraining, family: Family, task: Task, count: int) -> Callable[[], Any]:
-    """A function that trains `count` seeds, and has been called once."""
+def _epoch(training: CompiledTraining, family: Family, task: Task, count: int) -> Callable[[], float]:
+    """The seconds of an epoch of `count` seeds, their initial states left out; it has been called once."""
     axis = training.axis
     train = axis.put(task.data.train, by_seed=False)
     seeds = dict(list(numbered_seeds(family.config).items())[:count])
 
-    def run() -> Any:
-        state: Any = None
+    def run() -> float:
+        spent = 0.0
         for chunk in chunks(family, seeds, axis):
             hyperparameters = axis.put(chunk.hyperparameters, by_seed=True)
-            state = training.init(chunk.hyperparameters, chunk.keys)
-            for progress in train_segments(training, hyperparameters, state, None, train):
-                state = progress.state
-        return state
+            state = jax.block_until_ready(training.init(chunk.hyperparameters, chunk.keys))
+            segments = train_segments(training, hyperparameters, state, None, train)
+            spent += sum(progress.seconds for progress in segments)
+        return spent
 
-    seconds(run)
+    run()
     return run
 
 
