@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.process.errors import UsageError
 from experiments.process.timing import seconds
-from experiments.race.contest import Contest, batch_sizes, program_of
+from experiments.race.contest import Contest, batch_sizes
 from experiments.race.record import Record
 from experiments.seeds.axis import SeedAxis
 from experiments.seeds.clock import step_seconds
@@ -103,7 +103,7 @@ class Clock:
         return steps
 
     def _line(self, arm: str, batch_size: int) -> dict[str, Any]:
-        line = self._record.calibration.get(program=program_of(self._contest.arms[arm]), batch_size=batch_size)
+        line = self._record.calibration.get(program=self._contest.arms[arm].program, batch_size=batch_size)
         assert line is not None, f"{arm} with batches of {batch_size} was not calibrated"
         return line
 
@@ -113,7 +113,7 @@ def _programs(contest: Contest) -> Iterator[tuple[str, int, Family]]:
     seen = set()
     for name, arm in contest.arms.items():
         for size in batch_sizes(contest.arms, name):
-            key = program_of(arm), size
+            key = arm.program, size
             if key not in seen:
                 seen.add(key)
                 yield *key, contest.family(name, size, (1e-4,), _STEPS)

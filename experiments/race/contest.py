@@ -1,7 +1,6 @@
 """A task as the arms train on it: its data, and the options and programs of an arm."""
 
 import dataclasses
-import json
 import math
 import pkgutil
 from collections.abc import Sequence
@@ -83,11 +82,6 @@ class Contest:
             return config.with_steps(steps)
         epochs = math.ceil(steps / steps_per_epoch(config, self.task.data))
         return dataclasses.replace(config, steps=steps, epochs=epochs)
-
-
-def program_of(arm: Arm) -> str:
-    """What tells programs apart whose steps take different times, batch size aside."""
-    return json.dumps(arm.changes, sort_keys=True)
 
 
 def batch_sizes(arms: dict[str, Arm], name: str) -> tuple[int, ...]:

@@ -57,7 +57,8 @@ class Comparison:
         difference: the arm's accuracy minus exact's, mean.
         difference_half: half its 95 % interval; None for a single seed.
         ratio: the `Outcome`'s, of mean accuracies.
-        low, high: its 95 % interval, by the jackknife over seeds; the ratio itself for a single seed.
+        low, high: its 95 % interval: by the jackknife over seeds, unless there is one, and by how far the seconds of a
+            step can be told, in which budgets were counted.
         bound: the `Outcome`'s.
         known: whether the ratio is more than a sign: that of the smallest budget is not.
     """
@@ -76,20 +77,27 @@ class Comparison:
         return self.difference > 0
 
 
-def compare(budgets: Sequence[float], arm: Sequence[Sequence[float]], exact: Sequence[Sequence[float]]) -> Comparison:
+def compare(
+    budgets: Sequence[float],
+    arm: Sequence[Sequence[float]],
+    exact: Sequence[Sequence[float]],
+    step_seconds: Sequence[Sequence[float]],
+) -> Comparison:
     """Compares over paired seeds what was reached in the largest of some budgets.
 
     Args:
         budgets: seconds, in increasing order.
         arm, exact: of each seed, the accuracies that it ended with, by budget.
+        step_seconds: of both, as they were timed in turn, by round.
     """
     curves, seeds = np.stack([arm, exact]), len(arm)
     differences = (curves[0, :, -1] - curves[1, :, -1]).tolist()
-    found, half = outcome(budgets, *curves.mean(1)), 0.0
+    found, half = outcome(budgets, *curves.mean(1)), _clock_half(*step_seconds)
     if seeds > 1:
         without = [np.delete(curves, seed, 1).mean(1) for seed in range(seeds)]
         logs = [math.log(outcome(budgets, *means).ratio) for means in without]
-        half = float(stats.t.ppf(0.975, seeds - 1) * (seeds - 1) / math.sqrt(seeds) * statistics.stdev(logs))
+        of_seeds = float(stats.t.ppf(0.975, seeds - 1) * (seeds - 1) / math.sqrt(seeds) * statistics.stdev(logs))
+        half = math.hypot(half, of_seeds)
     mean = math.log(found.ratio)
     return Comparison(
         statistics.mean(differences),
@@ -100,3 +108,15 @@ def compare(budgets: Sequence[float], arm: Sequence[Sequence[float]], exact: Seq
         found.bound,
         known=len(budgets) > 1,
     )
+
+
+def _clock_half(arm: Sequence[float], exact: Sequence[float]) -> float:
+    """Half the 95 % interval of the logarithm of the ratio of both steps' seconds, which are medians over rounds.
+
+    An arm whose step is taken for shorter than it is trains for longer than its budget, in just that ratio.
+    """
+    logs = [math.log(a / b) for a, b in zip(arm, exact, strict=False)]  # a resumed race may have timed one more often
+    if len(logs) < 2:
+        return 0.0
+    of_median = math.sqrt(math.pi / 2 / len(logs))  # the standard error, in standard deviations of normal errors
+    return float(stats.t.ppf(0.975, len(logs) - 1)) * of_median * statistics.stdev(logs)

@@ -4,6 +4,7 @@ Nothing here imports JAX, so that the command line can list the names at once.
 """
 
 import dataclasses
+import json
 from typing import Any
 
 EXACT = "exact"
@@ -25,6 +26,11 @@ class Arm:
     batch_sizes: tuple[int, ...] = ()
     half_of: str | None = None
     rate_scale: float = 1.0
+
+    @property
+    def program(self) -> str:
+        """What tells programs apart whose steps take different times, batch size aside."""
+        return json.dumps(self.changes, sort_keys=True)
 
 
 @dataclasses.dataclass(frozen=True)
