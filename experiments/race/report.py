@@ -134,9 +134,9 @@ def _cells(line: Line) -> list[str]:
         if found.difference_half is not None:
             difference += f" ± {found.difference_half:.2f}"
         sign = {"": "", "at least": "≥ ", "at most": "≤ "}[found.bound]
-        ratio = f"{sign}{found.ratio:.3g}" + (
-            f" ({found.low:.3g} to {found.high:.3g})" if found.high > found.low else ""
-        )
+        ratio = f"{sign}{found.ratio:.3g}"
+        if found.high > found.low and not found.bound:
+            ratio += f" ({found.low:.3g} to {found.high:.3g})"
     predicted = "" if line.forecast is None else str(line.forecast)
     return [
         run["arm"],
