@@ -82,6 +82,7 @@ _MLP: dict[str, Any] = {
     },
 }
 _CIFAR_EXACT = {"methods": ("exact",)}
+_CIFAR_KERNEL = {"methods": ("mc",), "mode": "kernel", "ratios": (0.5,)}
 _CIFAR_BATCHES = (64, 32, 128)
 _WORDS_EXACT = {"methods": ("exact",)}
 _WORDS_BATCHES = (128, 32, 512)
@@ -126,7 +127,8 @@ TASKS: dict[str, RaceTask] = {
         arms={
             EXACT: Arm(_CIFAR_EXACT, _CIFAR_BATCHES),
             "drop": _drop(_CIFAR_EXACT),
-            "kernel 0.5": Arm({"methods": ("mc",), "mode": "kernel", "ratios": (0.5,)}, _CIFAR_BATCHES),
+            "kernel 0.5": Arm({**_CIFAR_KERNEL, "samplers": ("systematic",)}, _CIFAR_BATCHES),
+            "kernel 0.5 topk": Arm(_CIFAR_KERNEL, _CIFAR_BATCHES),
             "images by norm": Arm({"methods": ("norms",), "ratios": (0.5,)}, _CIFAR_BATCHES),
             "mc 0.5": Arm({"methods": ("mc",), "ratios": (0.5,)}, _CIFAR_BATCHES),
         },
