@@ -58,7 +58,7 @@ class Comparison:
         difference_half: half its 95 % interval; None for a single seed.
         ratio: the `Outcome`'s, of mean accuracies.
         low, high: its 95 % interval: by the jackknife over seeds, unless there is one, and by how far the seconds of a
-            step can be told, in which budgets were counted.
+            step can be told, in which budgets were counted. A bound's is the ratio itself.
         bound: the `Outcome`'s.
         known: whether the ratio is more than a sign: that of the smallest budget is not.
     """
@@ -93,7 +93,9 @@ def compare(
     curves, seeds = np.stack([arm, exact]), len(arm)
     differences = (curves[0, :, -1] - curves[1, :, -1]).tolist()
     found, half = outcome(budgets, *curves.mean(1)), _clock_half(*step_seconds)
-    if seeds > 1:
+    if found.bound:
+        half = 0.0
+    elif seeds > 1:
         without = [np.delete(curves, seed, 1).mean(1) for seed in range(seeds)]
         logs = [math.log(outcome(budgets, *means).ratio) for means in without]
         of_seeds = float(stats.t.ppf(0.975, seeds - 1) * (seeds - 1) / math.sqrt(seeds) * statistics.stdev(logs))

@@ -135,7 +135,7 @@ def _cells(line: Line) -> list[str]:
             difference += f" ± {found.difference_half:.2f}"
         sign = {"": "", "at least": "≥ ", "at most": "≤ "}[found.bound]
         ratio = f"{sign}{found.ratio:.3g}"
-        if found.high > found.low and not found.bound:
+        if found.high > found.low:
             ratio += f" ({found.low:.3g} to {found.high:.3g})"
     predicted = "" if line.forecast is None else str(line.forecast)
     return [
