@@ -1,6 +1,8 @@
 """What a race comes to, by what was recorded: race.md, race.json and figures."""
 
 import dataclasses
+import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -56,7 +58,8 @@ def write_report(out: Path) -> None:
     if triples:
         agreed = agreement(triples)
         lines += ["## Predictions", "", _said(agreed), ""]
-        facts["agreement"] = agreed._asdict()
+        # JSON has no NaN.
+        facts["agreement"] = json.loads(json.dumps(agreed._asdict()), parse_constant=lambda name: None)
         draw_predictions(triples, out / "predictions.png")
     write_whole(out / "race.md", "\n".join(lines))
     write_json(out / "race.json", facts)
@@ -160,9 +163,11 @@ def _said(agreed: Agreement) -> str:
     def correlated(value: float, interval: tuple[float, float]) -> str:
         return f"{value:.2f} ({interval[0]:.2f} to {interval[1]:.2f})"
 
+    signs = f"Whether an arm pays was predicted rightly {agreed.right} times of {agreed.predictions}."
+    if any(map(math.isnan, (*agreed.interval, *agreed.within_interval))):
+        return f"{signs} There are too few ratios to rank."
     return (
-        f"Whether an arm pays was predicted rightly {agreed.right} times of {agreed.predictions}. The rank correlation"
-        f" (Spearman) of predicted and measured ratios, of the {agreed.ranked} that are more than a sign, is"
-        f" {correlated(agreed.correlation, agreed.interval)}; of ranks within tasks"
+        f"{signs} The rank correlation (Spearman) of predicted and measured ratios, of the {agreed.ranked} that are"
+        f" more than a sign, is {correlated(agreed.correlation, agreed.interval)}; of ranks within tasks"
         f" {correlated(agreed.within, agreed.within_interval)} (95 % intervals by bootstrap over arms)."
     )
