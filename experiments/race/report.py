@@ -57,7 +57,7 @@ def write_report(out: Path) -> None:
         draw_accuracies(settings["title"], settings["measure"], accuracies, out / task / "accuracy.png")
     if triples:
         agreed = agreement(triples)
-        lines += ["## Predictions", "", _said(agreed), ""]
+        lines += ["## Predictions", "", said(agreed), ""]
         # JSON has no NaN.
         facts["agreement"] = json.loads(json.dumps(agreed._asdict()), parse_constant=lambda name: None)
         draw_predictions(triples, out / "predictions.png")
@@ -159,15 +159,19 @@ def _seeds(runs: dict[tuple[str, float, int], Any]) -> list[int]:
     return sorted({seed for _, _, seed in runs})
 
 
-def _said(agreed: Agreement) -> str:
+def said(agreed: Agreement) -> str:
+    """How well predictions and outcomes agree, in words."""
+
     def correlated(value: float, interval: tuple[float, float]) -> str:
         return f"{value:.2f} ({interval[0]:.2f} to {interval[1]:.2f})"
 
-    signs = f"Whether an arm pays was predicted rightly {agreed.right} times of {agreed.predictions}."
-    if any(map(math.isnan, (*agreed.interval, *agreed.within_interval))):
-        return f"{signs} There are too few ratios to rank."
-    return (
-        f"{signs} The rank correlation (Spearman) of predicted and measured ratios, of the {agreed.ranked} that are"
-        f" more than a sign, is {correlated(agreed.correlation, agreed.interval)}; of ranks within tasks"
-        f" {correlated(agreed.within, agreed.within_interval)} (95 % intervals by bootstrap over arms)."
+    found = f"Whether an arm pays was predicted rightly {agreed.right} times of {agreed.predictions}."
+    if any(map(math.isnan, agreed.interval)):
+        return f"{found} There are too few ratios to rank."
+    found += (
+        f" The rank correlation (Spearman) of predicted and measured ratios, of the {agreed.ranked} that are more than"
+        f" a sign, is {correlated(agreed.correlation, agreed.interval)}"
     )
+    if not any(map(math.isnan, agreed.within_interval)):
+        found += f"; of ranks within tasks {correlated(agreed.within, agreed.within_interval)}"
+    return f"{found} (95 % intervals by bootstrap over arms)."

@@ -9,6 +9,7 @@ import pytest
 from experiments.race.agreement import Triple, agreement, rank_correlation
 from experiments.race.outcome import Comparison, Outcome, compare, outcome
 from experiments.race.prediction import Forecast
+from experiments.race.report import said
 
 BUDGETS = (1.0, 4.0, 16.0)
 
@@ -119,7 +120,10 @@ def test_agreement():
     assert wrong.right == 0 and wrong.correlation == pytest.approx(-1)
     by_task = agreement(list(triples(lambda task, ratio: 1.5 if task == "s" else 0.5)))
     assert by_task.right == 6 and math.isnan(by_task.within)
-    assert math.isnan(agreement(list(triples(lambda task, ratio: ratio))[:1]).correlation)
+    few = agreement(list(triples(lambda task, ratio: ratio))[:1])
+    assert math.isnan(few.correlation) and "nan" not in said(few) and "too few" in said(few)
+    assert "1.00 (1.00 to 1.00); of ranks within tasks 1.00" in said(perfect)
+    assert "within" not in said(by_task) and "nan" not in said(by_task)
 
 
 def test_forecast_is_a_harmonic_mean_over_seconds():

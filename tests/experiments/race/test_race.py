@@ -81,6 +81,7 @@ def test_a_race_is_gone_on_with(small, tmp_path, capsys):
     assert [state["seconds"] for state in predictions["mc"]] == pytest.approx([0, 1e-2])
     report = (tmp_path / "race.md").read_text()
     assert report.count("\n| mc |") == 2 and "was predicted rightly" in report
+    json.loads((tmp_path / "race.json").read_text(), parse_constant=pytest.fail)  # NaN is not JSON
     assert (path / "accuracy.png").exists() and (tmp_path / "predictions.png").exists()
 
     before = {name: (path / name).read_bytes() for name in ("predictions.json", "tuning.jsonl", "runs.jsonl")}
