@@ -12,7 +12,7 @@ from experiments.race import predict
 from experiments.race.__main__ import main
 from experiments.race.calibrate import Clock
 from experiments.race.config import Race
-from experiments.race.contest import Contest, batch_sizes, program_of
+from experiments.race.contest import Contest, batch_sizes
 from experiments.race.record import Record
 from experiments.race.tasks import EXACT, TASKS, Arm, RaceTask
 from experiments.training.method import TrainingMethod
@@ -52,7 +52,7 @@ def calibrated(path, step_seconds, end_seconds=0.0):
     record = Record(path)
     for name, arm in SMALL.arms.items():
         for size in batch_sizes(SMALL.arms, name):
-            key = {"program": program_of(arm), "batch_size": size}
+            key = {"program": arm.program, "batch_size": size}
             if record.calibration.get(**key) is None:
                 record.calibration.add({**key, "step_seconds": step_seconds, "end_seconds": end_seconds})
     return record
