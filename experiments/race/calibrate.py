@@ -1,12 +1,9 @@
 """The only clock of a race: what a step of each arm takes. All that follows counts steps."""
 
 import statistics
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
-import numpy as np
-
-from experiments.process.errors import UsageError
 from experiments.process.timing import seconds
 from experiments.race.contest import Contest, batch_sizes
 from experiments.race.record import Record
@@ -16,7 +13,6 @@ from experiments.seeds.compiled import CompiledTraining, compile_evaluation, com
 from experiments.seeds.segments import chunks, numbered_seeds
 from experiments.seeds.settings import Family
 from experiments.training.task import Task
-from jaxapprox.efficiency import StepTime
 
 _ROUND_SECONDS = 0.5  # of a program in a round
 _STEPS = 10_000  # that there are to time
@@ -53,59 +49,6 @@ def calibrate(contest: Contest, record: Record, rounds: int) -> None:
     for one, times, end in zip(missing, steps, ends, strict=True):
         key = {"program": one.program, "batch_size": one.batch_size}
         record.calibration.add({**key, "step_seconds": times, "end_seconds": end})
-
-
-class Clock:
-    """What calibration has found.
-
-    Args:
-        contest: names the arms.
-        record: after `calibrate`.
-    """
-
-    def __init__(self, contest: Contest, record: Record):
-        self._contest, self._record = contest, record
-
-    def step_seconds(self, arm: str, batch_size: int) -> float:
-        """The median over rounds."""
-        return statistics.median(self.times(arm, batch_size))
-
-    def times(self, arm: str, batch_size: int) -> list[float]:
-        """Seconds of a step, round by round."""
-        return self._line(arm, batch_size)["step_seconds"]
-
-    def step_time(self, arm: str, batch_sizes: Sequence[int]) -> StepTime:
-        """Seconds of a step as a fixed part and one for each example, of what was timed at these sizes.
-
-        At a single size all of it is fixed.
-        """
-        times = np.array([self.times(arm, size) for size in batch_sizes])
-        if len(times) > 1:
-            return StepTime.fit(batch_sizes, times.T)
-        (each,) = times
-        left_out = tuple((float(np.median(np.delete(each, i))), 0.0) for i in range(len(each)) if len(each) > 1)
-        return StepTime(float(np.median(each)), 0.0, left_out)
-
-    def steps(self, arm: str, batch_size: int, budget: float) -> int:
-        """How many steps a budget of seconds is, what comes after the last one paid.
-
-        Raises:
-            UsageError: if it is none.
-        """
-        each, end = self.step_seconds(arm, batch_size), self._line(arm, batch_size)["end_seconds"]
-        steps = int((budget - end) / each)
-        if steps < 1:
-            after = f" and {end:.2g} s after the last" if end else ""
-            raise UsageError(
-                f"--budgets and --tune-seconds must be at least a step's seconds: of {arm} with batches of"
-                f" {batch_size}, {each:.2g} s{after}, got {budget:g}"
-            )
-        return steps
-
-    def _line(self, arm: str, batch_size: int) -> dict[str, Any]:
-        line = self._record.calibration.get(program=self._contest.arms[arm].program, batch_size=batch_size)
-        assert line is not None, f"{arm} with batches of {batch_size} was not calibrated"
-        return line
 
 
 def _programs(contest: Contest) -> Iterator[tuple[str, int, Family]]:

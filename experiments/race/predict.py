@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.race.calibrate import Clock
+from experiments.race.clock import Clock
 from experiments.race.config import TRIAL_SEED
 from experiments.race.contest import Choice, Contest, batch_sizes
 from experiments.race.record import Record

@@ -11,6 +11,7 @@ from typing import Any
 from experiments.process.files import write_json, write_whole
 from experiments.process.markdown import table
 from experiments.race.agreement import Agreement, Triple, agreement
+from experiments.race.clock import Clock
 from experiments.race.figure import draw_accuracies, draw_predictions
 from experiments.race.outcome import Comparison, compare
 from experiments.race.prediction import Forecast
@@ -58,11 +59,10 @@ def write_report(out: Path) -> None:
     if triples:
         agreed = agreement(triples)
         lines += ["## Predictions", "", said(agreed), ""]
-        # JSON has no NaN.
-        facts["agreement"] = json.loads(json.dumps(agreed._asdict()), parse_constant=lambda name: None)
+        facts["agreement"] = agreed._asdict()
         draw_predictions(triples, out / "predictions.png")
     write_whole(out / "race.md", "\n".join(lines))
-    write_json(out / "race.json", facts)
+    write_json(out / "race.json", json.loads(json.dumps(facts), parse_constant=lambda name: None))  # JSON has no NaN
     print("\n".join(lines))
 
 
@@ -71,7 +71,7 @@ def lines_of(record: Record, arms: Mapping[str, Arm]) -> list[Line]:
     runs = {(run["arm"], run["budget"], run["seed"]): run for run in record.runs.all()}
     ran, budgets = (list(dict.fromkeys(run[name] for run in runs.values())) for name in ("arm", "budget"))
     budgets.sort()
-    found = []
+    clock, found = Clock(arms, record), []
     for arm in ran:
         for i, budget in enumerate(budgets):
             until = budgets[: i + 1]
@@ -83,14 +83,9 @@ def lines_of(record: Record, arms: Mapping[str, Arm]) -> list[Line]:
             def curves(of: str, both=both, until=until) -> list[list[float]]:
                 return [[runs[of, b, seed]["accuracy"] for b in until] for seed in both]
 
-            def step_seconds(of: str, budget=budget, seed=own[0]) -> list[float]:
-                size = runs[of, budget, seed]["batch_size"]
-                line = record.calibration.get(program=arms[of].program, batch_size=size)
-                return [] if line is None else line["step_seconds"]
-
             comparison = None
             if both and arm != EXACT:
-                timed = step_seconds(arm), step_seconds(EXACT)
+                timed = [clock.times(of, runs[of, budget, both[0]]["batch_size"]) for of in (arm, EXACT)]
                 comparison = compare(until, curves(arm), curves(EXACT), timed)
             states = record.predictions.get(arm)
             accuracies = [runs[arm, budget, seed]["accuracy"] for seed in own]

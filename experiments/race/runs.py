@@ -1,6 +1,6 @@
 """The runs of a race: every arm with every budget and seed."""
 
-from experiments.race.calibrate import Clock
+from experiments.race.clock import Clock
 from experiments.race.contest import Choice, Contest
 from experiments.race.record import Record
 from experiments.seeds.segments import numbered_seeds

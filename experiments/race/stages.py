@@ -6,7 +6,8 @@ import jax
 
 from experiments.process.environment import environment
 from experiments.process.exits import make_output_directory
-from experiments.race.calibrate import Clock, calibrate
+from experiments.race.calibrate import calibrate
+from experiments.race.clock import Clock
 from experiments.race.config import Race
 from experiments.race.contest import Contest, batch_sizes
 from experiments.race.predict import predict
@@ -38,7 +39,7 @@ def race(name: str, options: Race) -> None:
     )
     print(f"{contest.task.title}: {', '.join(contest.arms)}; calibrating", flush=True)
     calibrate(contest, record, options.rounds)
-    clock = Clock(contest, record)
+    clock = Clock(contest.arms, record)
     for arm in contest.arms:
         for size in batch_sizes(contest.arms, arm):
             clock.steps(arm, size, min(seconds, budgets[0]))

@@ -10,7 +10,7 @@ from forked import assert_usage_error, assert_usage_errors
 from experiments.process.errors import UsageError
 from experiments.race import predict
 from experiments.race.__main__ import main
-from experiments.race.calibrate import Clock
+from experiments.race.clock import Clock
 from experiments.race.config import Race
 from experiments.race.contest import Contest, batch_sizes
 from experiments.race.record import Record
@@ -106,7 +106,7 @@ def test_a_race_is_gone_on_with(small, tmp_path, capsys):
 def test_budgets_are_steps(small, tmp_path):
     """The median over rounds; what comes after the last step is paid first."""
     contest = Contest("small", Race(tasks=("small",)), held_out=False)
-    clock = Clock(contest, calibrated(tmp_path, [0.3, 0.1, 0.2], end_seconds=0.5))
+    clock = Clock(contest.arms, calibrated(tmp_path, [0.3, 0.1, 0.2], end_seconds=0.5))
     assert clock.steps(EXACT, 32, 1.0) == 2 and clock.steps("drop", 16, 10.6) == 50
     with pytest.raises(UsageError, match=r"of mc with batches of 32, 0\.2 s and 0\.5 s after the last, got 0\.6$"):
         clock.steps("mc", 32, 0.6)
