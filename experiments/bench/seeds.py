@@ -90,7 +90,7 @@ def _trainings(
 
 
 def _epoch(training: CompiledTraining, family: Family, task: Task, count: int) -> Callable[[], float]:
-    """The seconds of an epoch of `count` seeds, their initial states left out; it has been called once."""
+    """A function that trains `count` seeds for an epoch and returns the seconds, those of first states left out."""
     axis = training.axis
     train = axis.put(task.data.train, by_seed=False)
     seeds = dict(list(numbered_seeds(family.config).items())[:count])

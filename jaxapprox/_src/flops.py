@@ -21,7 +21,7 @@ def flops(function: Callable[..., Any], *args: Any, platform: str | None = None)
     Args:
         function: JAX traces it.
         *args: its arguments, arrays or their shapes and dtypes.
-        platform: `cpu`, `cuda`, `rocm` or `tpu`, for its form of what has several; that of the default device if None.
+        platform: `cpu`, `cuda`, `rocm` or `tpu`, for its form of what has several; JAX's default one if None.
 
     Raises:
         RuntimeError: if JAX was told to do without a CPU (`JAX_PLATFORMS`).

@@ -28,7 +28,7 @@ def measure(
     """Measures whether training on a sampled loss makes more progress per second than on the exact one.
 
     Steps are timed on this machine, exact and sampled in turn, and the noise of their gradients is measured; with 512
-    examples all that takes up to about as long as 100 exact steps of 64 examples, and compiling.
+    examples all that takes about as long as 100 exact steps of 64 examples, and compiling.
 
     >>> import jax
     >>> import jax.numpy as jnp

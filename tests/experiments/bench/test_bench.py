@@ -1,9 +1,11 @@
 """`experiments.bench`: its parts, and what they share. What is measured plays no part here."""
 
+import dataclasses
 import io
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -12,13 +14,17 @@ import pytest
 from forked import ROOT, assert_usage_error
 from rich.console import Console
 
-from experiments.bench import mlp_step, peer_process, transformer_step
+from experiments.bench import mlp_step, peer_process, seeds, transformer_step
 from experiments.bench.in_place import in_place
 from experiments.bench.options import Bench
 from experiments.bench.parts import PARTS
 from experiments.bench.random_data import random_cifar, random_digits
 from experiments.bench.transformer_variants import Variant
+from experiments.mlp.config import MLPConfig
+from experiments.mlp.learner import mlp_learner
 from experiments.process.errors import UsageError
+from experiments.seeds.axis import SeedAxis
+from experiments.seeds.compiled import compile_training
 
 RECORDED = {
     "hashing": "bench-hashing",
@@ -74,6 +80,39 @@ def test_the_transformer_part_measures_what_it_shows(monkeypatch):
     console = Console(width=100, file=io.StringIO())
     transformer_step.show(options, {"transformer": found}, console)
     assert "kernel 0.3" in console.file.getvalue() and "…" not in console.file.getvalue()
+
+
+def test_the_sweep_part_times_training_alone():
+    """Not the making of the first states, which a whole run has once."""
+    config = MLPConfig(layers=(1,), width=8, epochs=1, seeds=10_000, methods=("standard",))
+    family, task = seeds._only_family(config, mlp_learner, random_digits(2))
+    in_turn = compile_training(family, task, SeedAxis("map", 1))
+    asked = []
+
+    def slow_init(hyperparameters, keys):
+        asked.append(len(keys))
+        time.sleep(0.5)
+        return in_turn.init(hyperparameters, keys)
+
+    epoch = seeds._epoch(dataclasses.replace(in_turn, init=slow_init), family, task, 2)
+    assert 0 < epoch() < 1 and asked == [1, 1, 1, 1]
+
+
+def test_the_sweep_part_measures_what_it_shows(monkeypatch):
+    """On a small network: every number of seeds along every axis, by round."""
+    config = MLPConfig(layers=(1,), width=8, epochs=1, seeds=10_000, methods=("standard",))
+    monkeypatch.setattr(seeds, "_resnet18", lambda: seeds._only_family(config, mlp_learner, random_digits(2)))
+    monkeypatch.setattr(seeds, "_mlp", seeds._resnet18)
+    found = seeds.measure(Bench(seeds=(1, 2), rounds=3))
+    times = found["sweep"]["mlp"]["seconds"]
+    assert {(axis, count, len(each)) for axis in times for count, each in times[axis].items()} == {
+        ("map", "1", 3),
+        ("map", "2", 3),
+        ("vmap", "2", 3),
+    }
+    console = Console(width=100, file=io.StringIO())
+    seeds.show(Bench(), found, console)
+    assert "seeds / hour" in console.file.getvalue()
 
 
 _OWN_PART = """

@@ -96,6 +96,10 @@ def test_a_race_is_gone_on_with(small, tmp_path, capsys):
 
     main(Race(report=True, out=tmp_path))
     assert (tmp_path / "race.md").read_text() == report
+    unpaired = [line for line in lines(path / "runs.jsonl") if (line["arm"], line["seed"]) != (EXACT, 0)]
+    (path / "runs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in unpaired))
+    main(Race(report=True, out=tmp_path))
+    assert (tmp_path / "race.md").read_text().count("\n| mc |") == 2, "an arm may have a seed that exact has not"
     with pytest.raises(UsageError, match=r"^--out must be .* tune_seconds 0\.01, got 0\.02$"):
         main(Race(tasks=("small",), tune_seconds=0.02, out=tmp_path))
     record = Record(path)
