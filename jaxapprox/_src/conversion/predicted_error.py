@@ -11,6 +11,7 @@ from jax import lax
 from jaxapprox._src.conversion.approximation import ProductApproximation
 from jaxapprox._src.conversion.groups import groups_of
 from jaxapprox._src.conversion.layer_products import Product, approximate, exact
+from jaxapprox._src.estimates import blocks
 from jaxapprox._src.estimates.mc import MC
 from jaxapprox._src.estimates.slices import energies, norms
 from jaxapprox._src.hashing.alsh import ALSH
@@ -50,7 +51,8 @@ def relative_error(
         return of_kernel
     by_tap = jnp.sqrt(jnp.sum(jnp.square(kernel), -2))  # (groups, *window, out)
     outputs = by_tap if method.unit == "edge" else jnp.sqrt(jnp.sum(jnp.square(by_tap), range(1, by_tap.ndim - 1)))
-    return max(_ratio(*_orthogonal(method, outputs.reshape(x.shape[0], -1))), of_kernel)
+    rows = blocks.scores(outputs.reshape(x.shape[0], -1), method.block(kernel.shape[-1]))
+    return max(_ratio(*_orthogonal(method, rows)), of_kernel)
 
 
 def _ratio(squared_error: jax.Array, energy: jax.Array) -> float:
@@ -73,7 +75,8 @@ def _orthogonal(method: MC, scores: jax.Array) -> tuple[jax.Array, jax.Array]:
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _forward(product: Product, method: MC, x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The expected squared error and the energy of a product in groups, `Groups.x` and `Groups.kernel`."""
-    rows = kernel.shape[1:-1] if method.unit == "edge" else kernel.shape[-2:-1]
+    block = method.block(kernel.shape[-2])
+    rows = kernel.shape[1:-1] if method.unit == "edge" else (kernel.shape[-2] // block,)
     size = method.size(math.prod(rows))
 
     def one(operands):
@@ -81,22 +84,23 @@ def _forward(product: Product, method: MC, x: jax.Array, kernel: jax.Array) -> t
         energy = jnp.sum(jnp.square(exact(product, x, kernel)))
         if size == math.prod(rows):
             return jnp.zeros_like(energy), energy
-        scores, squared_norms = _terms(product, method.unit, x, kernel)
+        scores, squared_norms = _terms(product, method, x, kernel)
         moments = second_moments_of(method.sampler, scores, size)
         if isinstance(moments, Moments):
             window = (1,) * (kernel.ndim - 1 - len(rows))
-            together = exact(product, x, kernel * moments.vector.reshape(*window, *rows, 1))
+            vector = jnp.repeat(moments.vector, block).reshape(*window, *rows[:-1], -1, 1)
+            together = exact(product, x, kernel * vector)
             variance = jnp.sum(moments.diagonal * squared_norms) + moments.sign * jnp.sum(jnp.square(together))
         else:
-            variance = jnp.sum(moments * _gram(product, method.unit, x, kernel))
+            variance = jnp.sum(moments * _gram(product, method, x, kernel))
         return variance, energy
 
     return jax.tree.map(jnp.sum, lax.map(one, (x, kernel)))
 
 
-def _terms(product: Product, unit: str, x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _terms(product: Product, method: MC, x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The scores of the terms that y is a sum of, and their squared norms, both `(n,)`."""
-    if unit == "edge":
+    if method.unit == "edge":
         energy = jnp.sum(jnp.square(x), 0, keepdims=True)
         kernel_of_one = kernel[..., :1]
         columns = jax.linear_transpose(functools.partial(exact, product, energy), kernel_of_one)
@@ -104,6 +108,15 @@ def _terms(product: Product, unit: str, x: jax.Array, kernel: jax.Array) -> tupl
         squared = (columns(ones)[0][..., 0] * jnp.sum(jnp.square(kernel), -1)).reshape(-1)
         return jnp.sqrt(squared), squared
     scores = norms(x, -1) * norms(kernel, -2)
+    block = method.block(kernel.shape[-2])
+    if block > 1:
+
+        def squared_norm_of_block(first):
+            of_x = lax.dynamic_slice_in_dim(x, first, block, x.ndim - 1)
+            of_kernel = lax.dynamic_slice_in_dim(kernel, first, block, kernel.ndim - 2)
+            return jnp.sum(jnp.square(exact(product, of_x, of_kernel)))
+
+        return blocks.scores(scores, block), lax.map(squared_norm_of_block, jnp.arange(0, kernel.shape[-2], block))
     if kernel.ndim == 2:
         return scores, jnp.square(scores)
     # A channel's term has the norm that it has by any kernel with the same inner products of its taps: the narrowest.
@@ -118,7 +131,7 @@ def _terms(product: Product, unit: str, x: jax.Array, kernel: jax.Array) -> tupl
     return scores, lax.map(squared_norm, (jnp.moveaxis(x, -1, 0), narrow))
 
 
-def _gram(product: Product, unit: str, x: jax.Array, kernel: jax.Array) -> jax.Array:
+def _gram(product: Product, method: MC, x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Inner products of the terms: `(n, n)`."""
     inputs, edges = kernel.shape[-2], math.prod(kernel.shape[:-1])
     if edges > _MOST_ROWS:
@@ -138,7 +151,11 @@ def _gram(product: Product, unit: str, x: jax.Array, kernel: jax.Array) -> jax.A
 
     total, _ = lax.scan(add, jnp.zeros((edges, edges)), x.reshape(blocks, block, *x.shape[1:]))
     gram = total * _inner(kernel.reshape(edges, -1).T)
-    return gram if unit == "edge" else jnp.sum(gram.reshape(-1, inputs, edges // inputs, inputs), (0, 2))
+    if method.unit == "edge":
+        return gram
+    rows, block = inputs // method.block(inputs), method.block(inputs)
+    by_channel = gram.reshape(edges // inputs, rows, block, edges // inputs, rows, block)
+    return jnp.sum(by_channel, (0, 2, 3, 5))
 
 
 def _inner(a: jax.Array) -> jax.Array:

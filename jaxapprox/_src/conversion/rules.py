@@ -13,6 +13,7 @@ from jaxapprox._src.hashing.alsh import ALSH
 from jaxapprox._src.softmax.settings import SampledSoftmax
 from jaxapprox._src.text_table import aligned
 
+_FEWEST_BLOCKS = 8  # a sample of fewer is too noisy
 Rules = Sequence[tuple[str, Approximation | None]]
 
 
@@ -84,7 +85,7 @@ def decide(rules: Rules, layers: Sequence[Layer], *, keep_ends: bool, min_channe
         layers: in the order in which the model has them.
         keep_ends: leave the first and the last of them exact.
         min_channels: sampling needs at least so many: input channels for `MC` (output channels in mode "backward"),
-            units for `ALSH` and `SampledSoftmax`.
+            units for `ALSH` and `SampledSoftmax`. With blocks of them as rows it needs eight blocks as well.
 
     Raises:
         ValueError: if a rule is no such pair, matches no layer (the nearest paths are named), matches only layers that
@@ -134,7 +135,16 @@ def _too_few(layer: Layer, method: Approximation, least: int) -> str:
     sampled_outputs = not isinstance(method, MC) or method.mode == "backward"
     number = layer.outputs if sampled_outputs else layer.inputs
     what = "units" if not isinstance(method, MC) else "output channels" if sampled_outputs else "input channels"
-    return f"{number} {what}, fewer than min_channels = {least}" if number < least else ""
+    if number < least:
+        return f"{number} {what}, fewer than min_channels = {least}"
+    if isinstance(method, MC) and method.unit == "block" and method.mode != "kernel":
+        try:
+            size = method.block(number)
+        except ValueError as refusal:
+            return str(refusal)
+        if number < _FEWEST_BLOCKS * size:
+            return f"{number // size} blocks of {size} {what}, fewer than {_FEWEST_BLOCKS}"
+    return ""
 
 
 def _has_wildcard(pattern: str) -> bool:

@@ -15,41 +15,39 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
 from jaxapprox._src.checks import check_key
-from jaxapprox._src.estimates import multilinear
+from jaxapprox._src.estimates import blocks, multilinear
+from jaxapprox._src.estimates.bilinear import Bilinear
 from jaxapprox._src.estimates.mc import MC, MODES, Rows
 from jaxapprox._src.estimates.slices import norms, put_slices, take_channels, take_slices, take_weighted, weighted
 from jaxapprox._src.explicit_axes import spans_devices
 from jaxapprox._src.varying import same_varying
 
 
-class Contraction:
+class Contraction(Bilinear):
     """A product of x `(batch, ..., in)` and kernel `(..., in, out)`, its transposes, and estimates of them.
 
-    Subclasses are hashable and know neither the batch size nor the channel counts. Sampled by channel here: the forward
-    over input channels, the input gradient over output channels.
+    Subclasses are hashable and know neither the batch size nor the channel counts. Sampled by channel or by blocks of
+    them here: the forward over input channels, the input gradient over output channels.
     """
-
-    def forward(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
-        raise NotImplementedError
-
-    def input_grad(self, g: jax.Array, kernel: jax.Array) -> jax.Array:
-        raise NotImplementedError
-
-    def kernel_grad(self, x: jax.Array, g: jax.Array) -> jax.Array:
-        raise NotImplementedError
 
     def forward_estimate(self, method: MC, key: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.Array:
         """Estimates `forward`; gradients flow through the kept channels only."""
-        if method.size(x.shape[-1]) == x.shape[-1]:
+        block = method.block(x.shape[-1])
+        if _keeps_all(method, x.shape[-1], block):
             return self.forward(x, kernel)
-        rows = method.draw(key, norms(x, -1) * norms(kernel, -2))
+        rows = method.draw(key, blocks.scores(norms(x, -1) * norms(kernel, -2), block))
+        if method.unit == "block":
+            return blocks.estimate(self, block, method.implementation, rows, x, kernel)
         return self.forward(take_channels(x, rows), take_weighted(kernel, rows, -2))
 
     def input_grad_estimate(self, method: MC, key: jax.Array, g: jax.Array, kernel: jax.Array) -> jax.Array:
         """Estimates `input_grad` from some of the output channels."""
-        if method.size(g.shape[-1]) == g.shape[-1]:
+        block = method.block(g.shape[-1])
+        if _keeps_all(method, g.shape[-1], block):
             return self.input_grad(g, kernel)
-        rows = method.draw(key, norms(g, -1) * norms(kernel, -1))
+        rows = method.draw(key, blocks.scores(norms(g, -1) * norms(kernel, -1), block))
+        if method.unit == "block":
+            return self.input_grad(blocks.take(g, rows, -1, block), blocks.take_weighted(kernel, rows, -1, block))
         return self.input_grad(take_channels(g, rows), take_weighted(kernel, rows, -1))
 
     def kernel_grad_estimate(self, method: MC, key: jax.Array, x: jax.Array, g: jax.Array) -> jax.Array:
@@ -69,6 +67,10 @@ class Contraction:
             return weighted(self.forward(x, tangent), _every_row(rows), 0)
         y = self.forward(take_slices(x, rows, 0), tangent)
         return put_slices(weighted(y, rows, 0), rows, 0)
+
+
+def _keeps_all(method: MC, channels: int, block: int) -> bool:
+    return method.size(channels // block) == channels // block
 
 
 @dataclasses.dataclass(frozen=True)

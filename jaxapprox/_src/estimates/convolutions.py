@@ -19,9 +19,12 @@ from jaxapprox._src.wide import wider
 
 @dataclasses.dataclass(frozen=True)
 class ChannelConv(Contraction):
-    """A convolution sampled by whole channels (Adelman et al., NeurIPS 2021)."""
+    """A convolution sampled by whole channels (Adelman et al., NeurIPS 2021), or by blocks of them."""
 
     conv: conv_maps.Conv
+
+    def as_conv(self):
+        return self.conv
 
     def forward(self, x, kernel):
         return conv_maps.forward(self.conv, x, kernel)
@@ -72,7 +75,7 @@ class TransposedConv(Contraction):
         return conv_maps.flipped(conv_maps.kernel_grad(self.conv, g, x))
 
 
-_BY_UNIT: dict[str, type[ChannelConv]] = dict(zip(UNITS, (ChannelConv, EdgeConv), strict=True))
+_BY_UNIT: dict[str, type[ChannelConv]] = dict(zip(UNITS, (ChannelConv, EdgeConv, ChannelConv), strict=True))
 
 
 def convolve(
@@ -174,6 +177,7 @@ def _keeps_all(method: MC, x: jax.Array, kernel: jax.Array, groups: int) -> bool
     """Whether no sum of a grouped convolution is sampled."""
     taps = math.prod(kernel.shape[:-2]) if method.unit == "edge" else 1
     inputs, outputs = taps * kernel.shape[-2], taps * kernel.shape[-1] // groups
+    inputs, outputs = (n // method.block(n) for n in (inputs, outputs))
     rows = {"backward": [outputs, x.shape[0]], "kernel": [x.shape[0]]}.get(method.mode, [inputs])
     return all(method.size(n) == n for n in rows)
 

@@ -17,8 +17,11 @@ def mc_dense(
     *,
     ratio: float,
     sampler: Sampler = systematic,
+    unit: str = "channel",
     mode: str = "forward",
     min_samples: int = 1,
+    block_size: int | None = None,
+    implementation: str | None = None,
     precision: Any = None,
     preferred_element_type: Any = None,
 ) -> jax.Array:
@@ -41,12 +44,15 @@ def mc_dense(
         kernel: `(in, out)`, of the same dtype.
         ratio: share of the rows to keep, in (0, 1]; k = max(min_samples, round(ratio n)), and k = n is exact.
         sampler: `systematic`, `importance`, `uniform`, `bernoulli`, `topk`, or any `jaxapprox.Sampler`.
+        unit: "channel" keeps single input units, "block" blocks of neighbouring ones, as in `jaxapprox.mc_conv`; "edge"
+            is the same as "channel".
         mode: "forward" estimates the output over input units, and gradients flow through the kept ones only;
             "backward" is exact and estimates the input gradient over output units, the kernel gradient over examples;
             "straight_through" estimates the output and has the exact gradients;
             "kernel" is exact but for the kernel gradient, over examples drawn by the norms of x: of x only these are
             kept for the backward pass.
         min_samples: the fewest rows to keep (all, where there are fewer).
+        block_size, implementation: as in `jaxapprox.mc_conv`.
         precision, preferred_element_type: as in `lax.dot_general`.
 
     Returns:
@@ -55,7 +61,7 @@ def mc_dense(
     Raises:
         ValueError: if an argument is not as above, in a line that names it.
     """
-    method = MC(ratio, sampler, mode=mode, min_samples=min_samples)
+    method = MC(ratio, sampler, unit, mode, min_samples, block_size, implementation)
     check_key(key)
     check_operands(x, kernel)
     if x.ndim < 1 or kernel.ndim != 2 or x.shape[-1] != kernel.shape[0]:

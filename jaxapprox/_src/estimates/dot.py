@@ -12,6 +12,8 @@ from jax import lax
 
 from jaxapprox._src.checks import check_operands
 from jaxapprox._src.estimates.contraction import Contraction, estimate
+from jaxapprox._src.estimates.conv_maps import Conv
+from jaxapprox._src.estimates.geometry import WITHOUT_AXES
 from jaxapprox._src.estimates.mc import MC
 from jaxapprox._src.wide import wider
 
@@ -29,6 +31,9 @@ class DenseProduct(Contraction):
 
     precision: Any = None
     dtype: Any = None
+
+    def as_conv(self):
+        return Conv(WITHOUT_AXES, self.precision, self.dtype)
 
     def forward(self, x, kernel):
         return jnp.matmul(x, kernel, precision=self.precision, preferred_element_type=self.dtype)

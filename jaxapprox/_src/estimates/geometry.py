@@ -42,6 +42,10 @@ class Geometry:
         return tuple(max(0, (n + lo + hi - e) // s + 1) for n, (lo, hi), e, s in axes)
 
 
+WITHOUT_AXES = Geometry((), (), (), (), ())
+"""Of a product of matrices: a convolution of one position by one tap."""
+
+
 def channels_last(spatial: int) -> lax.ConvDimensionNumbers:
     """The axes of input, kernel and output of a convolution, as `lax.conv_general_dilated` takes them."""
     axes = tuple(range(1, spatial + 1))

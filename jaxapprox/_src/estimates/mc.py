@@ -12,8 +12,10 @@ from jaxapprox._src.sampling.samplers import Sampler, systematic
 from jaxapprox._src.sampling.scores import finite_scores
 from jaxapprox._src.shares import count_of
 
-UNITS = ("channel", "edge")
+UNITS = ("channel", "edge", "block")
+IMPLEMENTATIONS = ("xla", "pallas")
 MODES = ("forward", "backward", "straight_through", "kernel")
+_BLOCK = 128  # channels: the lanes of a TPU
 
 
 class Rows(NamedTuple):
@@ -34,10 +36,12 @@ class MC:
     Attributes:
         ratio: share of the rows to keep, in (0, 1].
         sampler: `systematic`, `importance`, `uniform`, `bernoulli`, `topk`, or any `jaxapprox.Sampler`.
-        unit: what the rows of a convolution are, "channel" or "edge", as in `jaxapprox.mc_conv`. A dense layer has only
+        unit: what the rows are, "channel", "edge" or "block", as in `jaxapprox.mc_conv`; a dense layer's edges are its
             channels.
         mode: what is estimated, "forward", "backward", "straight_through" or "kernel", as in `jaxapprox.mc_conv`.
         min_samples: the fewest rows to keep (all, where there are fewer).
+        block_size: channels of a block; by default the largest divisor of their number up to 128.
+        implementation: of products of blocks, "xla" or "pallas", as in `jaxapprox.mc_conv`; by default the faster one.
 
     Raises:
         ValueError: if an attribute is not as above.
@@ -48,6 +52,8 @@ class MC:
     unit: str = "channel"
     mode: str = "forward"
     min_samples: int = 1
+    block_size: int | None = None
+    implementation: str | None = None
 
     def __post_init__(self):
         check_share("ratio", self.ratio)
@@ -56,6 +62,27 @@ class MC:
             raise ValueError(f"sampler must be a function such as jaxapprox.systematic, got {self.sampler!r}")
         check_choice("unit", self.unit, UNITS)
         check_choice("mode", self.mode, MODES)
+        for name in ("block_size", "implementation"):
+            if self.unit != "block" and getattr(self, name) is not None:
+                raise ValueError(f'{name} must be None unless unit is "block", got {getattr(self, name)!r}')
+        if self.block_size is not None:
+            check_int("block_size", self.block_size, None)
+        if self.implementation is not None:
+            check_choice("implementation", self.implementation, IMPLEMENTATIONS)
+
+    def block(self, channels: int) -> int:
+        """The number of channels that are kept or dropped together.
+
+        Raises:
+            ValueError: if `block_size` does not divide them.
+        """
+        if self.unit != "block":
+            return 1
+        if self.block_size is None:
+            return next((size for size in range(min(_BLOCK, channels), 0, -1) if channels % size == 0), 1)
+        if channels % self.block_size:
+            raise ValueError(f"block_size must divide the {channels} channels of the sum, got {self.block_size}")
+        return self.block_size
 
     def size(self, n: int) -> int:
         """The number k of rows that are kept of n; at k = n nothing is drawn and the sum is exact."""

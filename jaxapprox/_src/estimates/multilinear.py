@@ -43,6 +43,14 @@ class Map:
         """The value in a program that runs on several devices, between which XLA divides its work."""
         return self(*operands)
 
+    def on_platform(self, platform: str) -> Callable[..., jax.Array]:
+        """What computes the value on one device of a platform: `cpu`, `cuda`, `rocm` or `tpu`.
+
+        Raises:
+            ValueError: if it is to be computed by what that platform lacks.
+        """
+        return self
+
 
 def apply(function: Map, *operands: jax.Array) -> jax.Array:
     """`function(*operands)`, differentiated by its own transposes."""
@@ -72,6 +80,10 @@ class _Mapped(Map):
     def over_devices(self, *operands):
         return self._at_once(self.of.over_devices, operands)
 
+    def on_platform(self, platform):
+        function = self.of.on_platform(platform)
+        return self if function is self.of else lambda *operands: self._at_once(function, operands)
+
     def transpose(self, position, g, *operands):
         axes = tuple(0 if m else None for m in self.mapped)
         transposed = jax.vmap(
@@ -88,7 +100,7 @@ _multilinear = Primitive("multilinear")
 
 @functools.partial(jax.jit, static_argnames="map")
 def _value(*operands, map):
-    return map(*operands)
+    return _multilinear.bind(*operands, map=map)
 
 
 @functools.partial(jax.jit, static_argnames=("map", "position"), inline=True)
@@ -97,7 +109,7 @@ def _transposed(g, *operands, map, position):
 
 
 def _abstract_value(*operands, map):
-    return jax.make_jaxpr(functools.partial(_value, map=map))(*operands).out_avals[0]
+    return jax.make_jaxpr(map)(*operands).out_avals[0]
 
 
 def _jvp(primals, tangents, *, map):
@@ -128,7 +140,8 @@ def _batch(operands, axes, *, map):
 def _lower(context, *operands, map):
     # Within a manual region (shard_map) each device has a program of its own.
     several = getattr(context.module_context.axis_context, "num_devices", None) not in (None, 1)
-    function = map.over_devices if several else map
+    platforms = context.module_context.platforms
+    function = map.over_devices if several else map.on_platform(platforms[0]) if len(platforms) == 1 else map
     return mlir.lower_fun(lambda *operands: function(*operands), multiple_results=False)(context, *operands)
 
 

@@ -25,6 +25,12 @@ def energies(a: jax.Array) -> jax.Array:
     return jnp.real(wide * jnp.conj(wide)) if jnp.iscomplexobj(wide) else jnp.square(wide)
 
 
+def in_blocks(a: jax.Array, axis: int, size: int) -> jax.Array:
+    """`a` with an axis as two, its blocks and what is in them; a block of one channel is the channel."""
+    axis %= a.ndim
+    return a if size == 1 else a.reshape(*a.shape[:axis], -1, size, *a.shape[axis + 1 :])
+
+
 def take_channels(x: jax.Array, rows: Rows) -> jax.Array:
     """The sampled slices of the last axis, at their own values; the gradient is zero elsewhere.
 

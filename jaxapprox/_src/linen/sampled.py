@@ -46,15 +46,18 @@ class MCDense(nn.Dense):
     8
 
     Attributes:
-        ratio, sampler, mode, min_samples: as in `jaxapprox.mc_dense`.
+        ratio, sampler, unit, mode, min_samples, block_size, implementation: as in `jaxapprox.mc_dense`.
         deterministic: True for the exact product (evaluation); may be given to the call instead.
         rng_collection: the RNG stream that keys are drawn from.
     """
 
     ratio: float = 0.5
     sampler: Sampler = systematic
+    unit: str = "channel"
     mode: str = "forward"
     min_samples: int = 1
+    block_size: int | None = None
+    implementation: str | None = None
     deterministic: bool | None = None
     rng_collection: str = "sample"
 
@@ -85,13 +88,17 @@ class MCDenseGeneral(nn.DenseGeneral):
     (2, 5, 16)
 
     Attributes:
-        ratio, sampler, mode, min_samples, deterministic, rng_collection: as in `MCDense`.
+        ratio, sampler, unit, mode, min_samples, block_size, implementation, deterministic, rng_collection: as in
+            `MCDense`.
     """
 
     ratio: float = 0.5
     sampler: Sampler = systematic
+    unit: str = "channel"
     mode: str = "forward"
     min_samples: int = 1
+    block_size: int | None = None
+    implementation: str | None = None
     deterministic: bool | None = None
     rng_collection: str = "sample"
 
@@ -121,13 +128,17 @@ class MCEinsum(nn.Einsum):
     (2, 5, 4, 8)
 
     Attributes:
-        ratio, sampler, mode, min_samples, deterministic, rng_collection: as in `MCDense`.
+        ratio, sampler, unit, mode, min_samples, block_size, implementation, deterministic, rng_collection: as in
+            `MCDense`.
     """
 
     ratio: float = 0.5
     sampler: Sampler = systematic
+    unit: str = "channel"
     mode: str = "forward"
     min_samples: int = 1
+    block_size: int | None = None
+    implementation: str | None = None
     deterministic: bool | None = None
     rng_collection: str = "sample"
 

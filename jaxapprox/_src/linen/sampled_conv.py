@@ -24,7 +24,7 @@ class MCConv(nn.Conv):
     (2, 8, 8, 16)
 
     Attributes:
-        ratio, sampler, unit, mode, min_samples: as in `jaxapprox.mc_conv`.
+        ratio, sampler, unit, mode, min_samples, block_size, implementation: as in `jaxapprox.mc_conv`.
         deterministic: True for the exact convolution (evaluation); may be given to the call instead.
         rng_collection: the RNG stream that keys are drawn from.
     """
@@ -34,6 +34,8 @@ class MCConv(nn.Conv):
     unit: str = "channel"
     mode: str = "forward"
     min_samples: int = 1
+    block_size: int | None = None
+    implementation: str | None = None
     deterministic: bool | None = None
     rng_collection: str = "sample"
 
@@ -64,7 +66,8 @@ class MCConvTranspose(nn.ConvTranspose):
     (2, 16, 16, 16)
 
     Attributes:
-        ratio, sampler, unit, mode, min_samples, deterministic, rng_collection: as in `MCConv`.
+        ratio, sampler, unit, mode, min_samples, block_size, implementation, deterministic, rng_collection: as in
+            `MCConv`.
     """
 
     ratio: float = 0.5
@@ -72,6 +75,8 @@ class MCConvTranspose(nn.ConvTranspose):
     unit: str = "channel"
     mode: str = "forward"
     min_samples: int = 1
+    block_size: int | None = None
+    implementation: str | None = None
     deterministic: bool | None = None
     rng_collection: str = "sample"
 

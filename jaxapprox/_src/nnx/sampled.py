@@ -30,7 +30,7 @@ class MCDense(nnx.Linear, SampledModule):
 
     Args:
         *args, **kwargs: as in `nnx.Linear`. A `dot_general` of its own serves evaluation alone.
-        ratio, sampler, mode, min_samples: as in `jaxapprox.mc_dense`.
+        ratio, sampler, unit, mode, min_samples, block_size, implementation: as in `jaxapprox.mc_dense`.
         deterministic: the exact product; set by `train()` and `eval()`.
         rng_collection: the stream of `rngs` that keys are drawn from, by a fork of it; without it the default stream.
         rngs: with the streams "params" and "sample", or a default one.
@@ -45,15 +45,18 @@ class MCDense(nnx.Linear, SampledModule):
         *args: Any,
         ratio: float = 0.5,
         sampler: Sampler = systematic,
+        unit: str = "channel",
         mode: str = "forward",
         min_samples: int = 1,
+        block_size: int | None = None,
+        implementation: str | None = None,
         deterministic: bool = False,
         rng_collection: str = "sample",
         rngs: nnx.Rngs,
         **kwargs: Any,
     ):
         super().__init__(*args, rngs=rngs, **metadata_by_initialisers(super().__init__, kwargs))
-        method = MC(ratio, sampler, mode=mode, min_samples=min_samples)
+        method = MC(ratio, sampler, unit, mode, min_samples, block_size, implementation)
         SampledModule.__init__(self, method, deterministic, rng_collection, rngs)
 
     def __call__(
@@ -92,7 +95,8 @@ class MCLinearGeneral(nnx.LinearGeneral, SampledModule):
 
     Args:
         *args, **kwargs: as in `nnx.LinearGeneral`. A `dot_general` of its own serves evaluation alone.
-        ratio, sampler, mode, min_samples, deterministic, rng_collection, rngs: as in `MCDense`.
+        ratio, sampler, unit, mode, min_samples, block_size, implementation, deterministic, rng_collection, rngs: as
+            in `MCDense`.
 
     Raises:
         ValueError: if an argument does not fit, or `rngs` lacks the stream.
@@ -104,15 +108,18 @@ class MCLinearGeneral(nnx.LinearGeneral, SampledModule):
         *args: Any,
         ratio: float = 0.5,
         sampler: Sampler = systematic,
+        unit: str = "channel",
         mode: str = "forward",
         min_samples: int = 1,
+        block_size: int | None = None,
+        implementation: str | None = None,
         deterministic: bool = False,
         rng_collection: str = "sample",
         rngs: nnx.Rngs,
         **kwargs: Any,
     ):
         super().__init__(*args, rngs=rngs, **metadata_by_initialisers(super().__init__, kwargs))
-        method = MC(ratio, sampler, mode=mode, min_samples=min_samples)
+        method = MC(ratio, sampler, unit, mode, min_samples, block_size, implementation)
         SampledModule.__init__(self, method, deterministic, rng_collection, rngs)
 
     def __call__(
@@ -145,7 +152,8 @@ class MCEinsum(nnx.Einsum, SampledModule):
 
     Args:
         *args, **kwargs: as in `nnx.Einsum`. An `einsum_op` of its own serves evaluation alone.
-        ratio, sampler, mode, min_samples, deterministic, rng_collection, rngs: as in `MCDense`.
+        ratio, sampler, unit, mode, min_samples, block_size, implementation, deterministic, rng_collection, rngs: as
+            in `MCDense`.
 
     Raises:
         ValueError: if an argument does not fit, or `rngs` lacks the stream.
@@ -157,15 +165,18 @@ class MCEinsum(nnx.Einsum, SampledModule):
         *args: Any,
         ratio: float = 0.5,
         sampler: Sampler = systematic,
+        unit: str = "channel",
         mode: str = "forward",
         min_samples: int = 1,
+        block_size: int | None = None,
+        implementation: str | None = None,
         deterministic: bool = False,
         rng_collection: str = "sample",
         rngs: nnx.Rngs,
         **kwargs: Any,
     ):
         super().__init__(*args, rngs=rngs, **metadata_by_initialisers(super().__init__, kwargs))
-        method = MC(ratio, sampler, mode=mode, min_samples=min_samples)
+        method = MC(ratio, sampler, unit, mode, min_samples, block_size, implementation)
         SampledModule.__init__(self, method, deterministic, rng_collection, rngs)
 
     def __call__(

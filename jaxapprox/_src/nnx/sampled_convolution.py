@@ -34,7 +34,7 @@ class MCConv(nnx.Conv, SampledModule):
 
     Args:
         *args, **kwargs: as in `nnx.Conv`. A `conv_general_dilated` of its own serves evaluation alone.
-        ratio, sampler, unit, mode, min_samples: as in `jaxapprox.mc_conv`.
+        ratio, sampler, unit, mode, min_samples, block_size, implementation: as in `jaxapprox.mc_conv`.
         deterministic: the exact convolution; set by `train()` and `eval()`.
         rng_collection: the stream of `rngs` that keys are drawn from, by a fork of it; without it the default stream.
         rngs: with the streams "params" and "sample", or a default one.
@@ -52,6 +52,8 @@ class MCConv(nnx.Conv, SampledModule):
         unit: str = "channel",
         mode: str = "forward",
         min_samples: int = 1,
+        block_size: int | None = None,
+        implementation: str | None = None,
         deterministic: bool = False,
         rng_collection: str = "sample",
         rngs: nnx.Rngs,
@@ -59,7 +61,7 @@ class MCConv(nnx.Conv, SampledModule):
     ):
         options = metadata_by_initialisers(super().__init__, _plain(kwargs))
         super().__init__(*map(integers, args), rngs=rngs, **options)
-        method = MC(ratio, sampler, unit, mode, min_samples)
+        method = MC(ratio, sampler, unit, mode, min_samples, block_size, implementation)
         SampledModule.__init__(self, method, deterministic, rng_collection, rngs)
 
     def __call__(
@@ -99,7 +101,8 @@ class MCConvTranspose(nnx.ConvTranspose, SampledModule):
 
     Args:
         *args, **kwargs: as in `nnx.ConvTranspose`.
-        ratio, sampler, unit, mode, min_samples, deterministic, rng_collection, rngs: as in `MCConv`.
+        ratio, sampler, unit, mode, min_samples, block_size, implementation, deterministic, rng_collection, rngs: as
+            in `MCConv`.
 
     Raises:
         ValueError: if an argument does not fit, or `rngs` lacks the stream.
@@ -114,6 +117,8 @@ class MCConvTranspose(nnx.ConvTranspose, SampledModule):
         unit: str = "channel",
         mode: str = "forward",
         min_samples: int = 1,
+        block_size: int | None = None,
+        implementation: str | None = None,
         deterministic: bool = False,
         rng_collection: str = "sample",
         rngs: nnx.Rngs,
@@ -121,7 +126,7 @@ class MCConvTranspose(nnx.ConvTranspose, SampledModule):
     ):
         options = metadata_by_initialisers(super().__init__, _plain(kwargs))
         super().__init__(*map(integers, args), rngs=rngs, **options)
-        method = MC(ratio, sampler, unit, mode, min_samples)
+        method = MC(ratio, sampler, unit, mode, min_samples, block_size, implementation)
         SampledModule.__init__(self, method, deterministic, rng_collection, rngs)
 
     def __call__(self, inputs: jax.Array, *, deterministic: bool | None = None, rngs: Keys | None = None) -> jax.Array:

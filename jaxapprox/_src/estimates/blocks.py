@@ -1,0 +1,148 @@
+"""Sums over sampled blocks of neighbouring channels, and their gradients: zero in the blocks that were not drawn.
+
+Each has two forms, by XLA from copies of the blocks, and by a kernel that reads them where they are.
+"""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from jaxapprox._src.estimates import multilinear, slices
+from jaxapprox._src.estimates.bilinear import Bilinear
+from jaxapprox._src.estimates.fused import kernels
+from jaxapprox._src.estimates.mc import Rows
+from jaxapprox._src.wide import wider
+
+
+def scores(of_channels: jax.Array, block: int) -> jax.Array:
+    """The scores of blocks from those of their channels: the roots of their energies, `(..., channels / block)`."""
+    if block == 1:
+        return of_channels
+    return jnp.sqrt(jnp.sum(jnp.square(slices.in_blocks(of_channels, -1, block)), -1))
+
+
+def take(a: jax.Array, rows: Rows, axis: int, block: int) -> jax.Array:
+    """The sampled blocks of `a` along `axis`, one after another; the gradient is zero elsewhere."""
+    axis %= a.ndim
+    return _joined(slices.take_slices(slices.in_blocks(a, axis, block), rows, axis), axis, block)
+
+
+def take_weighted(a: jax.Array, rows: Rows, axis: int, block: int) -> jax.Array:
+    """The sampled blocks of `a` along `axis`, each times its weight, in the dtype of `a`."""
+    axis %= a.ndim
+    return _joined(slices.take_weighted(slices.in_blocks(a, axis, block), rows, axis), axis, block)
+
+
+def put(a: jax.Array, rows: Rows, axis: int, block: int) -> jax.Array:
+    """The transpose of `take`: the blocks in their places, and zeros elsewhere."""
+    axis %= a.ndim
+    return _joined(slices.put_slices(slices.in_blocks(a, axis, block), rows, axis), axis, block)
+
+
+def _joined(a: jax.Array, axis: int, block: int) -> jax.Array:
+    return a if block == 1 else a.reshape(*a.shape[:axis], -1, *a.shape[axis + 2 :])
+
+
+def estimate(
+    product: Bilinear, block: int, implementation: str | None, rows: Rows, x: jax.Array, kernel: jax.Array
+) -> jax.Array:
+    """`product.forward` from the sampled blocks of input channels; gradients are zero in the others.
+
+    Args:
+        product: of which blocks are sampled.
+        block: channels of a block.
+        implementation: "xla", or "pallas" for kernels; None for what suits the platform and the sizes.
+        rows: the blocks.
+        x, kernel: as for `product.forward`.
+
+    Raises:
+        ValueError: if there are to be kernels, and can't be.
+    """
+    if implementation == "pallas":
+        y = jax.eval_shape(product.forward, x, kernel)
+        for kind, factors in ((_Sum, (x, kernel)), (_InputGrad, (y, kernel)), (_KernelGrad, (x, y))):
+            refusal = kind(product, block, implementation).refusal(rows.indices, *factors)
+            if refusal:
+                raise ValueError(f'implementation must be "xla" or None {refusal}, got "pallas"')
+    return multilinear.apply(_Sum(product, block, implementation), *rows, x, kernel)
+
+
+@dataclasses.dataclass(frozen=True)
+class _OfBlocks(multilinear.Map):
+    """A map of the parts of `Rows` and of two factors."""
+
+    product: Bilinear
+    block: int
+    implementation: str | None
+
+    extras = 3
+    kernel: ClassVar[kernels.Kernel]
+
+    def on_platform(self, platform):
+        if self.implementation == "xla" or (self.implementation is None and platform != "tpu"):
+            return self
+        if platform != "tpu":
+            raise ValueError(f'implementation must be "xla" or None on a {platform}, got "pallas": it is for TPUs')
+        return self._by_kernel
+
+    def refusal(self, indices, a, b) -> str:
+        """Why the kernel can't be used, or an empty string; factors may be shapes."""
+        fused = self._fused()
+        return "for a transposed convolution" if fused is None else kernels.refusal(self.kernel, fused, indices, a, b)
+
+    def _by_kernel(self, indices, weights, slot_of, a, b):
+        out = jax.eval_shape(self, indices, weights, slot_of, a, b)
+        wide = wider(a.dtype, b.dtype)  # they differ by the product's `dtype`
+        a, b = a.astype(wide), b.astype(wide)
+        fused = self._fused()
+        if fused is None or kernels.refusal(self.kernel, fused, indices, a, b):
+            return self(indices, weights, slot_of, a, b)
+        return kernels.run(self.kernel, fused, out.dtype, indices, weights, a, b)
+
+    def _fused(self) -> kernels.Fused | None:
+        conv = self.product.as_conv()
+        return None if conv is None else kernels.Fused(conv.geometry, self.block, conv.precision)
+
+    def _as(self, kind: "type[_OfBlocks]", *operands: jax.Array) -> jax.Array:
+        return multilinear.apply(kind(self.product, self.block, self.implementation), *operands)
+
+
+class _Sum(_OfBlocks):
+    kernel = kernels.FORWARD
+
+    def __call__(self, indices, weights, slot_of, x, kernel):
+        rows = Rows(indices, weights, slot_of)
+        return self.product.forward(take(x, rows, -1, self.block), take_weighted(kernel, rows, -2, self.block))
+
+    def transpose(self, position, g, indices, weights, slot_of, x, kernel):
+        rows = Rows(indices, weights, slot_of)
+        return self._as(_InputGrad, *rows, g, kernel) if x is None else self._as(_KernelGrad, *rows, x, g)
+
+
+class _InputGrad(_OfBlocks):
+    kernel = kernels.INPUT_GRAD
+
+    def __call__(self, indices, weights, slot_of, g, kernel):
+        rows = Rows(indices, weights, slot_of)
+        return put(self.product.input_grad(g, take_weighted(kernel, rows, -2, self.block)), rows, -1, self.block)
+
+    def transpose(self, position, t, indices, weights, slot_of, g, kernel):
+        rows = Rows(indices, weights, slot_of)
+        return self._as(_Sum, *rows, t, kernel) if g is None else self._as(_KernelGrad, *rows, t, g)
+
+
+class _KernelGrad(_OfBlocks):
+    kernel = kernels.KERNEL_GRAD
+
+    def __call__(self, indices, weights, slot_of, x, g):
+        rows = Rows(indices, weights, slot_of)
+        of_kept = self.product.kernel_grad(take(x, rows, -1, self.block), g)
+        axis = of_kept.ndim - 2
+        of_kept = slices.in_blocks(of_kept, axis, self.block)
+        return _joined(slices.put_slices(slices.weighted(of_kept, rows, axis), rows, axis), axis, self.block)
+
+    def transpose(self, position, t, indices, weights, slot_of, x, g):
+        rows = Rows(indices, weights, slot_of)
+        return self._as(_InputGrad, *rows, g, t) if x is None else self._as(_Sum, *rows, x, t)

@@ -1,0 +1,94 @@
+"""What the three kernels share: a call of Pallas, and a product of what a step has."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu as pltpu
+
+from jaxapprox._src.estimates.fused.taps import Tap, taps_of
+from jaxapprox._src.estimates.fused.tiles import VMEM_BYTES, Moved, Sizes
+from jaxapprox._src.estimates.geometry import Geometry
+
+
+@dataclasses.dataclass(frozen=True)
+class Fused:
+    """A convolution of which blocks of channels are sampled, without its operands.
+
+    Attributes:
+        geometry: of the convolution; without spatial axes it is a product of matrices.
+        block: channels of a block.
+        precision: of the products, as `lax.dot_general` takes it.
+        interpret: whether Pallas's interpreter runs the kernels, on any machine.
+    """
+
+    geometry: Geometry
+    block: int
+    precision: Any = None
+    interpret: bool = False
+
+    @property
+    def taps(self) -> list[Tap]:
+        """The taps of its window."""
+        return taps_of(self.geometry)
+
+
+def call(
+    fused: Fused,
+    body: Callable[..., None],
+    moved: Moved,
+    sizes: Sizes,
+    grid: Sequence[int],
+    specs: Sequence[pl.BlockSpec],
+    out_spec: pl.BlockSpec,
+    scratch: Sequence[tuple[tuple[int, ...], Any]],
+    out: jax.ShapeDtypeStruct,
+    *operands: jax.Array,
+) -> jax.Array:
+    """Runs a kernel over a grid.
+
+    Args:
+        fused: the convolution.
+        body: the kernel; its index maps and itself have the sample's indices and weights first.
+        moved: what it moves, for the accounts of XLA and of others.
+        sizes: of the product.
+        grid: its axes.
+        specs, out_spec: of the two operands, and of the result.
+        scratch: shapes and dtypes of what stays in VMEM from step to step.
+        out: shape and dtype of the result.
+        *operands: the sample's indices and weights, `(seeds, slots)` both, then the two operands.
+    """
+    operations = 2 * sizes.seeds * sizes.examples * sizes.kept * sizes.outputs
+    met = sum(math.prod(int(axis.size) for axis in tap.outputs) for tap in fused.taps)
+    return pl.pallas_call(
+        body,
+        out_shape=out,
+        grid_spec=pltpu.PrefetchScalarGridSpec(
+            num_scalar_prefetch=2,
+            grid=tuple(grid),
+            in_specs=list(specs),
+            out_specs=out_spec,
+            scratch_shapes=[pltpu.VMEM(shape, dtype) for shape, dtype in scratch],
+        ),
+        compiler_params=pltpu.CompilerParams(vmem_limit_bytes=VMEM_BYTES),
+        cost_estimate=pl.CostEstimate(flops=operations * met, bytes_accessed=sum(moved), transcendentals=0),
+        metadata={"moved": " ".join(map(str, moved))},
+        interpret=fused.interpret,
+    )(*operands)
+
+
+def product(a: jax.Array, b: jax.Array, contracted: tuple[int, int], precision: Any) -> jax.Array:
+    """The product of `a` `(..., rows, columns)`, all but the last axis as rows, and the matrix `b`, in float32."""
+    a, b = (m.reshape(-1, m.shape[-1]) for m in (a, b))
+    axes = (((contracted[0],), (contracted[1],)), ((), ()))
+    return lax.dot_general(a, b, axes, precision=precision, preferred_element_type=jnp.float32)
+
+
+def without_padding(a: jax.Array, axis: int, valid: Any) -> jax.Array:
+    """`a` with zeros from `valid` on along an axis: beyond the array's end a tile has no values."""
+    return jnp.where(lax.broadcasted_iota(jnp.int32, a.shape, axis % a.ndim) < valid, a, jnp.zeros_like(a))

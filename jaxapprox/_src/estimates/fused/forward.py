@@ -1,0 +1,121 @@
+"""The sum over sampled blocks of channels, y = sum_j w_j x[.., block_j] * kernel[block_j]: the kernel for TPUs."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+
+from jaxapprox._src.estimates.fused.call import Fused, call, product
+from jaxapprox._src.estimates.fused.tiles import Cost, Sizes, Tiles, sizes_of, whole_tiles
+
+
+def sizes(fused: Fused, indices: Any, x: Any, kernel: Any, dtype: Any) -> Sizes:
+    """The sizes of a call of `forward`, of arrays or of their shapes."""
+    return sizes_of(
+        fused.geometry,
+        seeds=x.shape[0],
+        examples=x.shape[-2],
+        channels=x.shape[-1],
+        outputs=kernel.shape[-1],
+        block=fused.block,
+        slots=indices.shape[-1],
+        itemsize=x.dtype.itemsize,
+        out_itemsize=jnp.dtype(dtype).itemsize,
+    )
+
+
+def cost(sizes: Sizes, tiles: Tiles) -> Cost:
+    """What `forward` costs by these tiles."""
+    across_examples, across_outputs = tiles.grid(sizes)
+    rows, columns = whole_tiles(tiles.examples, tiles.outputs)
+    x_times = across_outputs if across_examples * sizes.slots > 1 else 1
+    kernel_times = 1 if tiles.resident or across_outputs * sizes.slots == 1 else across_examples
+    x = sizes.inputs * sizes.examples * sizes.kept * x_times
+    kernel = sizes.taps * sizes.kept * sizes.outputs * kernel_times
+    y = sizes.positions * sizes.examples * sizes.outputs
+    of_step = (sizes.inputs * rows + sizes.taps * columns) * sizes.block
+    staying = sizes.taps * sizes.kept * columns if tiles.resident else 0
+    of_sum = sizes.positions * rows * columns
+    return Cost(
+        moved=sizes.moved(x, kernel, y),
+        held=(2 * of_step + staying) * sizes.itemsize + of_sum * (2 * sizes.out_itemsize + 8),
+    )
+
+
+def forward(
+    fused: Fused, tiles: Tiles, indices: jax.Array, weights: jax.Array, x: jax.Array, kernel: jax.Array, dtype: Any
+) -> jax.Array:
+    """The sum by the kernel.
+
+    Args:
+        fused: the convolution.
+        tiles: how the work is divided.
+        indices: `(seeds, slots)` int32, the sampled blocks.
+        weights: `(seeds, slots)` float32; a slot of weight 0 adds nothing.
+        x: `(seeds, *in, examples, channels)`.
+        kernel: `(seeds, taps, channels, outputs)`, of the same dtype.
+        dtype: of the result.
+
+    Returns:
+        `(seeds, *out, examples, outputs)`.
+    """
+    size = sizes(fused, indices, x, kernel, dtype)
+    across_examples, across_outputs = tiles.grid(size)
+    rows, columns, last = tiles.examples, tiles.outputs, size.slots - 1
+    geometry = fused.geometry
+    origin = (0,) * len(geometry.window)
+
+    def kernel_block(s, o, i, j, indices, weights):
+        return s, 0, indices[s, jnp.where(i == 0, j, last) if tiles.resident else j], o
+
+    specs = (
+        pl.BlockSpec((1, *geometry.in_shape, rows, fused.block), lambda s, o, i, j, d, _: (s, *origin, i, d[s, j])),
+        pl.BlockSpec((1, size.taps, fused.block, columns), kernel_block),
+    )
+    of_sum = (*geometry.out_shape, rows, columns)
+    scratch = [(of_sum, jnp.float32)]
+    if tiles.resident:
+        scratch.append(((size.slots, size.taps, fused.block, columns), kernel.dtype))
+    return call(
+        fused,
+        functools.partial(_body, fused),
+        cost(size, tiles).moved,
+        size,
+        (size.seeds, across_outputs, across_examples, size.slots),
+        specs,
+        pl.BlockSpec((1, *of_sum), lambda s, o, i, j, *_: (s, *origin, i, o)),
+        scratch,
+        jax.ShapeDtypeStruct((size.seeds, *geometry.out_shape, size.examples, size.outputs), dtype),
+        indices,
+        weights,
+        x,
+        kernel,
+    )
+
+
+def _body(fused: Fused, indices, weights, x, kernel, y, total, resident=None):
+    s, i, j = (pl.program_id(axis) for axis in (0, 2, 3))
+
+    @pl.when(j == 0)
+    def begin():
+        total[...] = jnp.zeros_like(total)
+
+    if resident is not None:
+
+        @pl.when(i == 0)
+        def keep():
+            resident[j] = kernel[0]
+
+    @pl.when(weights[s, j] != 0)
+    def add():
+        for tap in fused.taps:
+            seen = x.at[0][tap.inputs]
+            of_tap = kernel[0, tap.number] if resident is None else resident.at[j][tap.number]
+            term = product(seen, of_tap, (1, 0), fused.precision) * weights[s, j]
+            total[tap.outputs] += term.reshape(*seen.shape[:-1], -1)
+
+    @pl.when(j == pl.num_programs(3) - 1)
+    def finish():
+        y[0] = total[...].astype(y.dtype)

@@ -1,0 +1,109 @@
+"""The kernel gradient of a sum over sampled blocks of channels, zero in the others: the kernel for TPUs."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+
+from jaxapprox._src.estimates.fused.call import Fused, call, product, without_padding
+from jaxapprox._src.estimates.fused.tiles import Cost, Sizes, Tiles, sizes_of, whole_tiles
+
+
+def sizes(fused: Fused, indices: Any, x: Any, g: Any, dtype: Any) -> Sizes:
+    """The sizes of a call of `kernel_grad`, of arrays or of their shapes."""
+    return sizes_of(
+        fused.geometry,
+        seeds=x.shape[0],
+        examples=x.shape[-2],
+        channels=x.shape[-1],
+        outputs=g.shape[-1],
+        block=fused.block,
+        slots=indices.shape[-1],
+        itemsize=x.dtype.itemsize,
+        out_itemsize=jnp.dtype(dtype).itemsize,
+    )
+
+
+def cost(sizes: Sizes, tiles: Tiles) -> Cost:
+    """What `kernel_grad` costs by these tiles."""
+    across_examples, across_outputs = tiles.grid(sizes)
+    rows, columns = whole_tiles(tiles.examples, tiles.outputs)
+    x_times = across_outputs if across_examples * sizes.slots > 1 else 1
+    x = sizes.inputs * sizes.examples * sizes.kept * x_times
+    g = sizes.positions * sizes.examples * sizes.outputs
+    dkernel = sizes.taps * sizes.channels * sizes.outputs
+    of_step = sizes.inputs * rows * sizes.block + sizes.positions * rows * columns
+    of_tile = sizes.taps * columns * (2 * sizes.channels * sizes.out_itemsize + 4 * sizes.kept)
+    return Cost(
+        moved=sizes.moved(x, g, dkernel),
+        held=2 * of_step * sizes.itemsize + of_tile + 4 * sizes.block * columns,
+    )
+
+
+def kernel_grad(
+    fused: Fused, tiles: Tiles, indices: jax.Array, weights: jax.Array, x: jax.Array, g: jax.Array, dtype: Any
+) -> jax.Array:
+    """The gradient by the kernel.
+
+    Args:
+        fused, tiles, indices, weights, dtype: as for `forward`.
+        x: `(seeds, *in, examples, channels)`.
+        g: `(seeds, *out, examples, outputs)`, of the same dtype.
+
+    Returns:
+        `(seeds, taps, channels, outputs)`.
+    """
+    size = sizes(fused, indices, x, g, dtype)
+    across_examples, across_outputs = tiles.grid(size)
+    rows, columns = tiles.examples, tiles.outputs
+    geometry = fused.geometry
+    origin = (0,) * len(geometry.window)
+    specs = (
+        pl.BlockSpec((1, *geometry.in_shape, rows, fused.block), lambda s, o, i, j, d, _: (s, *origin, i, d[s, j])),
+        pl.BlockSpec((1, *geometry.out_shape, rows, columns), lambda s, o, i, j, *_: (s, *origin, i, o)),
+    )
+    return call(
+        fused,
+        functools.partial(_body, fused, size.examples),
+        cost(size, tiles).moved,
+        size,
+        (size.seeds, across_outputs, across_examples, size.slots),
+        specs,
+        pl.BlockSpec((1, size.taps, size.channels, columns), lambda s, o, i, j, *_: (s, 0, 0, o)),
+        [((size.slots, size.taps, fused.block, columns), jnp.float32)],
+        jax.ShapeDtypeStruct((size.seeds, size.taps, size.channels, size.outputs), dtype),
+        indices,
+        weights,
+        x,
+        g,
+    )
+
+
+def _body(fused: Fused, examples: int, indices, weights, x, g, dkernel, totals):
+    s, i, j = (pl.program_id(axis) for axis in (0, 2, 3))
+    rows = x.shape[-2]
+
+    @pl.when(i == 0)
+    def begin():
+        totals[j] = jnp.zeros(totals.shape[1:], totals.dtype)
+
+    @pl.when(weights[s, j] != 0)
+    def add():
+        for tap in fused.taps:
+            seen, of_outputs = x.at[0][tap.inputs], g.at[0][tap.outputs]
+            if examples % rows:
+                seen, of_outputs = (without_padding(a, -2, examples - i * rows) for a in (seen, of_outputs))
+            totals.at[j][tap.number] += product(seen, of_outputs, (0, 0), fused.precision)
+
+    last = i == pl.num_programs(2) - 1
+
+    @pl.when(last & (j == 0))
+    def clear():
+        dkernel[...] = jnp.zeros_like(dkernel)
+
+    @pl.when(last & (weights[s, j] != 0))  # an unused slot may repeat the index of a used one
+    def finish():
+        first = pl.multiple_of(indices[s, j] * fused.block, fused.block)
+        dkernel[0, :, pl.ds(first, fused.block), :] = (totals[j] * weights[s, j]).astype(dkernel.dtype)

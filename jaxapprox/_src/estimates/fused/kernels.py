@@ -1,0 +1,109 @@
+"""A block-sampled product and its gradients by kernels, in the shapes of `jaxapprox.mc_conv`."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.custom_batching import custom_vmap
+
+from jaxapprox._src.estimates.fused import forward, input_grad, kernel_grad
+from jaxapprox._src.estimates.fused.call import Fused
+from jaxapprox._src.estimates.fused.tiles import LANES, Cost, Sizes, Tiles, best
+
+_DTYPES = (jnp.bfloat16, jnp.float32)
+_PRECISIONS = (None, lax.Precision.DEFAULT, lax.Precision.HIGHEST)
+_OLD = ("TPU v2", "TPU v3", "TPU v4", "TPU v4 lite")  # with 16 MiB of VMEM
+
+
+class Kernel(NamedTuple):
+    """One of the three products.
+
+    Attributes:
+        run: the kernel, for products along a leading axis of seeds, positions before examples, and flat windows.
+        sizes: those of its operands.
+        cost: of its tiles.
+        of_kernel: for its first operand, its second and its result, whether they have the shape of the kernel.
+    """
+
+    run: Callable[..., jax.Array]
+    sizes: Callable[..., Sizes]
+    cost: Callable[[Sizes, Tiles], Cost]
+    of_kernel: tuple[bool, bool, bool]
+
+
+FORWARD = Kernel(forward.forward, forward.sizes, forward.cost, (False, True, False))
+INPUT_GRAD = Kernel(input_grad.input_grad, input_grad.sizes, input_grad.cost, (False, True, False))
+KERNEL_GRAD = Kernel(kernel_grad.kernel_grad, kernel_grad.sizes, kernel_grad.cost, (False, False, True))
+
+
+def refusal(kernel: Kernel, fused: Fused, indices: Any, a: Any, b: Any) -> str:
+    """Why a kernel can't compute a product, as the end of a sentence, or an empty string.
+
+    Args:
+        kernel: which product.
+        fused: the convolution.
+        indices: `(slots,)`, an array or its shape; so are the factors:
+        a, b: x and kernel, g and kernel, or x and g, as `jaxapprox.mc_conv` has them.
+    """
+    if fused.block % LANES:
+        return f"for blocks of {fused.block} channels, which are no multiple of {LANES}"
+    if a.dtype not in _DTYPES:
+        return f"for {a.dtype}"
+    if fused.precision not in _PRECISIONS:
+        return f"at precision {fused.precision}"
+    if 0 in (*a.shape, *b.shape):
+        return f"for shapes {a.shape} and {b.shape}"
+    if jax.default_backend() == "tpu" and jax.devices()[0].device_kind in _OLD:
+        return f"on a {jax.devices()[0].device_kind}"
+    if _tiles(kernel, fused, indices, a, b, a.dtype) is None:
+        return f"for shapes {a.shape} and {b.shape}, of which no tiles fit into VMEM"
+    return ""
+
+
+def run(
+    kernel: Kernel, fused: Fused, dtype: Any, indices: jax.Array, weights: jax.Array, a: jax.Array, b: jax.Array
+) -> jax.Array:
+    """The product by the kernel; `vmap` adds an axis to its grid.
+
+    Args:
+        kernel, fused, a, b: as for `refusal`, which must be empty.
+        dtype: of the result.
+        indices: `(slots,)` int32, the sampled blocks.
+        weights: `(slots,)` floating.
+
+    Returns:
+        The product, or a factor's gradient, in the shape that `jaxapprox.mc_conv` has.
+    """
+    tiles = _tiles(kernel, fused, indices, a, b, dtype)
+    assert tiles is not None
+
+    @custom_vmap
+    def of_seeds(indices, weights, a, b):
+        return kernel.run(fused, tiles, indices, weights, a, b, dtype)
+
+    @of_seeds.def_vmap
+    def _(size, mapped, *operands):
+        every = (a if own else jnp.broadcast_to(a, (size, *a.shape)) for a, own in zip(operands, mapped, strict=True))
+        stacked = [a.reshape(-1, *a.shape[2:]) for a in every]
+        out = of_seeds(*stacked)
+        return out.reshape(size, -1, *out.shape[1:]), True
+
+    a, b = (_flat(operand, own) for operand, own in zip((a, b), kernel.of_kernel, strict=False))
+    out = of_seeds(indices[None], weights.astype(jnp.float32)[None], a[None], b[None])[0]
+    if kernel.of_kernel[2]:
+        return out.reshape(*fused.geometry.window, *out.shape[1:])
+    return jnp.moveaxis(out, -2, 0)
+
+
+def _flat(operand: Any, of_kernel: bool) -> Any:
+    """A kernel `(taps, in, out)`; or, where positions come first, `(*positions, examples, channels)`."""
+    return operand.reshape(-1, *operand.shape[-2:]) if of_kernel else jnp.moveaxis(operand, 0, -2)
+
+
+def _tiles(kernel: Kernel, fused: Fused, indices: Any, a: Any, b: Any, dtype: Any) -> Tiles | None:
+    def flat(a, b):
+        return tuple(_flat(operand, own)[None] for operand, own in zip((a, b), kernel.of_kernel, strict=False))
+
+    return best(kernel.cost, kernel.sizes(fused, indices, *jax.eval_shape(flat, a, b), dtype))
