@@ -34,6 +34,14 @@ def varying_axes(array: Any) -> frozenset[str]:
     return kind.vma if hasattr(kind, "vma") else kind.manual_axis_type.varying  # the former before JAX 0.10
 
 
+def shape_varying_as(array: Any, shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+    """A shape and dtype, with the mesh axes along which `array` varies."""
+    kind: Any = jax.typeof(array)
+    if hasattr(kind, "vma"):  # before JAX 0.10
+        return jax.ShapeDtypeStruct(shape, dtype, vma=kind.vma)  # type: ignore[call-arg]
+    return jax.ShapeDtypeStruct(shape, dtype, manual_axis_type=kind.manual_axis_type)
+
+
 def _vary(array: Any, axes: frozenset[str]) -> Any:
     if not axes:
         return array

@@ -84,14 +84,14 @@ def test_hessian(name):
     jax.eval_shape(jax.hessian(loss, tuple(range(len(values)))), *values)
 
 
-@pytest.mark.parametrize("unit", ["channel", "edge"])
-def test_tangents_are_those_of_the_estimate(unit):
+@pytest.mark.parametrize(("unit", "block_size"), [("channel", None), ("edge", None), ("block", 2)])
+def test_tangents_are_those_of_the_estimate(unit, block_size):
     """With `uniform`, which scores do not move, an estimate is linear in the kernel and its square quadratic."""
     x, kernel = CALLS["conv"].arrays
     step = 0.5 * kernel[::-1]
 
     def estimate(kernel):
-        return mc_conv(KEYS[0], x, kernel, ratio=0.5, sampler=uniform, unit=unit)
+        return mc_conv(KEYS[0], x, kernel, ratio=0.5, sampler=uniform, unit=unit, block_size=block_size)
 
     @jit
     def check(kernel, step):

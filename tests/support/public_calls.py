@@ -146,6 +146,13 @@ CALLS: dict[str, Call] = {
         for unit in ("channel", "edge")
         for mode in MODES
     },
+    **{
+        f"mc_conv, unit block, mode {mode}": Call(
+            partial(mc_conv, ratio=0.5, unit="block", block_size=2, mode=mode), (IMAGES,), (WINDOW,), 1
+        )
+        for mode in ("forward", "backward")
+    },
+    "mc_dense, unit block": Call(partial(mc_dense, ratio=0.5, unit="block", block_size=2), (X,), (KERNEL,), 1),
     **{f"mc_dense, mode {mode}": Call(partial(mc_dense, ratio=0.5, mode=mode), (X,), (KERNEL,), 1) for mode in MODES},
     **{
         name: Call(partial(sampler, num_samples=4), (), (SCORES,), has_gradient=False)

@@ -42,7 +42,7 @@ def put(a: jax.Array, rows: Rows, axis: int, block: int) -> jax.Array:
 
 
 def _joined(a: jax.Array, axis: int, block: int) -> jax.Array:
-    return a if block == 1 else a.reshape(*a.shape[:axis], -1, *a.shape[axis + 2 :])
+    return a if block == 1 else a.reshape(*a.shape[:axis], a.shape[axis] * block, *a.shape[axis + 2 :])
 
 
 def estimate(

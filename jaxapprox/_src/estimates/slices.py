@@ -28,7 +28,7 @@ def energies(a: jax.Array) -> jax.Array:
 def in_blocks(a: jax.Array, axis: int, size: int) -> jax.Array:
     """`a` with an axis as two, its blocks and what is in them; a block of one channel is the channel."""
     axis %= a.ndim
-    return a if size == 1 else a.reshape(*a.shape[:axis], -1, size, *a.shape[axis + 1 :])
+    return a if size == 1 else a.reshape(*a.shape[:axis], a.shape[axis] // size, size, *a.shape[axis + 1 :])
 
 
 def take_channels(x: jax.Array, rows: Rows) -> jax.Array:

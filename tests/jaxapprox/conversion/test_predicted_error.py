@@ -33,7 +33,12 @@ _PRODUCTS = {
         dict(strides=(2,), padding="VALID", rhs_dilation=(2,), transpose_kernel=True),
     ),
 }
-_SUMS = [*((name, "channel") for name in _PRODUCTS), *((name, "edge") for name in list(_PRODUCTS)[3:])]
+_BLOCKS = {"matrices": 4, "batch axis": 3, "einsum": 7, "convolution": 2, "groups": 3, "transposed": 2}
+_SUMS = [
+    *((name, {}) for name in _PRODUCTS),
+    *((name, {"unit": "edge"}) for name in list(_PRODUCTS)[3:]),
+    *((name, {"unit": "block", "block_size": size}) for name, size in _BLOCKS.items()),
+]
 
 
 def _recorded(name):
@@ -72,18 +77,18 @@ def _matrix_of(sampler):
     return with_second_moments(moments)(lambda *args: sampler(*args))
 
 
-@pytest.mark.parametrize(("name", "unit"), _SUMS)
-def test_a_prediction_is_the_sum_over_all_pairs_of_terms(name, unit):
+@pytest.mark.parametrize(("name", "rows"), _SUMS)
+def test_a_prediction_is_the_sum_over_all_pairs_of_terms(name, rows):
     """By a matrix of second moments and the terms' inner products, the same as by a diagonal and a vector."""
-    methods = [MC(ratio=0.4, sampler=sampler, unit=unit) for sampler in (systematic, _matrix_of(systematic))]
+    methods = [MC(ratio=0.4, sampler=sampler, **rows) for sampler in (systematic, _matrix_of(systematic))]
     ours, by_pairs = (_predicted(method, *_recorded(name)) for method in methods)
     np.testing.assert_allclose(ours, by_pairs, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("name", "unit"), _SUMS)
-def test_topk_is_predicted_to_the_rounding(name, unit):
+@pytest.mark.parametrize(("name", "rows"), _SUMS)
+def test_topk_is_predicted_to_the_rounding(name, rows):
     product, lhs, rhs = _recorded(name)
-    method = MC(ratio=0.4, sampler=topk, unit=unit, mode="straight_through")
+    method = MC(ratio=0.4, sampler=topk, mode="straight_through", **rows)
     y = exact(product, lhs, rhs)
     off = _approximated(method, None, product, lhs, rhs) - y
     expected = jnp.linalg.norm(off) / jnp.linalg.norm(y)
@@ -91,18 +96,20 @@ def test_topk_is_predicted_to_the_rounding(name, unit):
 
 
 @pytest.mark.parametrize(
-    ("name", "unit", "sampler"),
+    ("name", "rows", "sampler"),
     [
-        ("matrices", "channel", importance),
-        ("batch axis", "channel", uniform),
-        ("convolution", "channel", systematic),
-        ("groups", "edge", bernoulli),
-        ("transposed", "channel", bernoulli),
+        ("matrices", {}, importance),
+        ("batch axis", {}, uniform),
+        ("convolution", {}, systematic),
+        ("groups", {"unit": "edge"}, bernoulli),
+        ("transposed", {}, bernoulli),
+        ("convolution", {"unit": "block", "block_size": 2}, uniform),
+        ("einsum", {"unit": "block", "block_size": 7}, importance),
     ],
 )
-def test_the_error_of_draws(name, unit, sampler):
+def test_the_error_of_draws(name, rows, sampler):
     product, lhs, rhs = _recorded(name)
-    method = MC(ratio=0.4, sampler=sampler, unit=unit)
+    method = MC(ratio=0.4, sampler=sampler, **rows)
     y = exact(product, lhs, rhs)
 
     def squared_error(key):

@@ -15,15 +15,20 @@ from jaxapprox import SAMPLERS, bernoulli, conv, importance, mc_conv, predicted_
 UNBIASED = [uniform, importance, bernoulli, systematic]
 GEOMETRY = ((2, 1), [(1, 0), (1, 1)], (1, 1))  # strides, padding, dilation
 OPTIONS = dict(strides=GEOMETRY[0], padding=GEOMETRY[1])
-SHAPE, WINDOW, FEATURES = (4, 5, 4, 6), (3, 2), 5
+SHAPE, WINDOW, FEATURES = (4, 5, 4, 6), (3, 2), 6
 KEYS = 4000
 
-units = pytest.mark.parametrize("unit", ["channel", "edge"])
+units = pytest.mark.parametrize("unit", ["channel", "edge", "block"])
 modes = pytest.mark.parametrize("mode", ["forward", "backward", "straight_through", "kernel"])
 
 
 def named(samplers):
     return pytest.mark.parametrize("sampler", list(samplers), ids=lambda s: s.__name__)
+
+
+def rows(unit, channels=6):
+    """The options for a unit; six channels are three blocks."""
+    return dict(unit=unit, block_size=max(1, channels // 3) if unit == "block" else None)
 
 
 def operands(shape=SHAPE, dtype=jnp.float32, features=FEATURES):
@@ -40,7 +45,8 @@ def estimates(sampler, unit, mode, ratio, key, x, kernel, g):
     """Output, input gradient and kernel gradient of one estimate (or, by key, of many)."""
 
     def one(key):
-        function = functools.partial(mc_conv, key, ratio=ratio, sampler=sampler, unit=unit, mode=mode, **OPTIONS)
+        options = rows(unit, x.shape[-1]) | OPTIONS
+        function = functools.partial(mc_conv, key, ratio=ratio, sampler=sampler, mode=mode, **options)
         y, pull = jax.vjp(lambda x, kernel: function(x, kernel), x, kernel)
         return y, *pull(g)
 
@@ -64,7 +70,7 @@ def test_everything_kept_is_bit_identical(sampler, unit, mode):
     x, kernel, g = operands()
     y, pull = jax.vjp(lambda x, w: conv(x, w, **OPTIONS), x, kernel)
     for amount in (dict(ratio=1.0), dict(ratio=0.1, min_samples=1000)):
-        options = dict(sampler=sampler, unit=unit, mode=mode, **amount, **OPTIONS)
+        options = dict(sampler=sampler, mode=mode, **rows(unit), **amount, **OPTIONS)
         actual, mc_pull = jax.vjp(lambda x, w: mc_conv(jax.random.key(0), x, w, **options), x, kernel)  # noqa: B023
         chex.assert_trees_all_equal((actual, *mc_pull(g)), (y, *pull(g)))
 
@@ -78,19 +84,26 @@ def test_everything_kept_is_bit_identical(sampler, unit, mode):
         (systematic, "edge", "backward"),
         (bernoulli, "edge", "forward"),
         (importance, "edge", "backward"),
+        *((sampler, "block", "forward") for sampler in UNBIASED),
+        (systematic, "block", "backward"),
     ],
 )
 def test_unbiased(sampler, unit, mode):
-    """Output and both gradients have the exact ones as mean. False alarms: 1e-4 over all 13 cases together."""
+    """Output and both gradients have the exact ones as mean. False alarms: 1e-4 over all 18 cases together."""
     x, kernel, g = operands()
     keys = jax.random.split(jax.random.key(1), KEYS)
     actual = estimates(sampler, unit, mode, 0.7, keys, x, kernel, g)
     for samples, expected in zip(actual, exact(x, kernel, g), strict=True):
-        oracles.assert_unbiased(samples, expected, false_alarm=1e-4 / 39)
+        oracles.assert_unbiased(samples, expected, false_alarm=1e-4 / 54)
 
 
 @pytest.mark.parametrize(
-    ("unit", "mode"), [("channel", "forward"), ("channel", "backward"), ("edge", "backward"), ("channel", "kernel")]
+    ("unit", "mode"),
+    [
+        *(("channel", mode) for mode in ("forward", "backward", "kernel")),
+        ("edge", "backward"),
+        *(("block", mode) for mode in ("forward", "backward")),
+    ],
 )
 def test_accelerators_compute_the_same(unit, mode, monkeypatch):
     """What is computed elsewhere than on a CPU is the same estimate, in value and both gradients."""
@@ -149,13 +162,29 @@ def test_predicted_variance_of_edges(sampler):
     oracles.assert_mean(errors, predicted, false_alarm=1e-4 / 3, rounding=1e-4)
 
 
+@named([uniform, importance, bernoulli])
+def test_predicted_variance_of_blocks(sampler):
+    """As of edges, from the terms of three blocks of two channels; not exactly by their norms, as scores have it."""
+    x, kernel, g = operands()
+    p, w = oracles.patches(x, WINDOW, *GEOMETRY), np.float64(kernel).reshape(-1, FEATURES)
+    of_block = [np.arange(len(w)) % 6 // 2 == block for block in range(3)]
+    terms = np.stack([(p[:, rows] @ w[rows]).reshape(-1) for rows in of_block])
+    norms = [np.sqrt(np.sum(np.float64(a) ** 2, axes)) for a, axes in ((x, (0, 1, 2)), (kernel, (0, 1, 3)))]
+    scores = np.sqrt(np.sum((norms[0] * norms[1]).reshape(3, 2) ** 2, 1))
+    gram = jnp.asarray(terms @ terms.T, jnp.float32)
+    predicted = predicted_variance(sampler, jnp.asarray(scores, jnp.float32), 2, gram=gram)
+    y = estimates(sampler, "block", "forward", 0.7, jax.random.split(jax.random.key(1), KEYS), x, kernel, g)[0]
+    errors = np.sum((np.float64(y) - exact(x, kernel, g)[0]) ** 2, (1, 2, 3, 4))
+    oracles.assert_mean(errors, predicted, false_alarm=1e-4 / 3, rounding=1e-4)
+
+
 @units
 @modes
 def test_same_under_jit_vmap_scan_and_checkpoint(unit, mode):
     """A key gives one estimate, however it is called."""
     x, kernel, g = operands()
     keys = jax.random.split(jax.random.key(6), 2)
-    options = dict(ratio=0.5, unit=unit, mode=mode, **OPTIONS)
+    options = dict(ratio=0.5, mode=mode, **rows(unit), **OPTIONS)
 
     def step(key):
         loss = jax.checkpoint(lambda x, w: jnp.sum(g * mc_conv(key, x, w, **options)))
@@ -199,7 +228,7 @@ def test_work_shrinks_with_the_ratio(unit):
     x, kernel = jnp.ones((4, 16, 16, 32)), jnp.ones((3, 3, 32, 64))
 
     def flops(ratio):
-        call = jax.jit(lambda key, x, w: mc_conv(key, x, w, ratio=ratio, unit=unit))
+        call = jax.jit(lambda key, x, w: mc_conv(key, x, w, ratio=ratio, **rows(unit, 24)))
         return call.lower(jax.random.key(0), x, kernel).compile().cost_analysis()["flops"]
 
     whole = flops(1.0)
@@ -213,6 +242,12 @@ def test_work_shrinks_with_the_ratio(unit):
         *((dict(ratio=r), "ratio") for r in (0, -1, 1.5, float("nan"), "x", True, None)),
         *((dict(min_samples=m), "min_samples") for m in (0, 1.5, True)),
         (dict(unit="pixel"), "unit"),
+        (dict(block_size=2), "block_size"),
+        (dict(unit="block", block_size=0), "block_size"),
+        (dict(unit="block", block_size=3), "block_size"),
+        (dict(implementation="xla"), "implementation"),
+        (dict(unit="block", implementation="cuda"), "implementation"),
+        (dict(unit="block", block_size=1, implementation="pallas"), "implementation"),
         (dict(mode="both"), "mode"),
         (dict(mode=["forward"]), "mode"),
         (dict(unit=["edge"]), "unit"),

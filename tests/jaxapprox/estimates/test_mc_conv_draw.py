@@ -1,6 +1,7 @@
 """The Monte-Carlo convolution with its draw known: the exact one with the drawn rows' weights, in any geometry."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +13,12 @@ from jaxapprox import bernoulli, importance, mc_conv, systematic, uniform
 
 # x's shape, window, features, (strides, padding, dilation)
 CASES = {
-    "1-D, dilated": ((3, 9, 6), (3,), 4, ((1,), "SAME", (2,))),
-    "2-D, strided": ((4, 5, 4, 6), (3, 2), 5, ((2, 1), [(1, 0), (1, 1)], (1, 1))),
-    "2-D, strided and dilated": ((2, 9, 8, 5), (2, 3), 6, ((3, 2), [(0, 2), (2, 1)], (2, 2))),
-    "3-D": ((3, 3, 4, 3, 4), (2, 1, 2), 5, ((1, 2, 1), "VALID", (1, 1, 1))),
+    "1-D, dilated": ((3, 9, 9), (3,), 6, ((1,), "SAME", (2,))),
+    "2-D, strided": ((4, 5, 4, 6), (3, 2), 4, ((2, 1), [(1, 0), (1, 1)], (1, 1))),
+    "2-D, strided and dilated": ((2, 9, 8, 10), (2, 3), 15, ((3, 2), [(0, 2), (2, 1)], (2, 2))),
+    "3-D": ((3, 3, 4, 3, 4), (2, 1, 2), 6, ((1, 2, 1), "VALID", (1, 1, 1))),
 }
-units = pytest.mark.parametrize("unit", ["channel", "edge"])
+units = pytest.mark.parametrize("unit", ["channel", "edge", "block"])
 
 
 def operands(case):
@@ -37,6 +38,19 @@ def drawn(sampler, key, scores):
     return weights
 
 
+def options(unit, kernel):
+    """Blocks that divide the input and the output channels."""
+    return dict(unit=unit, block_size=math.gcd(*kernel.shape[-2:]) if unit == "block" else None)
+
+
+def drawn_channels(sampler, unit, key, scores, kernel):
+    """The weight of each channel, drawn by itself or with its block."""
+    if unit == "channel":
+        return drawn(sampler, key, scores)
+    size = options(unit, kernel)["block_size"]
+    return np.repeat(drawn(sampler, key, np.sqrt(np.sum(scores.reshape(-1, size) ** 2, 1))), size)
+
+
 def norms(a, *kept):
     return np.sqrt(np.sum(np.float64(a) ** 2, tuple(i for i in range(a.ndim) if i not in kept)))
 
@@ -44,8 +58,9 @@ def norms(a, *kept):
 def forward_weights(sampler, unit, key, x, kernel, geometry):
     """What the draw multiplies the kernel by, for the output."""
     window, channels = kernel.shape[:-2], kernel.shape[-2]
-    if unit == "channel":
-        return drawn(sampler, key, norms(x, x.ndim - 1) * norms(kernel, kernel.ndim - 2))[:, None]
+    if unit != "edge":
+        scores = norms(x, x.ndim - 1) * norms(kernel, kernel.ndim - 2)
+        return drawn_channels(sampler, unit, key, scores, kernel)[:, None]
     patches = oracles.patches(x, window, *geometry)
     scores = norms(patches, 1) * norms(kernel.reshape(-1, kernel.shape[-1]), 0)
     return drawn(sampler, key, scores).reshape(*window, channels, 1)
@@ -53,8 +68,8 @@ def forward_weights(sampler, unit, key, x, kernel, geometry):
 
 def input_grad_weights(sampler, unit, key, x, kernel, g, geometry):
     """What the draw multiplies the kernel by, for the input gradient: a sum over output channels, or (tap, channel)."""
-    if unit == "channel":
-        return drawn(sampler, key, norms(g, g.ndim - 1) * norms(kernel, kernel.ndim - 1))
+    if unit != "edge":
+        return drawn_channels(sampler, unit, key, norms(g, g.ndim - 1) * norms(kernel, kernel.ndim - 1), kernel)
     window, features = kernel.shape[:-2], kernel.shape[-1]
     energy = np.zeros((*window, features))
     for out, tap, _ in oracles.positions(x.shape[1:-1], window, *geometry)[0]:
@@ -95,11 +110,11 @@ def expected(sampler, unit, mode, key, x, kernel, g, geometry):
 
 def assert_as_expected(sampler, unit, mode, case):
     (x, kernel, g), geometry = operands(case)
-    options = dict(zip(("strides", "padding", "kernel_dilation"), geometry, strict=True))
+    arguments = dict(zip(("strides", "padding", "kernel_dilation"), geometry, strict=True)) | options(unit, kernel)
 
     @jax.jit
     def estimate(key, x, kernel, g):
-        function = functools.partial(mc_conv, key, ratio=0.5, sampler=sampler, unit=unit, mode=mode, **options)
+        function = functools.partial(mc_conv, key, ratio=0.5, sampler=sampler, mode=mode, **arguments)
         y, pull = jax.vjp(function, x, kernel)
         return y, *pull(g)
 
@@ -118,7 +133,9 @@ def test_any_geometry(unit, mode, case):
 
 
 @pytest.mark.parametrize("sampler", [importance, uniform, bernoulli], ids=lambda s: s.__name__)
-@pytest.mark.parametrize(("unit", "mode"), [("channel", "backward"), ("edge", "forward"), ("channel", "kernel")])
+@pytest.mark.parametrize(
+    ("unit", "mode"), [("channel", "backward"), ("edge", "forward"), ("channel", "kernel"), ("block", "forward")]
+)
 def test_any_sampler(sampler, unit, mode):
     """Draws with repeated rows, of equal weights, and with unused slots."""
     assert_as_expected(sampler, unit, mode, "2-D, strided")
@@ -132,7 +149,7 @@ def test_nothing_to_compute(unit, mode, shape):
     x, kernel = jnp.ones(shape), jnp.ones((3, 3, 4, 6))
 
     def estimate(x, kernel):
-        return mc_conv(jax.random.key(0), x, kernel, ratio=0.5, padding="VALID", unit=unit, mode=mode)
+        return mc_conv(jax.random.key(0), x, kernel, ratio=0.5, padding="VALID", mode=mode, **options(unit, kernel))
 
     @jax.jit
     def output_and_gradients(x, kernel):

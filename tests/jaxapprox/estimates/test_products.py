@@ -131,11 +131,11 @@ def test_each_sum_keeps_its_share(name):
 
 
 @pytest.mark.parametrize("mode", ["forward", "backward", "straight_through"])
-@pytest.mark.parametrize("unit", ["channel", "edge"])
-def test_forward_mode(mode, unit):
+@pytest.mark.parametrize(("unit", "block_size"), [("channel", None), ("edge", None), ("block", 2)])
+def test_forward_mode(mode, unit, block_size):
     """Tangents: of the exact product where gradients are, or are estimates of its; of the kept rows in mode forward."""
     x, kernel, t = array(2, 5, 5, 6), array(3, 3, 6, 4, seed=1), array(3, 3, 6, 4, seed=2)
-    estimated = functools.partial(mc_conv, KEY, ratio=0.5, sampler=uniform, mode=mode, unit=unit)
+    estimated = functools.partial(mc_conv, KEY, ratio=0.5, sampler=uniform, mode=mode, unit=unit, block_size=block_size)
     y, tangent = jax.jvp(lambda kernel: estimated(x, kernel), (kernel,), (t,))
     np.testing.assert_array_equal(y, estimated(x, kernel))
     of_kept = mode == "forward"  # by `uniform` the draw is the same for every kernel
@@ -205,11 +205,11 @@ def test_transposes_of_a_map_are_its_own():
     np.testing.assert_allclose(carried(b[0]), 10 * a.sum(), rtol=1e-5)
 
 
-@pytest.mark.parametrize("unit", ["channel", "edge"])
-def test_complex_operands(unit):
+@pytest.mark.parametrize(("unit", "block_size"), [("channel", None), ("edge", None), ("block", 2)])
+def test_complex_operands(unit, block_size):
     """Scores are by magnitudes: the mean over draws is the convolution, with a chance of 1e-6 of a false alarm."""
     x, kernel = (array(*shape) + 1j * array(*shape, seed=9) for shape in ((2, 5, 6), (3, 6, 2)))
-    draw = jax.jit(jax.vmap(lambda key: mc_conv(key, x, kernel, ratio=0.5, unit=unit)))
+    draw = jax.jit(jax.vmap(lambda key: mc_conv(key, x, kernel, ratio=0.5, unit=unit, block_size=block_size)))
     draws, y = draw(jax.random.split(KEY, 3000)), conv(x, kernel)
     for part in (jnp.real, jnp.imag):
         oracles.assert_unbiased(part(draws), part(y), 5e-7)

@@ -9,6 +9,7 @@ from jax.experimental import pallas as pl
 
 from jaxapprox._src.estimates.fused.call import Fused, call, product
 from jaxapprox._src.estimates.fused.tiles import Cost, Sizes, Tiles, sizes_of, whole_tiles
+from jaxapprox._src.varying import shape_varying_as
 
 
 def sizes(fused: Fused, indices: Any, x: Any, kernel: Any, dtype: Any) -> Sizes:
@@ -31,7 +32,7 @@ def cost(sizes: Sizes, tiles: Tiles) -> Cost:
     across_examples, across_outputs = tiles.grid(sizes)
     rows, columns = whole_tiles(tiles.examples, tiles.outputs)
     x_times = across_outputs if across_examples * sizes.slots > 1 else 1
-    kernel_times = 1 if tiles.resident or across_outputs * sizes.slots == 1 else across_examples
+    kernel_times = 1 if tiles.resident or sizes.slots == 1 else across_examples
     x = sizes.inputs * sizes.examples * sizes.kept * x_times
     kernel = sizes.taps * sizes.kept * sizes.outputs * kernel_times
     y = sizes.positions * sizes.examples * sizes.outputs
@@ -87,7 +88,7 @@ def forward(
         specs,
         pl.BlockSpec((1, *of_sum), lambda s, o, i, j, *_: (s, *origin, i, o)),
         scratch,
-        jax.ShapeDtypeStruct((size.seeds, *geometry.out_shape, size.examples, size.outputs), dtype),
+        shape_varying_as(x, (size.seeds, *geometry.out_shape, size.examples, size.outputs), dtype),
         indices,
         weights,
         x,

@@ -9,6 +9,7 @@ from jax.experimental import pallas as pl
 
 from jaxapprox._src.estimates.fused.call import Fused, call, product, without_padding
 from jaxapprox._src.estimates.fused.tiles import Cost, Sizes, Tiles, sizes_of, whole_tiles
+from jaxapprox._src.varying import shape_varying_as
 
 
 def sizes(fused: Fused, indices: Any, g: Any, kernel: Any, dtype: Any) -> Sizes:
@@ -84,7 +85,7 @@ def input_grad(
         specs,
         pl.BlockSpec((1, *geometry.in_shape, rows, size.channels), lambda s, i, o, j, *_: (s, *origin, i, 0)),
         scratch,
-        jax.ShapeDtypeStruct((size.seeds, *geometry.in_shape, size.examples, size.channels), dtype),
+        shape_varying_as(g, (size.seeds, *geometry.in_shape, size.examples, size.channels), dtype),
         indices,
         weights,
         g,

@@ -9,6 +9,7 @@ from jax.experimental import pallas as pl
 
 from jaxapprox._src.estimates.fused.call import Fused, call, product, without_padding
 from jaxapprox._src.estimates.fused.tiles import Cost, Sizes, Tiles, sizes_of, whole_tiles
+from jaxapprox._src.varying import shape_varying_as
 
 
 def sizes(fused: Fused, indices: Any, x: Any, g: Any, dtype: Any) -> Sizes:
@@ -73,7 +74,7 @@ def kernel_grad(
         specs,
         pl.BlockSpec((1, size.taps, size.channels, columns), lambda s, o, i, j, *_: (s, 0, 0, o)),
         [((size.slots, size.taps, fused.block, columns), jnp.float32)],
-        jax.ShapeDtypeStruct((size.seeds, size.taps, size.channels, size.outputs), dtype),
+        shape_varying_as(x, (size.seeds, size.taps, size.channels, size.outputs), dtype),
         indices,
         weights,
         x,

@@ -66,7 +66,7 @@ class Sizes(NamedTuple):
 
 def sizes_of(geometry: Geometry, **rest: int) -> Sizes:
     """The sizes of a convolution."""
-    inputs, positions, taps = (math.prod(n) for n in (geometry.in_shape, geometry.out_shape, geometry.window))
+    inputs, positions, taps = (math.prod(map(int, n)) for n in (geometry.in_shape, geometry.out_shape, geometry.window))
     return Sizes(inputs=inputs, positions=positions, taps=taps, **rest)
 
 
