@@ -147,7 +147,10 @@ def sampled(
     # A slot without weight is unused, or repeats a row that another slot holds: it gets an id past the last input.
     rows = jnp.where(weights != 0, indices, inputs + jnp.arange(indices.shape[0], dtype=indices.dtype))
 
-    sample, of_sample = jax.vjp(lambda values: values.at[:, rows].get(mode="clip") * weights[None], x.values)
+    def weigh(values):
+        return (values.at[:, rows].get(mode="clip") * weights[None]).astype(values.dtype)
+
+    sample, of_sample = jax.vjp(weigh, x.values)
     y, pull = _affine(params, Where(rows), EVERYTHING, sample, activation)
 
     def pull_back(g):
