@@ -1,12 +1,14 @@
 """`--dtype bfloat16`: networks compute in it, and what is kept from step to step stays float32."""
 
 import dataclasses
+import json
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from forked import assert_usage_error
 from quick_compilation import jit
 from small_digits import small_digits
 from small_text import small_lines
@@ -126,3 +128,37 @@ def test_gradients_are_those_of_float32_but_for_rounding(data):
             found.append(np.concatenate([np.ravel(leaf) for leaf in leaves]))
         error = np.linalg.norm(found[1] - found[0]) / np.linalg.norm(found[0])
         assert 0 < error < 0.03, (config, error)
+
+
+DIGITS = ("--images", "400", "--epochs", "3")
+PROGRAMS = {
+    "cifar": ("--preset", "quick", "--width", "4", "--blocks", "1", *DIGITS),
+    "mlp": ("--methods", "standard", "alsh", "mc", "--width", "40", "--active", "0.5", "--ratio", "0.5", *DIGITS),
+    "words": ("--features", "8", "--window", "2", "--subsample", "0", "--candidates", "8", "--steps", "200"),
+    "characters": ("--methods", "exact", "mc", "--blocks", "1", "--features", "8", "--heads", "2", "--steps", "120"),
+}
+TEXT = ("--batch-size", "16", "--evaluations", "3", "--min-count", "1")
+MORE = {
+    "words": (*TEXT, "--queries", "2", "--num-bits", "2"),
+    "characters": (*TEXT, "--lr", "0.02", "--window", "8", "--windows", "20"),
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_programs_learn_in_bfloat16(program, forked, tmp_path):
+    """Losses fall; the option is recorded, the summary says it, and another dtype is refused."""
+    text, out = tmp_path / "small.txt", tmp_path / "run"
+    text.write_text("\n".join(small_lines()), encoding="utf-8")
+    options = (*PROGRAMS[program], *MORE.get(program, ()), *(("--text", str(text)) if program in MORE else ()))
+    module = f"experiments.{program}"
+    done = forked.run(module, *options, "--dtype", "bfloat16", "--seed-axis", "map", "--out", str(out))
+    assert done.returncode == 0, done.output
+    losses: dict[str, list[float]] = {}
+    for row in map(json.loads, (out / "metrics.jsonl").read_text().splitlines()):
+        losses.setdefault(row["method"], []).append(row["train_loss"])
+    assert all(each[-1] < 0.9 * each[0] for each in losses.values()), losses
+    assert json.loads((out / "config.json").read_text())["config"]["dtype"] == "bfloat16"
+    assert "Computed in bfloat16." in (out / "summary.md").read_text()
+    refused = forked.run(module, "--dtype", "float16", *options, "--out", str(tmp_path / "none"))
+    assert_usage_error(refused, "--dtype")
+    assert not (tmp_path / "none").exists()
