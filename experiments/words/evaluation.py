@@ -21,7 +21,7 @@ def evaluation(layer: OutputLayer, dtype: str) -> Evaluate:
     """The columns of `WordsRow`, by scores in this dtype; through the hash, of a layer that has one, for 100 places."""
 
     def columns(state: State, batch_stats: Any, test: Places) -> dict[str, jax.Array]:
-        params, embedding = cast(output_params(state.params), dtype), state.params["embedding"]
+        params, embedding = output_params(state.params), state.params["embedding"]
         weights, bias = params["weights"], params["bias"]
         n = test.labels.shape[0]
         size = min(_AT_ONCE, n)

@@ -86,8 +86,9 @@ def words_learner(config: WordsConfig, make_layer: MakeOutputLayer, data: WordsD
         """The losses, their mean's gradients in blocks of the parameters, and new tables."""
         key = stream(state, Stream.SAMPLE, state.step)
         hidden, pull_hidden = hidden_values(state.params["embedding"], contexts)
-        params, hidden = cast((output_params(state.params), hidden), config.dtype)
-        loss, pull_output, tables = layer.train(key, state.step, params, state.tables, hidden, labels)
+        loss, pull_output, tables = layer.train(
+            key, state.step, output_params(state.params), state.tables, cast(hidden, config.dtype), labels
+        )
         dhidden, of_output = cast(pull_output(jnp.full_like(loss, 1 / loss.shape[0])), jnp.float32)
         gradients = with_output(pull_hidden(dhidden), of_output, words=words, tied=config.tied)
         return loss, gradients, tables
