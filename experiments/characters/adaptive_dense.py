@@ -7,6 +7,7 @@ pass by the norms of both factors, and the estimate is unbiased. Here the draw i
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +35,8 @@ class AdaptiveDense(nn.Dense):
         bias = self.param("bias", self.bias_init, (self.features,))
         if not deterministic or self.is_initializing():
             level = self.variable(LEVELS, "level", jnp.int32, 0)
+        promoted: Any = self.promote_dtype(inputs, kernel, bias, dtype=self.dtype)
+        inputs, kernel, bias = promoted
         rows = inputs.reshape(-1, inputs.shape[-1])
         if deterministic:
             product = rows @ kernel
@@ -84,12 +87,17 @@ def _from(share: float) -> Callable[[jax.Array, jax.Array, jax.Array], jax.Array
     def estimate(key: jax.Array, x: jax.Array, g: jax.Array) -> jax.Array:
         rows = x.shape[0]
         count = min(max(1, round(share * rows)), rows - 1)
-        scores = jnp.linalg.norm(x, axis=1) * jnp.linalg.norm(g, axis=1)
+        scores = _norms(x) * _norms(g)
         scores = (1 - _UNIFORM) * scores + _UNIFORM * jnp.mean(scores)
         uniform = jax.random.uniform(key, (rows,), scores.dtype, jnp.finfo(scores.dtype).tiny)
         priorities, kept = lax.top_k(scores / uniform, count + 1)
         kept, scores = kept[:-1], scores[kept[:-1]]
         weights = jnp.maximum(1, priorities[-1] / jnp.where(scores > 0, scores, 1))
-        return x[kept].T @ (weights[:, None] * g[kept])
+        return x[kept].T @ (weights[:, None] * g[kept]).astype(g.dtype)
 
     return estimate
+
+
+def _norms(a: jax.Array) -> jax.Array:
+    """Of the rows, in float32: priorities in bfloat16 would often tie."""
+    return jnp.linalg.norm(a.astype(jnp.float32), axis=1)

@@ -34,7 +34,9 @@ def characters_learner(
         data: for its shapes and vocabulary; its arrays are not captured.
         start: parameters to begin with; None for new ones.
     """
-    model = Transformer(config.blocks, config.features, config.heads, len(data.vocabulary), layers.dense)
+    model = Transformer(
+        config.blocks, config.features, config.heads, len(data.vocabulary), layers.dense, dtype=config.dtype
+    )
     steps = evaluation_steps(config.steps or _UNTIL_KNOWN, config.evaluations)
     optimizer, control = _optimizer(config, int(steps.sum())), layers.control
 

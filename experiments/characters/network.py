@@ -1,5 +1,6 @@
 """A small transformer that tells the next character of a text (Vaswani et al. 2017), LayerNorm before each part."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -46,8 +47,10 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, exact: bool) -> jax.Array:
         """x `(batch, length, features)` -> the same shape."""
-        x = x + Attention(self.heads, self.dense, name="attention")(nn.LayerNorm(name="attention_norm")(x), exact=exact)
-        y = self.dense(_WIDER * x.shape[-1], name="up")(nn.LayerNorm(name="mlp_norm")(x), deterministic=exact)
+        normal = nn.LayerNorm(dtype=x.dtype, name="attention_norm")(x)
+        x = x + Attention(self.heads, self.dense, name="attention")(normal, exact=exact)
+        normal = nn.LayerNorm(dtype=x.dtype, name="mlp_norm")(x)
+        y = self.dense(_WIDER * x.shape[-1], name="up")(normal, deterministic=exact)
         return x + self.dense(x.shape[-1], name="down")(nn.gelu(y), deterministic=exact)
 
 
@@ -64,6 +67,7 @@ class Transformer(nn.Module):
         vocabulary: different characters.
         dense: makes the six dense layers of a block: query, key, value, out, up and down.
         checkpoint: wraps a call of a block, as `flax.linen.remat` does to save memory; by default nothing does.
+        dtype: what it computes in; parameters, and the sums of LayerNorm and of attention's softmax, are float32.
     """
 
     blocks: int
@@ -72,21 +76,25 @@ class Transformer(nn.Module):
     vocabulary: int
     dense: MakeLayer
     checkpoint: Callable[[CallBlock], CallBlock] = lambda call: call
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, tokens: jax.Array, *, exact: bool) -> jax.Array:
-        """tokens `(batch, length)` int32 -> logits `(batch, length, vocabulary)`.
+        """tokens `(batch, length)` int32 -> logits `(batch, length, vocabulary)` float32.
 
         Args:
             tokens: characters as numbers.
             exact: do without sampling.
         """
-        embed = nn.Embed(self.vocabulary, self.features, embedding_init=nn.initializers.normal(1.0), name="embedding")
-        x = embed(tokens) + position_waves(tokens.shape[1], self.features)[None]
+        normal = nn.initializers.normal(1.0)
+        embed = nn.Embed(self.vocabulary, self.features, embedding_init=normal, dtype=self.dtype, name="embedding")
+        x = embed(tokens) + position_waves(tokens.shape[1], self.features)[None].astype(self.dtype)
+        dense = functools.partial(self.dense, dtype=self.dtype)
         call = self.checkpoint(lambda block, x: block(x, exact=exact))
         for i in range(self.blocks):
-            x = call(Block(self.heads, self.dense, name=f"block_{i}"), x)
-        return nn.Dense(self.vocabulary, name="output")(nn.LayerNorm(name="output_norm")(x))
+            x = call(Block(self.heads, dense, name=f"block_{i}"), x)
+        x = nn.LayerNorm(dtype=self.dtype, name="output_norm")(x)
+        return nn.Dense(self.vocabulary, dtype=self.dtype, name="output")(x).astype(jnp.float32)
 
 
 def position_waves(length: int, features: int) -> jax.Array:

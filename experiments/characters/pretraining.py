@@ -1,4 +1,4 @@
-"""Training on another text first, exactly: once, the same for all methods and seeds."""
+"""Training on another text first, exactly and in float32: once, the same for all methods, seeds and dtypes."""
 
 import dataclasses
 import io
@@ -41,6 +41,7 @@ def pretrained_params(config: CharactersConfig, data: CharactersData) -> Any:
         evaluations=1,
         lrs=(config.pretrain_lr,),
         batch_sizes=(config.pretrain_batch_size,),
+        dtype="float32",
     )
     learner = characters_learner(own, EXACT, data)
     train = make_train(own, learner, data)

@@ -61,13 +61,16 @@ def cnn_learner(config: Config, layers: CNNLayers, data: Dataset) -> Learner:
             tables = first_norms(len(data.train.labels))
         return State(variables["params"], variables["batch_stats"], tables, opt_state, stream_key, jnp.int32(0))
 
+    def to_inputs(images: jax.Array) -> jax.Array:
+        return to_float(images).astype(config.dtype)
+
     def variables_of(state: State, params: Any, batch_stats: Any) -> dict[str, Any]:
         hashed = {"lsh": state.tables} if layers.hashes else {}
         return {"params": params, "batch_stats": batch_stats, **hashed}
 
     def backward(state: State, images: jax.Array, labels: jax.Array, weights: jax.Array | None = None) -> Any:
         """The loss and what else the forward pass found, (updated collections, logits); and the gradient."""
-        images = to_float(images)
+        images = to_inputs(images)
 
         def loss_of(params):
             variables = variables_of(state, params, state.batch_stats)
@@ -117,7 +120,7 @@ def cnn_learner(config: Config, layers: CNNLayers, data: Dataset) -> Learner:
 
         def add(stats, numbered):
             i, batch = numbered
-            images = to_float(crop_and_flip(jax.random.fold_in(augment_key, i), train.images[batch]))
+            images = to_inputs(crop_and_flip(jax.random.fold_in(augment_key, i), train.images[batch]))
             variables = variables_of(state, state.params, stats)
             _, updated = model.apply(
                 variables, images, train=True, exact=True, momentum=i / (i + 1), mutable=["batch_stats"]
@@ -130,7 +133,7 @@ def cnn_learner(config: Config, layers: CNNLayers, data: Dataset) -> Learner:
     def logits(exact: bool, state: State, batch_stats: Any, images: jax.Array, key: jax.Array) -> jax.Array:
         variables = variables_of(state, state.params, batch_stats)
         rngs = {} if exact else {"sample": key}
-        return jnp.asarray(model.apply(variables, to_float(images), train=False, exact=exact, rngs=rngs))
+        return jnp.asarray(model.apply(variables, to_inputs(images), train=False, exact=exact, rngs=rngs))
 
     evaluations = [accuracy("test_accuracy", functools.partial(logits, True))]
     if layers.hashes:

@@ -23,7 +23,7 @@ class BatchNorm(nn.Module):
     """Batch normalisation in one multiply-add: `nn.BatchNorm`'s parameters and statistics, in half its time on a CPU.
 
     It normalises over all axes but the last. The variance is the mean of squares minus the square of the mean, in
-    float32.
+    float32, as the multiply-add is; the output has the dtype of x.
     """
 
     @nn.compact
@@ -47,7 +47,7 @@ class BatchNorm(nn.Module):
                     running.value = momentum * running.value + (1 - momentum) * lax.stop_gradient(batch)
         gain = lax.rsqrt(var + _EPSILON) * scale
         shape = (1,) * (x.ndim - 1) + (channels,)
-        return x * gain.reshape(shape) + (bias - mean * gain).reshape(shape)
+        return (x * gain.reshape(shape) + (bias - mean * gain).reshape(shape)).astype(x.dtype)
 
 
 class ResidualBlock(nn.Module):
@@ -60,7 +60,9 @@ class ResidualBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, exact: bool, norm: dict[str, Any]) -> jax.Array:
         def conv(features, window, strides, x):
-            kernel = self.conv(features, (window, window), strides=strides, use_bias=False, kernel_init=_he_normal)
+            kernel = self.conv(
+                features, (window, window), strides=strides, use_bias=False, kernel_init=_he_normal, dtype=x.dtype
+            )
             return BatchNorm()(kernel(x, deterministic=exact), **norm)
 
         y = nn.relu(conv(self.features, 3, self.strides, x))
@@ -72,6 +74,8 @@ class ResidualBlock(nn.Module):
 
 class ResNet(nn.Module):
     """A residual network for small images: 3x3 stem of stride 1, no pooling before the stages. The stem is exact.
+
+    It computes in the dtype of the images; parameters and statistics are float32.
 
     Attributes:
         width: channels of the first stage, doubled by each stage; 64 is the standard network.
@@ -92,7 +96,7 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool, exact: bool, momentum: jax.Array | float = 0.9) -> jax.Array:
-        """images `(batch, height, width, channels)` float -> logits `(batch, num_classes)`.
+        """images `(batch, height, width, channels)` float -> logits `(batch, num_classes)` float32.
 
         Args:
             train: normalise by the batch's own statistics, and fold them into the running ones.
@@ -100,13 +104,14 @@ class ResNet(nn.Module):
             momentum: of the running statistics.
         """
         norm: dict[str, Any] = {"use_running": not train, "momentum": momentum}
-        stem = MCConv(self.width, (3, 3), use_bias=False, kernel_init=_he_normal, deterministic=True, name="stem")
-        x = nn.relu(BatchNorm(name="stem_norm")(stem(images), **norm))
+        stem = MCConv(self.width, (3, 3), use_bias=False, kernel_init=_he_normal, dtype=images.dtype, name="stem")
+        x = nn.relu(BatchNorm(name="stem_norm")(stem(images, deterministic=True), **norm))
         for stage, blocks in enumerate(self.blocks):
             for block in range(blocks):
                 strides = 2 if stage > 0 and block == 0 else 1
                 x = ResidualBlock(self.width * 2**stage, strides, self.conv)(x, exact=exact, norm=norm)
         x = jnp.mean(x, (1, 2))
-        hidden = self.hidden(self.hidden_units, kernel_init=_he_normal, name="hidden")
+        hidden = self.hidden(self.hidden_units, kernel_init=_he_normal, dtype=x.dtype, name="hidden")
         x = nn.relu(hidden(x, deterministic=exact))
-        return self.output(self.num_classes, name="classifier")(x, deterministic=exact)
+        classifier = self.output(self.num_classes, dtype=x.dtype, name="classifier")
+        return classifier(x, deterministic=exact).astype(jnp.float32)

@@ -144,6 +144,7 @@ def adaptively_dropped(*, keep: Callable[[jax.Array], jax.Array], rescales: bool
     def layer(key, params, _, x):
         return active_layers.adaptively_dropped(key, params, x, keep=keep, capacity=capacity, activation=nn.relu)
 
-    return HiddenLayer(
-        by_units=True, train=layer, activation=lambda z: keep(z) * nn.relu(z) if rescales else nn.relu(z)
-    )
+    def expected(z):
+        return (keep(z) * nn.relu(z)).astype(z.dtype)
+
+    return HiddenLayer(by_units=True, train=layer, activation=expected if rescales else nn.relu)

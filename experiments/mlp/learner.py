@@ -16,6 +16,7 @@ from experiments.mlp.network import MLP, to_features
 from experiments.process.checks import listed
 from experiments.training.images import accuracy, image_feed, load_data
 from experiments.training.learner import Learner, Metrics, State, Stream, stream
+from experiments.training.precision import cast
 from experiments.training.schedules import learning_rate
 from experiments.training.task import Task, chosen_methods, notes_of
 from jaxapprox import active_layers
@@ -87,11 +88,12 @@ def mlp_learner(config: MLPConfig, layer: HiddenLayer, data: Dataset) -> Learner
     def backward(state: State, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, Any, Any]:
         """The loss, its gradient in each layer's output, and each layer's pull-back."""
         key = stream(state, Stream.SAMPLE, state.step)
-        x, pulls = Active(None, to_features(images)), {}
+        params, inputs = cast((state.params, to_features(images)), config.dtype)
+        x, pulls = Active(None, inputs), {}
         for i, name in enumerate(hidden):
             own_key, tables = jax.random.fold_in(key, i), state.tables.get(name)
-            x, pulls[name] = layer.train(own_key, state.params[name], tables, x)
-        logits, pulls["output"] = active_layers.dense(state.params["output"], x, activation=lambda z: z)
+            x, pulls[name] = layer.train(own_key, params[name], tables, x)
+        logits, pulls["output"] = active_layers.dense(params["output"], x, activation=lambda z: z)
         loss, gradient = jax.value_and_grad(_loss)(logits, labels)
         gradients = {}
         for name in reversed(pulls):
@@ -104,7 +106,7 @@ def mlp_learner(config: MLPConfig, layer: HiddenLayer, data: Dataset) -> Learner
         # The parameters' gradients wait until all of the network is read: the update then computes them as it goes,
         # and the parameters need no copy.
         gradients, params, opt_state = lax.optimization_barrier((gradients, state.params, state.opt_state))
-        blocks = {name: pulls[name](gradients[name])[0] for name in pulls}
+        blocks = cast({name: pulls[name](gradients[name])[0] for name in pulls}, jnp.float32)
         updates, opt_state = optimizer.update(blocks, opt_state)
         params = apply_updates(params, updates)
         return state._replace(params=params, opt_state=opt_state, step=state.step + 1), Metrics(loss, {})
@@ -124,12 +126,12 @@ def mlp_learner(config: MLPConfig, layer: HiddenLayer, data: Dataset) -> Learner
         return state._replace(params=own, tables=tables)
 
     def evaluated(product: Callable[..., jax.Array], state: State, images: jax.Array, key: jax.Array) -> jax.Array:
-        x = to_features(images)
+        params, x = cast((state.params, to_features(images)), config.dtype)
         for i, name in enumerate(hidden):
-            params, tables = state.params[name], state.tables.get(name)
-            kernel = params["weights"].T if layer.by_units else params["kernel"]
-            x = layer.activation(product(jax.random.fold_in(key, i), tables, x, kernel, params["bias"]))
-        return x @ state.params["output"]["kernel"] + state.params["output"]["bias"][None]
+            own, tables = params[name], state.tables.get(name)
+            kernel = own["weights"].T if layer.by_units else own["kernel"]
+            x = layer.activation(product(jax.random.fold_in(key, i), tables, x, kernel, own["bias"]))
+        return x @ params["output"]["kernel"] + params["output"]["bias"][None]
 
     def logits(state: State, batch_stats: Any, images: jax.Array, key: jax.Array) -> jax.Array:
         return evaluated(lambda key, tables, x, kernel, bias: x @ kernel + bias[None], state, images, key)
@@ -151,4 +153,4 @@ def mlp_learner(config: MLPConfig, layer: HiddenLayer, data: Dataset) -> Learner
 
 
 def _loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+    return optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), labels).mean()

@@ -43,6 +43,8 @@ class RunOptions(abc.ABC):
     rehash_every_late: int = 1_000
     lrs: Annotated[tuple[float, ...], tyro.conf.arg(name="lr")] = (0.2,)
     """Peak learning rate; several for a run of each method with each, compiled once."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What the network computes in; parameters, optimizer, statistics and loss are float32 all the same."""
     seeds: int = 1
     """How many seeds to run."""
     seed: int = 0

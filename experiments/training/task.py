@@ -58,6 +58,7 @@ def chosen_methods(config: RunOptions) -> dict[str, TrainingMethod]:
 
 
 def notes_of(config: RunOptions, *notes: str) -> str:
-    """`notes`, and once what the methods that the options ask for must say of themselves."""
+    """`notes`, the dtype if it is not float32, and once what the methods asked for must say of themselves."""
     own = dict.fromkeys(method.note(config) for method in chosen_methods(config).values())
-    return " ".join(filter(None, [*notes, *own]))
+    dtype = "" if config.dtype == "float32" else f"Computed in {config.dtype}."
+    return " ".join(filter(None, [*notes, dtype, *own]))

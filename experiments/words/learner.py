@@ -12,6 +12,7 @@ from experiments.process.checks import listed
 from experiments.runs.timed_report import report
 from experiments.training.evaluation_steps import evaluation_steps
 from experiments.training.learner import Feed, Learner, Metrics, State, Stream, TakeBatch, stream
+from experiments.training.precision import cast
 from experiments.training.schedules import learning_rate
 from experiments.training.task import Task, chosen_methods, notes_of
 from experiments.words.config import WordsConfig
@@ -86,9 +87,9 @@ def words_learner(config: WordsConfig, make_layer: MakeOutputLayer, data: WordsD
         key = stream(state, Stream.SAMPLE, state.step)
         hidden, pull_hidden = hidden_values(state.params["embedding"], contexts)
         loss, pull_output, tables = layer.train(
-            key, state.step, output_params(state.params), state.tables, hidden, labels
+            key, state.step, output_params(state.params), state.tables, cast(hidden, config.dtype), labels
         )
-        dhidden, of_output = pull_output(jnp.full_like(loss, 1 / loss.shape[0]))
+        dhidden, of_output = cast(pull_output(jnp.full_like(loss, 1 / loss.shape[0])), jnp.float32)
         gradients = with_output(pull_hidden(dhidden), of_output, words=words, tied=config.tied)
         return loss, gradients, tables
 
@@ -129,7 +130,7 @@ def words_learner(config: WordsConfig, make_layer: MakeOutputLayer, data: WordsD
         gradient,
         with_params,
         Feed(steps, batches),
-        (evaluation(layer),),
+        (evaluation(layer, config.dtype),),
         None if layer.refresh is None else rehash,
         countable=False,
     )

@@ -20,6 +20,7 @@ from jax.sharding import PartitionSpec
 
 from jaxapprox._src.blockwise.blocks import EVERYTHING, Block, Where, take
 from jaxapprox._src.checks import check_key, check_share
+from jaxapprox._src.estimates import slices
 from jaxapprox._src.estimates.mc import MC
 from jaxapprox._src.explicit_axes import split_as
 from jaxapprox._src.hashing.active_sets import shared_active_set
@@ -142,12 +143,15 @@ def sampled(
     if method.size(inputs) == inputs:
         y, pull = dense(params, x, activation=activation)
         return Active(None, y), pull
-    scores = jnp.sqrt(jnp.sum(jnp.square(x.values), 0)) * norms
+    scores = slices.norms(x.values, -1) * norms
     indices, weights, _ = method.draw(key, scores)
     # A slot without weight is unused, or repeats a row that another slot holds: it gets an id past the last input.
     rows = jnp.where(weights != 0, indices, inputs + jnp.arange(indices.shape[0], dtype=indices.dtype))
 
-    sample, of_sample = jax.vjp(lambda values: values.at[:, rows].get(mode="clip") * weights[None], x.values)
+    def weigh(values):
+        return (values.at[:, rows].get(mode="clip") * weights[None]).astype(values.dtype)
+
+    sample, of_sample = jax.vjp(weigh, x.values)
     y, pull = _affine(params, Where(rows), EVERYTHING, sample, activation)
 
     def pull_back(g):

@@ -12,8 +12,8 @@ from jaxapprox._src.wide import at_least_float32, wider
 
 
 def scores(hidden: jax.Array, weights: jax.Array, bias: jax.Array) -> jax.Array:
-    """`(n, batch)`: the scores of n classes, weights `(n, features)`, in float32 at least."""
-    return product(weights, hidden.T) + bias[:, None]
+    """`(n, batch)`: the scores of n classes, weights `(n, features)` cast to hidden's dtype, in float32 at least."""
+    return product(weights.astype(hidden.dtype), hidden.T) + bias[:, None]
 
 
 def product(left: jax.Array, right: jax.Array) -> jax.Array:

@@ -40,7 +40,8 @@ def cross_entropy(
     [1000.]
 
     Args:
-        hidden: `(batch, features)`, any floating dtype; sums are in float32 at least.
+        hidden: `(batch, features)`, any floating dtype, to which the weights are cast as they are read; sums are
+            in float32 at least, and gradients have the dtypes of what they are in.
         weights: `(classes, features)`.
         bias: `(classes,)` or None.
         labels: `(batch,)` or `(batch, m)` integers: for several labels the loss is the mean of their losses. -1 is an

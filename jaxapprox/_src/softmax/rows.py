@@ -29,7 +29,7 @@ def row_scores(hidden: jax.Array, weights: jax.Array, bias: jax.Array, rows: jax
     is_used = by_class(rows < weights.shape[0])
     # Zeros where there is no row: another row's NaN would go through a product with a gradient of 0. Read once, as in
     # `blocks.take`.
-    picked = lax.optimization_barrier(weights.at[rows].get(mode="fill", fill_value=0))
+    picked = lax.optimization_barrier(weights.at[rows].get(mode="fill", fill_value=0)).astype(hidden.dtype)
     picked_bias = by_class(bias.at[rows].get(mode="fill", fill_value=0))
 
     def of_all(hidden):

@@ -235,3 +235,18 @@ def test_a_step_is_small_at_a_million_classes(hashed):
     memory = compiled.memory_analysis()
     other = memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     assert other <= 200e6
+
+
+def test_rows_alone_are_cast_to_the_dtype_of_hidden():
+    """Float32 weights and a bfloat16 hidden: float32 losses and gradients, and no copy of all weights."""
+    hidden, weights, labels = jnp.ones((4, 64), jnp.bfloat16), jnp.ones((20_000, 64)), jnp.arange(4)
+
+    def loss_and_gradients(hidden, weights):
+        candidates = draw(jax.random.key(0), log_uniform(20_000, 32), labels)
+        loss, pull = sampled_rows(hidden, weights, None, labels, candidates)
+        return loss, to_blocks(pull(loss)[1], 20_000)
+
+    loss, blocks = jax.eval_shape(loss_and_gradients, hidden, weights)
+    assert loss.dtype == blocks["weights"].values.dtype == jnp.float32
+    compiled = jax.jit(loss_and_gradients).lower(hidden, weights).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < weights.size
