@@ -33,7 +33,7 @@ _PRODUCTS = {
         dict(strides=(2,), padding="VALID", rhs_dilation=(2,), transpose_kernel=True),
     ),
 }
-_BLOCKS = {"matrices": 4, "batch axis": 3, "einsum": 7, "convolution": 2, "groups": 3, "transposed": 2}
+_BLOCKS = {"matrices": 4, "batch axis": 3, "einsum": 7, "convolution": 2, "transposed": 2}
 _SUMS = [
     *((name, {}) for name in _PRODUCTS),
     *((name, {"unit": "edge"}) for name in list(_PRODUCTS)[3:]),
