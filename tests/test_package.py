@@ -99,4 +99,4 @@ def test_installed_wheel_loads_nothing_else(built, tmp_path):
     assert Path(where).is_relative_to(installed)
     files = {path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in sources(PACKAGE)}
     assert set(modules) == files
-    assert {name.split(".")[0] for name in loaded} <= MAY_IMPORT
+    assert {name.split(".")[0] for name in loaded} <= MAY_IMPORT | {"jaxlib"}  # a part of JAX

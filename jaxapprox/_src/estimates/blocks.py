@@ -4,14 +4,14 @@ Each has two forms, by XLA from copies of the blocks, and by a kernel that reads
 """
 
 import dataclasses
-from typing import ClassVar
+from types import ModuleType
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from jaxapprox._src.estimates import multilinear, slices
 from jaxapprox._src.estimates.bilinear import Bilinear
-from jaxapprox._src.estimates.fused import kernels
 from jaxapprox._src.estimates.mc import Rows
 from jaxapprox._src.wide import wider
 
@@ -69,6 +69,13 @@ def estimate(
     return multilinear.apply(_Sum(product, block, implementation), *rows, x, kernel)
 
 
+def _kernels() -> ModuleType:
+    """Imported where it is needed, for Pallas takes a while."""
+    from jaxapprox._src.estimates.fused import kernels
+
+    return kernels
+
+
 @dataclasses.dataclass(frozen=True)
 class _OfBlocks(multilinear.Map):
     """A map of the parts of `Rows` and of two factors."""
@@ -78,7 +85,7 @@ class _OfBlocks(multilinear.Map):
     implementation: str | None
 
     extras = 3
-    kernel: ClassVar[kernels.Kernel]
+    kernel: ClassVar[str]  # its name in `fused.kernels`
 
     def on_platform(self, platform):
         if self.implementation == "xla" or (self.implementation is None and platform != "tpu"):
@@ -87,30 +94,31 @@ class _OfBlocks(multilinear.Map):
             raise ValueError(f'implementation must be "xla" or None on a {platform}, got "pallas": it is for TPUs')
         return self._by_kernel
 
-    def refusal(self, indices, a, b) -> str:
-        """Why the kernel can't be used, or an empty string; factors may be shapes."""
-        fused = self._fused()
-        return "for a transposed convolution" if fused is None else kernels.refusal(self.kernel, fused, indices, a, b)
+    def refusal(self, indices: Any, a: Any, b: Any) -> str:
+        """Why the kernel can't be used, or an empty string; all may be shapes."""
+        kernels, conv = _kernels(), self.product.as_conv()
+        if conv is None:
+            return "for a transposed convolution"
+        fused = kernels.Fused(conv.geometry, self.block, conv.precision)
+        return kernels.refusal(getattr(kernels, self.kernel), fused, indices, a, b)
 
     def _by_kernel(self, indices, weights, slot_of, a, b):
         out = jax.eval_shape(self, indices, weights, slot_of, a, b)
         wide = wider(a.dtype, b.dtype)  # they differ by the product's `dtype`
         a, b = a.astype(wide), b.astype(wide)
-        fused = self._fused()
-        if fused is None or kernels.refusal(self.kernel, fused, indices, a, b):
+        if self.refusal(indices, a, b):
             return self(indices, weights, slot_of, a, b)
-        return kernels.run(self.kernel, fused, out.dtype, indices, weights, a, b)
-
-    def _fused(self) -> kernels.Fused | None:
-        conv = self.product.as_conv()
-        return None if conv is None else kernels.Fused(conv.geometry, self.block, conv.precision)
+        kernels, conv = _kernels(), self.product.as_conv()
+        assert conv is not None
+        fused = kernels.Fused(conv.geometry, self.block, conv.precision)
+        return kernels.run(getattr(kernels, self.kernel), fused, out.dtype, indices, weights, a, b)
 
     def _as(self, kind: "type[_OfBlocks]", *operands: jax.Array) -> jax.Array:
         return multilinear.apply(kind(self.product, self.block, self.implementation), *operands)
 
 
 class _Sum(_OfBlocks):
-    kernel = kernels.FORWARD
+    kernel = "FORWARD"
 
     def __call__(self, indices, weights, slot_of, x, kernel):
         rows = Rows(indices, weights, slot_of)
@@ -122,7 +130,7 @@ class _Sum(_OfBlocks):
 
 
 class _InputGrad(_OfBlocks):
-    kernel = kernels.INPUT_GRAD
+    kernel = "INPUT_GRAD"
 
     def __call__(self, indices, weights, slot_of, g, kernel):
         rows = Rows(indices, weights, slot_of)
@@ -134,7 +142,7 @@ class _InputGrad(_OfBlocks):
 
 
 class _KernelGrad(_OfBlocks):
-    kernel = kernels.KERNEL_GRAD
+    kernel = "KERNEL_GRAD"
 
     def __call__(self, indices, weights, slot_of, x, g):
         rows = Rows(indices, weights, slot_of)
