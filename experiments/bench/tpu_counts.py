@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from experiments.compiler.roofline import count, count_turn
+from experiments.compiler.roofline import count_turn
 from experiments.compiler.topology import DoesNotFit, Topology, compiled, memory_bytes
 
 Counted = dict[str, Any]
@@ -18,20 +18,19 @@ Counted = dict[str, Any]
 COLUMNS = ("GFLOP", "MB", "/ exact", "VMEM MB", "roofline µs", "/ exact", "XLA's kcycles", "memory MB", "collectives")
 
 
-def counted(lowered: jax.stages.Lowered, topology: Topology, *, one_turn: bool = False) -> Counted:
+def counted(lowered: jax.stages.Lowered, topology: Topology, *, depth: int = 0) -> Counted:
     """Compiles a program for a chip of the topology, or for all of them, and counts.
 
     Args:
         lowered: for the topology's devices.
         topology: of the chips.
-        one_turn: count a turn of the program's own loop, and not the whole program.
+        depth: of the loop of which one turn is counted; 0 for the whole program.
     """
     try:
         program = compiled(lowered)
     except DoesNotFit as error:
         return {"needed": error.needed}
-    text = program.as_text()
-    found = (count_turn(text, topology.chip) if one_turn else None) or count(text, topology.chip)
+    found = count_turn(program.as_text(), topology.chip, depth)
     memory: Any = program.memory_analysis()
     floor = memory.argument_size_in_bytes + memory.output_size_in_bytes
     return {**dataclasses.asdict(found), "memory": memory_bytes(program), "operands_and_results": floor}

@@ -63,7 +63,6 @@ SIZES = {
     "conv 64, 32 x 32": Sizes((128, 32, 32, 64), (3, 3, 64, 64)),
     "conv 512, 4 x 4": Sizes((128, 4, 4, 512), (3, 3, 512, 512)),
     "conv 1024, 4 x 4": Sizes((128, 4, 4, 1024), (3, 3, 1024, 1024)),
-    "conv 1024, 8 x 8": Sizes((128, 8, 8, 1024), (3, 3, 1024, 1024)),
     "dense 4096": Sizes((4096, 4096), (4096, 4096)),
 }
 """The layers; of the convolutions with their kernels of 3 x 3 the channels and the image, at batch 128."""

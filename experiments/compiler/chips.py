@@ -47,23 +47,25 @@ CHIPS = {
 """By the generation that a topology's name begins with."""
 
 
-def check_topology(flag: str, name: str) -> tuple[Chip, int]:
-    """The kind of chip that a topology has, and how many.
+def check_topology(flag: str, value: str, prefix: str = "") -> tuple[str, Chip, int]:
+    """The name of a topology, the kind of chip that it has, and how many.
 
     Args:
-        flag: that the name was given by, for the message.
-        name: of the topology, such as "v5e:2x2".
+        flag: that it was given by, for the message.
+        value: of the flag, such as "v5e:2x2".
+        prefix: that the flag has before the name.
 
     Raises:
         UsageError: if the name is that of no topology, or libtpu, which has the compiler, is not installed.
     """
-    found = re.fullmatch(r"(\w+):(\d+(?:x\d+)*)", name)
+    name = value.removeprefix(prefix)
+    found = re.fullmatch(r"(\w+):(\d+(?:x\d+)*)", name) if value.startswith(prefix) else None
     chip = CHIPS.get(found[1]) if found else None
     sides = [int(side) for side in found[2].split("x")] if found else []
     # XLA ends the process where there are more sides, or longer ones.
     if chip is None or len(sides) != chip.dimensions or not all(1 <= side <= chip.longest for side in sides):
-        examples = ", ".join(known.example for known in CHIPS.values())
-        raise UsageError(f"{flag} must be a TPU's generation and the sides of its topology ({examples}), got {name}")
+        examples = ", ".join(prefix + known.example for known in CHIPS.values())
+        raise UsageError(f"{flag} must be a generation of TPUs and the sides of a topology ({examples}), got {value}")
     if importlib.util.find_spec("libtpu") is None:
-        raise UsageError(f"{flag} needs libtpu, which has the compiler: pip install 'jaxapprox[tpu]', for {name}")
-    return chip, math.prod(sides)
+        raise UsageError(f"{flag} needs libtpu, which has the compiler: pip install 'jaxapprox[tpu]'")
+    return name, chip, math.prod(sides)

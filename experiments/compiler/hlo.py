@@ -68,7 +68,7 @@ class Instruction(NamedTuple):
 
     def named(self, attribute: str) -> str | None:
         """The computation, or other single word, that an attribute names."""
-        found = re.search(rf"\b{attribute}=%?([\w.\-]+)", self.attributes)
+        found = re.search(rf"\b{attribute}=[%\"]?([\w.\-]+)", self.attributes)
         return found and found[1]
 
     @property

@@ -58,21 +58,20 @@ def count(text: str, chip: Chip) -> Count:
     return _Counter(program, chip).of(program.entry)
 
 
-def count_turn(text: str, chip: Chip) -> Count | None:
-    """Counts one turn of the innermost loop that can't be told to end: in a program that trains, a step.
+def count_turn(text: str, chip: Chip, depth: int) -> Count:
+    """Counts one turn of a loop whose number of turns the program is told when it runs.
 
-    Where there are several, the one that takes the longest; None where there is none.
+    Args:
+        text: of a compiled module.
+        chip: that it is counted for.
+        depth: how deep that loop lies: 1 for the costliest such loop, 2 for the costliest one within it.
     """
     program = parse(text)
     counter = _Counter(program, chip)
-    turns = []
-    for computation in program.computations.values():
-        for loop in computation.instructions.values():
-            if loop.opcode == "while" and trips(program, computation, loop) is None:
-                turn = counter.of(loop.named("body") or "")
-                if not turn.unknown_loops:
-                    turns.append(turn)
-    return max(turns, key=lambda turn: turn.seconds, default=None)
+    name = program.entry
+    for _ in range(depth):
+        name = max(counter.unknown(name), key=lambda body: counter.of(body).seconds, default=name)
+    return counter.of(name)
 
 
 class _Counter:
@@ -89,6 +88,19 @@ class _Counter:
             each = (self._of(computation, instruction) for instruction in computation.instructions.values())
             self._counted[name] = sum(each, Count())
         return self._counted[name]
+
+    def unknown(self, name: str) -> list[str]:
+        """The bodies of a computation's loops whose turns can't be told, but of none within these."""
+        computation = self._program.computations[name]
+        found: list[str] = []
+        for instruction in computation.instructions.values():
+            body = instruction.named("body") or ""
+            if instruction.opcode == "while" and trips(self._program, computation, instruction) is None:
+                found.append(body)
+                continue
+            called = {"while": [body], "conditional": instruction.branches, "call": [instruction.named("to_apply") or ""]}
+            found += [inner for each in called.get(instruction.opcode, ()) for inner in self.unknown(each)]
+        return found
 
     def _of(self, computation: Computation, instruction: Instruction) -> Count:
         opcode = instruction.opcode
@@ -141,7 +153,7 @@ def _estimated_cycles(instruction: Instruction) -> int:
 
 def cost_estimate(instruction: Instruction) -> Mapping[str, Any] | None:
     """What a Pallas kernel states of its "flops" and "bytes_accessed"; None for whatever is none, or states nothing."""
-    if instruction.named("custom_call_target") is None or f'"{_PALLAS}"' not in instruction.attributes:
+    if instruction.named("custom_call_target") != _PALLAS:
         return None
     begin = re.search(r'"cost_estimate":\s*', instruction.attributes)
     if begin is None:

@@ -50,24 +50,25 @@ def without_accelerator() -> None:
         jax.config.update("jax_platforms", "cpu")
 
 
-def describe(flag: str, name: str) -> Topology:
+def describe(flag: str, value: str, prefix: str = "") -> Topology:
     """The chips of a topology.
 
     Args:
-        flag: that the name was given by, for the message.
-        name: such as "v5e:2x2".
+        flag: that it was given by, for the message.
+        value: of the flag, such as "v5e:2x2".
+        prefix: that the flag has before the topology's name.
 
     Raises:
         UsageError: if there is no such topology, or no libtpu.
     """
-    chip, chips = check_topology(flag, name)
-    for variable, value in _ENVIRONMENT.items():
-        os.environ.setdefault(variable, value)
+    name, chip, chips = check_topology(flag, value, prefix)
+    for variable, default in _ENVIRONMENT.items():
+        os.environ.setdefault(variable, default)
     try:
         devices = topologies.get_topology_desc(platform="tpu", topology_name=name).devices
     except (jax.errors.JaxRuntimeError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise UsageError(f"{flag} must be a topology such as {chip.example}, got {name} ({reason})") from error
+        raise UsageError(f"{flag} must be a topology such as {prefix}{chip.example}, got {value} ({reason})") from error
     return Topology(name, chip.divided(len(devices) // chips), list(devices))
 
 

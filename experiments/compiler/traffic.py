@@ -64,6 +64,8 @@ def _of_fusion(program: Program, fusion: Instruction, operands: list[Instruction
 
 def _read(program: Program, computation: Computation, name: str) -> int | None:
     """Bytes that a computation reads of a value, or None for all of it."""
+    if name == computation.root.name:
+        return None
     total = 0
     for user in computation.instructions.values():
         for place, operand in enumerate(user.operands):
@@ -79,7 +81,9 @@ def _read(program: Program, computation: Computation, name: str) -> int | None:
                 read = _read(program, computation, user.name)
             elif user.opcode == "fusion":
                 inner = program.computations[user.named("calls") or ""]
-                read = _read(program, inner, inner.parameters[place].name)
+                parameter = inner.parameters[place]
+                viewed = _seen_through(inner, inner.root) is parameter
+                read = _read(program, *((computation, user.name) if viewed else (inner, parameter.name)))
             else:
                 read = None
             if read is None:
@@ -90,28 +94,25 @@ def _read(program: Program, computation: Computation, name: str) -> int | None:
 
 def _updated(program: Program, computation: Computation, root: Instruction) -> int | None:
     """Bytes that are written where a root updates a parameter in place, or None where it writes all of its result."""
-    while root.opcode in _VIEWS and root.operands:
-        root = computation.instructions[root.operands[0]]
+    root = _seen_through(computation, root)
     if root.opcode == "fusion":
         inner = program.computations[root.named("calls") or ""]
         found = _updated_of(inner, inner.root)
         if found is None:
             return None
-        written, parameter = found
-        return written if _is_parameter(computation, root.operands[parameter]) else None
+        written, number = found
+        target = _seen_through(computation, computation.instructions[root.operands[number]])
+        return written if target.opcode == "parameter" else None
     found = _updated_of(computation, root)
     return found and found[0]
 
 
 def _updated_of(computation: Computation, root: Instruction) -> tuple[int, int] | None:
     """The bytes that an update in place writes, and the number of the parameter that it updates."""
-    while root.opcode in _VIEWS and root.operands:
-        root = computation.instructions[root.operands[0]]
+    root = _seen_through(computation, root)
     if root.opcode not in ("dynamic-update-slice", "scatter"):
         return None
-    target = computation.instructions[root.operands[0]]
-    while target.opcode in _VIEWS:
-        target = computation.instructions[target.operands[0]]
+    target = _seen_through(computation, computation.instructions[root.operands[0]])
     if target.opcode != "parameter":
         return None
     operands = computation.operands(root)
@@ -119,11 +120,11 @@ def _updated_of(computation: Computation, root: Instruction) -> tuple[int, int] 
     return written, int(target.literal)
 
 
-def _is_parameter(computation: Computation, name: str) -> bool:
-    target = computation.instructions[name]
-    while target.opcode in _VIEWS:
-        target = computation.instructions[target.operands[0]]
-    return target.opcode == "parameter"
+def _seen_through(computation: Computation, instruction: Instruction) -> Instruction:
+    """What a view is of."""
+    while instruction.opcode in _VIEWS:
+        instruction = computation.instructions[instruction.operands[0]]
+    return instruction
 
 
 def _updates(operands: list[Instruction]) -> int:
