@@ -66,6 +66,8 @@ class Bench:
     """An interpreter that has TensorFlow, where this one has not."""
     topology: str = "v5e:2x2"
     """The chips that the part tpu compiles for: v5e, v6e, v5p or v4, and the sides of their arrangement."""
+    chip_programs: tuple[Literal["layers", "steps", "sweeps"], ...] = ("layers", "steps", "sweeps")
+    """What the part tpu compiles: single layers, training steps, sweeps over seeds."""
     chip_widths: tuple[int, ...] = (16, 64, 256)
     """Widths of the ResNet-18 of the part tpu."""
     chip_batches: tuple[int, ...] = (128,)

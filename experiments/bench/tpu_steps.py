@@ -1,7 +1,8 @@
 """Training steps of the programs compiled for a described TPU: ResNet-18, the MLP and words, exact and sampled."""
 
+import itertools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import SingleDeviceSharding
@@ -26,13 +27,30 @@ CIFAR_VARIANTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 """Of the ResNet-18: a name, the method, and options of `experiments.cifar`."""
 
 _CLASSES = 100_000  # of words
+_MLP_METHODS, _MLP_BATCHES = ("standard", "mc", "alsh"), (1, 128)
+
+
+class Training(NamedTuple):
+    """What a step is of.
+
+    Attributes:
+        network: with its sizes.
+        variant: how it is trained.
+        train: that.
+        data: of the shapes of what it is trained on.
+    """
+
+    network: str
+    variant: str
+    train: Train
+    data: Data
 
 
 def measure_steps(options: Bench, topology: Topology) -> dict[str, dict[str, Counted]]:
     """The counts of each variant's step, by network."""
     found: dict[str, dict[str, Counted]] = {}
-    for network, variant, train, data in _trainings(options):
-        found.setdefault(network, {})[variant] = counted(_lowered(train, data, topology), topology)
+    for training in itertools.chain.from_iterable(trainings(options) for trainings in NETWORKS):
+        found.setdefault(training.network, {})[training.variant] = counted(_lowered(training, topology), topology)
     return found
 
 
@@ -46,30 +64,40 @@ def show_steps(results: dict[str, dict[str, Counted]], console: Console) -> None
     console.print(rows)
 
 
-def _trainings(options: Bench) -> Iterator[tuple[str, str, Train, Data]]:
-    """A network, how it is trained, its training, and what it is trained on."""
-    for width in options.chip_widths:
-        for batch in options.chip_batches:
-            images = random_cifar(batch)
-            for variant, method, own in CIFAR_VARIANTS:
-                config = cifar.Config(width=width, batch_size=batch, epochs=1, **own)
-                learner = cnn_learner(config, cifar.METHODS[method].layers(config), images)
-                yield f"ResNet-18, width {width}, batch {batch}", variant, make_train(config, learner, images), images
-    digits = random_digits(128)
-    for batch in (1, 128):
-        for method in ("standard", "mc", "alsh"):
-            of_mlp = mlp.MLPConfig(layers=(3,), batch_size=batch, epochs=1)
-            train = make_train(of_mlp, mlp_learner(of_mlp, mlp.METHODS[method].layers(of_mlp), digits), digits)
-            yield f"MLP, 3 x {of_mlp.width}, batch {batch}", method, train, digits
+def _resnet18(options: Bench) -> Iterator[Training]:
+    for width, batch in itertools.product(options.chip_widths, options.chip_batches):
+        images = random_cifar(batch)
+        for variant, method, own in CIFAR_VARIANTS:
+            config = cifar.Config(width=width, batch_size=batch, epochs=1, **own)
+            learner = cnn_learner(config, cifar.METHODS[method].layers(config), images)
+            train = make_train(config, learner, images)
+            yield Training(f"ResNet-18, width {width}, batch {batch}", variant, train, images)
+
+
+def _mlp(options: Bench) -> Iterator[Training]:
+    digits = random_digits(_MLP_BATCHES[-1])
+    for batch, method in itertools.product(_MLP_BATCHES, _MLP_METHODS):
+        config = mlp.MLPConfig(batch_size=batch, epochs=1)
+        train = make_train(config, mlp_learner(config, mlp.METHODS[method].layers(config), digits), digits)
+        yield Training(f"MLP, {config.layers[0]} x {config.width}, batch {batch}", method, train, digits)
+
+
+def _words(options: Bench) -> Iterator[Training]:
     text = random_text(_CLASSES)
     for method in words.METHODS:
-        of_words = words.WordsConfig(methods=(method,), steps=1, evaluations=1)
-        train = make_train(of_words, words_learner(of_words, words.METHODS[method].layers(of_words), text), text)
-        yield f"words, {_CLASSES:,} classes, batch {of_words.batch_size}", method, train, text
+        config = words.WordsConfig(methods=(method,), steps=1, evaluations=1)
+        train = make_train(config, words_learner(config, words.METHODS[method].layers(config), text), text)
+        yield Training(f"words, {_CLASSES:,} classes, batch {config.batch_size}", method, train, text)
 
 
-def _lowered(train: Train, data: Data, topology: Topology) -> jax.stages.Lowered:
+NETWORKS = (_resnet18, _mlp, _words)
+"""Functions that go through the trainings of a program, by the options."""
+
+
+def _lowered(training: Training, topology: Topology) -> jax.stages.Lowered:
+    """The step, to which a batch is given: what chooses it is no part of it."""
+    train = training.train
     state = jax.eval_shape(train.init, jax.random.key(0))
-    batch = jax.eval_shape(train.first_batch, state, data.train)
+    batch = jax.eval_shape(train.first_batch, state, training.data.train)
     arguments = shapes_on((state, *batch), SingleDeviceSharding(topology.devices[0]))
     return jax.jit(train.learner.step, donate_argnums=0).lower(*arguments)

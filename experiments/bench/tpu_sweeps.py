@@ -15,6 +15,8 @@ from experiments.compiler.topology import Topology
 from experiments.seeds.axis import SeedAxis, make_mesh
 from experiments.seeds.compiled import lower_segment
 from experiments.seeds.dry_run import STEP_DEPTH
+from experiments.seeds.settings import Family
+from experiments.training.task import Task
 
 METHODS: tuple[tuple[str, dict[str, Any]], ...] = (("exact", {}),)
 """A method, and options of `experiments.cifar`."""
@@ -24,12 +26,10 @@ _IMAGES, _WIDTH = 50_000, 16  # those of CIFAR-10, which lie on each chip
 
 def measure_sweeps(options: Bench, topology: Topology) -> dict[str, dict[str, Counted]]:
     """The counts of a step of all seeds, by method, and by seed axis and number of seeds."""
-    images = random_cifar(_IMAGES)
     found: dict[str, dict[str, Counted]] = {}
     for method, own in METHODS:
-        config = Config(width=_WIDTH, epochs=1, methods=(method,), **own)
-        family, task = only_family(config, cnn_learner, images)
-        for name, axis in _axes(options, topology, config.batch_size):
+        family, task = _family(method, own)
+        for name, axis in _axes(options, topology, family.config.batch_size):
             lowered = lower_segment(family, task, axis)
             found.setdefault(method, {})[name] = counted(lowered, topology, depth=STEP_DEPTH)
     return found
@@ -43,6 +43,11 @@ def show_sweeps(results: dict[str, dict[str, Counted]], console: Console) -> Non
             rows.add_row(method, name, *cells(found, next(iter(by_axis.values()))))
         rows.add_section()
     console.print(rows)
+
+
+def _family(method: str, own: dict[str, Any]) -> tuple[Family, Task]:
+    config = Config(width=_WIDTH, epochs=1, methods=(method,), **own)
+    return only_family(config, cnn_learner, random_cifar(_IMAGES))
 
 
 def _axes(options: Bench, topology: Topology, batch_size: int) -> Iterator[tuple[str, SeedAxis]]:
