@@ -30,7 +30,7 @@ def counted(lowered: jax.stages.Lowered, topology: Topology, *, depth: int = 0) 
         program = compiled(lowered)
     except DoesNotFit as error:
         return {"needed": error.needed}
-    found = count_turn(program.as_text(), topology.chip, depth)
+    found = count_turn(program.as_text() or "", topology.chip, depth)
     memory: Any = program.memory_analysis()
     floor = memory.argument_size_in_bytes + memory.output_size_in_bytes
     return {**dataclasses.asdict(found), "memory": memory_bytes(program), "operands_and_results": floor}
@@ -71,11 +71,11 @@ def cells(found: Counted, exact: Counted | None) -> list[str]:
 def said(console: Console) -> None:
     """What a reader must know of the columns."""
     console.print(
-        "A compiler's count, and no run. GFLOP: products and convolutions, without padding. MB: read from and written to"
-        " HBM. roofline: the sum over kernels of the larger of bytes and FLOPs over the chip's peak rates (of bfloat16,"
-        " as which float32 products run too); what is moved within VMEM takes no time in it, nor do exchanges between"
-        " chips. XLA's kcycles: what the compiler itself expects, which leaves out gathers and sorts. memory: arguments,"
-        " results and temporaries. + loops: some whose turns can't be told, counted once.",
+        "A compiler's count, and no run. GFLOP: products and convolutions, without padding. MB: read from and written"
+        " to HBM. roofline: the sum over kernels of the larger of bytes and FLOPs over the chip's peak rates (of"
+        " bfloat16, as which float32 products run too); what is moved within VMEM takes no time in it, nor do exchanges"
+        " between chips. XLA's kcycles: what the compiler itself expects, which leaves out gathers and sorts. memory:"
+        " arguments, results and temporaries. + loops: some whose turns can't be told, counted once.",
         highlight=False,
     )
 
@@ -86,5 +86,3 @@ def _mega(number: float) -> str:
 
 def _ratio(name: str, found: Mapping[str, Any], exact: Mapping[str, Any]) -> str:
     return f"{found[name] / exact[name]:.2f}" if exact.get(name) else ""
-
-

@@ -18,8 +18,8 @@ def main(config: CharactersConfig) -> int:
     """
     # JAX is imported once the options are known to be right: --help and a slip take no time.
     from experiments.characters.task import make_task
-    from experiments.training.devices import devices_of
     from experiments.runs.compare import compare
+    from experiments.training.devices import devices_of
 
     with devices_of(config):
         return compare(config, make_task(config))[0]

@@ -19,8 +19,8 @@ def main(config: Config) -> int:
     # JAX is imported once the options are known to be right: --help and a slip take no time.
     from experiments.cifar.learner import make_task
     from experiments.cifar.selection import selection_lines
-    from experiments.training.devices import devices_of
     from experiments.runs.compare import compare
+    from experiments.training.devices import devices_of
 
     with devices_of(config):
         return compare(config, make_task(config), selection_lines(config))[0]

@@ -178,7 +178,11 @@ def _shape(dtype: str, dims: str, layout: str) -> Shape:
     tiles = re.findall(r"\(([\d,]+)\)", tiled[1]) if tiled else []
     space = re.search(r"S\((\d+)\)", rest)
     return Shape(
-        dtype, _numbers(dims.replace("<=", "")), _numbers(order), tuple(map(_numbers, tiles)), int(space[1]) if space else 0
+        dtype,
+        _numbers(dims.replace("<=", "")),
+        _numbers(order),
+        tuple(map(_numbers, tiles)),
+        int(space[1]) if space else 0,
     )
 
 

@@ -13,7 +13,14 @@ from experiments.compiler.products import flops
 from experiments.compiler.traffic import moved
 from experiments.compiler.trips import trips
 
-_COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all", "collective-broadcast")
+_COLLECTIVES = (
+    "all-reduce",
+    "all-gather",
+    "reduce-scatter",
+    "collective-permute",
+    "all-to-all",
+    "collective-broadcast",
+)
 _PALLAS = "tpu_custom_call"
 
 
@@ -98,7 +105,11 @@ class _Counter:
             if instruction.opcode == "while" and trips(self._program, computation, instruction) is None:
                 found.append(body)
                 continue
-            called = {"while": [body], "conditional": instruction.branches, "call": [instruction.named("to_apply") or ""]}
+            called = {
+                "while": [body],
+                "conditional": instruction.branches,
+                "call": [instruction.named("to_apply") or ""],
+            }
             found += [inner for each in called.get(instruction.opcode, ()) for inner in self.unknown(each)]
         return found
 

@@ -46,7 +46,7 @@ class DoesNotFit(Exception):
 
 def without_accelerator() -> None:
     """Makes this machine's CPU JAX's only device, unless the user chose: libtpu complains where there is no TPU."""
-    if not jax.config.jax_platforms:
+    if not getattr(jax.config, "jax_platforms", None):
         jax.config.update("jax_platforms", "cpu")
 
 

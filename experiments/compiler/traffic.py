@@ -23,7 +23,11 @@ def moved(program: Program, computation: Computation, instruction: Instruction) 
     update. What starts something asynchronous counts for all of it.
     """
     opcode, shapes = instruction.opcode, instruction.shapes
-    if opcode in _FREE or opcode.endswith(("-done", "-update")) or instruction.named("custom_call_target") in _FREE_CALLS:
+    if (
+        opcode in _FREE
+        or opcode.endswith(("-done", "-update"))
+        or instruction.named("custom_call_target") in _FREE_CALLS
+    ):
         return Traffic()
     if opcode == "copy-start":
         return _whole(shapes[:2])

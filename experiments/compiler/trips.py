@@ -83,9 +83,7 @@ def _kept(
     return None if value is None else value + bound.plus
 
 
-def _value(
-    program: Program, computation: Computation, instruction: Instruction, given: Mapping[str, _Value]
-) -> _Value:
+def _value(program: Program, computation: Computation, instruction: Instruction, given: Mapping[str, _Value]) -> _Value:
     """What an instruction computes, of constants and of what a loop carries; None where it is anything else."""
     opcode = instruction.opcode
     if opcode == "constant":

@@ -71,13 +71,14 @@ def _trial(family: Family, task: Task, axis: SeedAxis, topology: Topology) -> Tr
         program = compiled(lowered)
     except DoesNotFit as error:
         return Trial(axis, error.needed, None)
-    return Trial(axis, memory_bytes(program), count_turn(program.as_text(), topology.chip, STEP_DEPTH))
+    return Trial(axis, memory_bytes(program), count_turn(program.as_text() or "", topology.chip, STEP_DEPTH))
 
 
 def _lines(family: Family, trials: list[Trial], limit: float) -> list[str]:
     first, last = trials[0], trials[-1]
     name, fits = family.settings[0].name, last.bytes <= limit
-    needed = f"{name}: {_seeds(first)} need{'' if first.axis.members > 1 else 's'} {_gibibytes(first.bytes)} of a device"
+    verb = "need" if first.axis.members > 1 else "needs"
+    needed = f"{name}: {_seeds(first)} {verb} {_gibibytes(first.bytes)} of a device"
     if len(trials) == 1:
         lines = [f"{needed}: {'fits' if fits else 'does not fit'}"]
     else:
@@ -85,10 +86,10 @@ def _lines(family: Family, trials: list[Trial], limit: float) -> list[str]:
         lines = [f"{needed}: does not fit; {fewer}"]
     if last.step is not None and fits:
         step = last.step
-        exchanged = f", {step.collectives:.0f} collectives of {step.collective_bytes / 1e6:.3g} MB"
+        exchanged = f", chips exchange {step.collective_bytes / 1e6:.3g} MB in {step.collectives:.0f}"
         lines.append(
-            f"  a step of {_on_a_device(last)}: {step.flops / 1e9:.4g} GFLOP, {step.bytes / 1e6:.4g} MB of memory moved, at"
-            f" least {1e3 * step.seconds:.3g} ms{exchanged if step.collectives else ''}"
+            f"  a step of {_on_a_device(last)}: {step.flops / 1e9:.4g} GFLOP of products, {step.bytes / 1e6:.4g} MB"
+            f" moved, at least {1e3 * step.seconds:.3g} ms{exchanged if step.collectives else ''}"
         )
     return lines
 

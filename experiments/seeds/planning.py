@@ -52,7 +52,8 @@ def choose_axis(family: Family, task: Task, described: Sequence[Any] | None = No
     devices = jax.devices() if described is None else described
     one = None if described is None else devices[0]
     if must_shard(config):
-        return _split(family, described), "as asked" if config.seed_axis == "shard" else "for several processes or --mesh"
+        why = "as asked" if config.seed_axis == "shard" else "for several processes or --mesh"
+        return _split(family, described), why
     if config.seed_axis == "map":
         return _in_turn(one), "as asked"
     if config.seed_axis == "vmap":

@@ -32,6 +32,7 @@ RECORDED = {
     "sweep": "bench-sweep",
     "wide": "bench-wide",
     "transformer": "bench-transformer",
+    "tpu": "bench-tpu",
 }  # the others: bench
 
 
@@ -189,6 +190,7 @@ def test_the_peers_can_be_found():
         ("--features", "100"),
         ("--sequences", "6"),
         ("--tf-python", "/nowhere"),
+        ("--chip-seeds", "0"),
         ("--out", "/proc/nowhere"),
     ],
 )

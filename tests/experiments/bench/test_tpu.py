@@ -23,10 +23,9 @@ def test_the_part_is_measured_by_its_name_alone():
 def test_the_tpu_part_measures_what_it_shows(monkeypatch):
     """On small programs: half of the products for half of the channels, and a chip's memory by seeds."""
     pytest.importorskip("libtpu", reason="libtpu, which compiles for TPUs, is not installed")
-    sizes = {"conv": Sizes((8, 4, 4, 256), (3, 3, 256, 128)), "dense": Sizes((256, 512), (512, 256))}
+    sizes = {"conv": Sizes((8, 4, 4, 256), (3, 3, 256, 128))}
     monkeypatch.setattr(tpu_layers, "SIZES", sizes)
-    few = [tpu_layers.VARIANTS[number] for number in (0, 1, -1)]
-    monkeypatch.setattr(tpu_layers, "VARIANTS", few)
+    monkeypatch.setattr(tpu_layers, "VARIANTS", [tpu_layers.VARIANTS[number] for number in (0, 1, -1)])
     monkeypatch.setattr(tpu_steps, "NETWORKS", (tpu_steps._mlp,))
     monkeypatch.setattr(tpu_steps, "_MLP_METHODS", ("standard",))
     monkeypatch.setattr(tpu_steps, "_MLP_BATCHES", (128,))
