@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -170,4 +169,5 @@ def cost_estimate(instruction: Instruction) -> Mapping[str, Any] | None:
     if begin is None:
         return None
     stated, _ = json.JSONDecoder().raw_decode(instruction.attributes, begin.end())
-    return {name: float(stated.get(name, math.nan)) for name in ("flops", "bytes_accessed")}
+    names = ("flops", "bytes_accessed")
+    return {name: float(stated[name]) for name in names} if stated.keys() >= set(names) else None
