@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from experiments.bench.parts import PARTS
+from experiments.bench.parts import NOT_MEASURED, PARTS
 from experiments.bench.peer_process import check_interpreter
+from experiments.compiler.chips import check_topology
 from experiments.process.checks import check_at_least, listed
 from experiments.process.errors import UsageError
 
@@ -31,10 +32,11 @@ class Bench:
     """How many times everything is measured, in turn."""
     torch_python: Path = Path(sys.executable)
     """An interpreter that has PyTorch, where this one has not."""
-    parts: tyro.conf.Positional[tuple[_PartName, ...]] = tuple(PARTS)
+    parts: tyro.conf.Positional[tuple[_PartName, ...]] = tuple(name for name in PARTS if name not in NOT_MEASURED)
     """What to measure: kernels (single convolutions), resnet18 (a training step, sampled and exact), hashing (hashed
     dense layers), mlp (a training step of an MLP at batch 1), sweep (seeds per hour), wide (output layers of very many
-    classes), transformer (a training step of one, with kernel gradients from samples and with checkpoints)."""
+    classes), transformer (a training step of one, with kernel gradients from samples and with checkpoints); and, by its
+    name alone, tpu (layers, steps and sweeps compiled for a TPU that need not be there, and counted)."""
     seeds: tuple[int, ...] = (1, 2, 4, 8)
     """Numbers of seeds of the part sweep; the first must be 1."""
     classes: tuple[int, ...] = (10_000, 100_000, 1_000_000)
@@ -62,6 +64,16 @@ class Bench:
     best."""
     tf_python: Path = Path(sys.executable)
     """An interpreter that has TensorFlow, where this one has not."""
+    topology: str = "v5e:2x2"
+    """The chips that the part tpu compiles for: v5e, v6e, v5p or v4, and the sides of their arrangement."""
+    chip_programs: tuple[Literal["layers", "steps", "sweeps"], ...] = ("layers", "steps", "sweeps")
+    """What the part tpu compiles: single layers, training steps, sweeps over seeds."""
+    chip_widths: tuple[int, ...] = (16, 64, 256)
+    """Widths of the ResNet-18 of the part tpu."""
+    chip_batches: tuple[int, ...] = (128,)
+    """Sizes of its batch."""
+    chip_seeds: tuple[int, ...] = (1, 4, 16, 64)
+    """Numbers of seeds of its sweeps, at width 16 and batch 64."""
     out: Path | None = None
     """Directory for bench.json."""
 
@@ -77,13 +89,16 @@ class Bench:
             raise UsageError(f"--ratios must be in (0, 1), got {listed(self.ratios)}")
         if self.seeds[:1] != (1,) or min(self.seeds) < 1:
             raise UsageError(f"--seeds must be 1 and numbers above it, got {listed(self.seeds) or 'none'}")
-        for name, values in (("--classes", self.classes), ("--batch-sizes", self.batch_sizes)):
+        for name in ("classes", "batch_sizes", "chip_widths", "chip_batches", "chip_seeds"):
+            values = getattr(self, name)
             if not values or min(values) < 1:
-                raise UsageError(f"{name} must be numbers from 1, got {listed(values) or 'none'}")
+                raise UsageError(f"--{name.replace('_', '-')} must be numbers from 1, got {listed(values) or 'none'}")
         if self.text is not None and not self.text.is_file():
             raise UsageError(f"--text must be a file, got {self.text}")
         for name, seconds in (("--seconds", self.seconds), ("--tune-seconds", self.tune_seconds)):
             if seconds is not None and not 0 < seconds < float("inf"):
                 raise UsageError(f"{name} must be a positive number, got {seconds}")
+        if "tpu" in self.parts:
+            check_topology("--topology", self.topology)
         check_interpreter("--tf-python", self.tf_python)
         check_interpreter("--torch-python", self.torch_python)

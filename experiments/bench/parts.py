@@ -31,5 +31,9 @@ PARTS: Registry[Part] = Registry(
     sweep="experiments.bench.seeds",
     wide="experiments.bench.wide",
     transformer="experiments.bench.transformer_step",
+    tpu="experiments.bench.tpu",
 )
 """The parts by the names that the command line gives them, in the order in which they are measured by default."""
+
+NOT_MEASURED = {"tpu"}
+"""Those that say nothing of this machine, and are left out by default."""

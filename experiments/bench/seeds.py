@@ -110,15 +110,15 @@ def _epoch(training: CompiledTraining, family: Family, task: Task, count: int) -
 
 def _resnet18() -> tuple[Family, Task]:
     config = Config(width=16, epochs=1, seeds=10_000, methods=("exact",))
-    return _only_family(config, cnn_learner, random_cifar(_STEPS * config.batch_size))
+    return only_family(config, cnn_learner, random_cifar(_STEPS * config.batch_size))
 
 
 def _mlp() -> tuple[Family, Task]:
     config = MLPConfig(layers=(_LAYERS,), epochs=1, seeds=10_000, methods=("standard",))
-    return _only_family(config, mlp_learner, random_digits(_MLP_STEPS))
+    return only_family(config, mlp_learner, random_digits(_MLP_STEPS))
 
 
-def _only_family(config: RunOptions, learner: Callable[..., Learner], data: Dataset) -> tuple[Family, Task]:
+def only_family(config: RunOptions, learner: Callable[..., Learner], data: Dataset) -> tuple[Family, Task]:
     """The settings of the only method, and what is trained on the data."""
     task = Task("", "", data, chosen_methods(config), functools.partial(learner, data=data))
     (family,) = families(config, task.methods)

@@ -18,10 +18,10 @@ def main(config: CharactersConfig) -> int:
     """
     # JAX is imported once the options are known to be right: --help and a slip take no time.
     from experiments.characters.task import make_task
-    from experiments.process.distributed import connected
     from experiments.runs.compare import compare
+    from experiments.training.devices import devices_of
 
-    with connected(config):
+    with devices_of(config):
         return compare(config, make_task(config))[0]
 
 

@@ -19,10 +19,10 @@ def main(config: Config) -> int:
     # JAX is imported once the options are known to be right: --help and a slip take no time.
     from experiments.cifar.learner import make_task
     from experiments.cifar.selection import selection_lines
-    from experiments.process.distributed import connected
     from experiments.runs.compare import compare
+    from experiments.training.devices import devices_of
 
-    with connected(config):
+    with devices_of(config):
         return compare(config, make_task(config), selection_lines(config))[0]
 
 

@@ -18,9 +18,9 @@ def main(config: MLPConfig) -> int:
     """
     # JAX is imported once the options are known to be right: --help and a slip take no time.
     from experiments.mlp.depths import compare_depths
-    from experiments.process.distributed import connected
+    from experiments.training.devices import devices_of
 
-    with connected(config):
+    with devices_of(config):
         return compare_depths(config)
 
 

@@ -9,6 +9,7 @@ from experiments.mlp.learner import make_task
 from experiments.process.distributed import is_first
 from experiments.runs.compare import check_fits, compare
 from experiments.runs.directory import make_run, run_path
+from experiments.seeds.dry_run import dry_run
 from experiments.training.images import load_data
 from experiments.training.rows import ImageRow
 
@@ -26,6 +27,8 @@ def compare_depths(config: MLPConfig) -> int:
     if len(config.layers) == 1:
         return _one_depth(config, data)[0]
     depths = {layers: dataclasses.replace(config, layers=(layers,)) for layers in config.layers}
+    if config.compile_for is not None:
+        return max(dry_run(one, make_task(one, data)) for one in depths.values())
     first = depths[config.layers[0]]
     check_fits(first, make_task(first, data))
     path = run_path(config)

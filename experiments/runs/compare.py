@@ -18,6 +18,7 @@ from experiments.runs.display import Display
 from experiments.runs.plots import report_epochs
 from experiments.seeds.clock import with_steps
 from experiments.seeds.compiled import compile_evaluation, compile_training, step_flops
+from experiments.seeds.dry_run import dry_run
 from experiments.seeds.planning import Plan, check_mesh, choose_axis, must_shard
 from experiments.seeds.segments import Chunk, Moment, Position, chunks, numbered_seeds, run_chunk
 from experiments.seeds.settings import Family, families
@@ -34,14 +35,17 @@ def compare(config: RunOptions, task: Task, sections: Sequence[str] = ()) -> tup
         sections: lines to end the summary with.
 
     Returns:
-        The exit code (130 or 143 where Ctrl-C or SIGTERM ended it: what was done by then is saved) and the directory;
-        None for it in all processes but the first, which alone writes.
+        The exit code (130 or 143 where Ctrl-C or SIGTERM ended it: what was done by then is saved; with --compile-for 1
+        where something does not fit) and the directory; None for it with --compile-for, which writes nothing, and in
+        all processes but the first, which alone writes.
 
     Raises:
         UsageError: if the options do not fit the data, the devices or the methods, or `--out` can't be written, before
             anything is trained.
         OutputError: if results can no longer be written.
     """
+    if config.compile_for is not None:
+        return dry_run(config, task), None
     check_fits(config, task)
     chosen = families(config, task.methods)
     recorder = Recorder(config, chosen, f"{task.title}: {', '.join(task.methods)}") if is_first() else None

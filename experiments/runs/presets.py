@@ -15,6 +15,7 @@ from experiments.training.options import RunOptions
 _OF_THE_PROCESS = {
     "data_dir",
     "checkpoint_minutes",
+    "compile_for",
     "out",
     "resume",
     "distributed",
@@ -61,9 +62,9 @@ def _begun_with(path: Path, options: type[_Options]) -> _Options:
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(f"--resume must be the directory of a run, got {path} ({error!r})") from error
     known = {field.name for field in dataclasses.fields(options)}
-    if saved.keys() != known:
-        differing = ", ".join(sorted(saved.keys() ^ known))
-        raise UsageError(f"--resume must be a run of this program and version, got {path} (differing: {differing})")
+    if differing := (saved.keys() ^ known) - _OF_THE_PROCESS:
+        names = ", ".join(sorted(differing))
+        raise UsageError(f"--resume must be a run of this program and version, got {path} (differing: {names})")
     hints = get_type_hints(options)
     kept = saved.keys() - (_OF_THE_PROCESS - _OF_THE_DATA)
     return options(**{name: _as_option(saved[name], hints[name]) for name in kept}, out=path)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from experiments.process.errors import UsageError
 
@@ -24,11 +24,19 @@ class SeedAxis:
         kind: as `--seed-axis`.
         members: how many are trained at once.
         mesh: of `shard`, with the axes "seed" and "data".
+        device: the described one that programs are compiled for; None for this machine's own.
     """
 
     kind: Literal["map", "vmap", "shard"]
     members: int
     mesh: Mesh | None = None
+    device: Any = None
+
+    @property
+    def platform(self) -> str:
+        """What the programs run on, as JAX names it."""
+        devices = [self.device] if self.mesh is None else list(self.mesh.devices.flat)
+        return jax.default_backend() if devices[0] is None else devices[0].platform
 
     @property
     def shards(self) -> int:
@@ -78,22 +86,24 @@ class SeedAxis:
         sharding = self.sharding(by_seed=by_seed)
         return jax.tree.map(lambda a: jax.ShapeDtypeStruct(np.shape(a), a.dtype, sharding=sharding), tree)
 
-    def sharding(self, *, by_seed: bool) -> NamedSharding | None:
-        """Where arrays that differ from seed to seed lie, or those that do not; None where there is one device."""
+    def sharding(self, *, by_seed: bool) -> Sharding | None:
+        """Where arrays that differ from seed to seed lie, or those that do not; None for JAX's only device."""
         if self.mesh is None:
-            return None
+            return None if self.device is None else SingleDeviceSharding(self.device)
         return NamedSharding(self.mesh, PartitionSpec(_SEED) if by_seed else PartitionSpec())
 
 
-def make_mesh(shape: tuple[int, int] | None, members: int, batch_size: int) -> Mesh:
-    """The mesh of all devices, in the shape of `--mesh`.
+def make_mesh(
+    shape: tuple[int, int] | None, members: int, batch_size: int, devices: Sequence[Any] | None = None
+) -> Mesh:
+    """The mesh of all devices, JAX's own unless others are given, in the shape of `--mesh`.
 
     By default as many as divide `members` lie along "seed", and the others along "data".
 
     Raises:
         UsageError: if the shape does not divide the work, or the devices do not make the shape.
     """
-    devices = jax.devices()
+    devices = jax.devices() if devices is None else devices
     if shape is None:
         over_seeds = math.gcd(members, len(devices))
         shape = over_seeds, len(devices) // over_seeds

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.compiler.topology import memory_bytes
 from experiments.process.distributed import largest
 from experiments.seeds.axis import SeedAxis
 from experiments.seeds.settings import Family
@@ -22,7 +23,7 @@ from experiments.training.rows import Row
 from experiments.training.task import Task
 from jaxapprox.efficiency import flops
 
-_SHARE_OF_MEMORY = 0.9
+SHARE_OF_MEMORY = 0.9
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -129,57 +130,87 @@ def compile_training(family: Family, task: Task, axis: SeedAxis) -> CompiledTrai
         training = _compile(family, task, axis)
         if training.bytes <= limit or axis.members <= least:
             return training
-        fewer = max(least, int(axis.members * limit / training.bytes) // least * least)
-        even = math.ceil(most / math.ceil(most / fewer) / least) * least
-        axis = dataclasses.replace(axis, members=min(even, axis.members - least))
+        axis = with_fewer(axis, most, training.bytes / limit)
+
+
+def with_fewer(axis: SeedAxis, most: int, excess: float) -> SeedAxis:
+    """An axis of fewer members, where so many need `excess` times the memory that there is.
+
+    Args:
+        axis: of more members than it has shards.
+        most: members that are to be trained in chunks as even as can be.
+        excess: above 1.
+    """
+    least = axis.shards
+    fewer = max(least, int(axis.members / excess) // least * least)
+    even = math.ceil(most / math.ceil(most / fewer) / least) * least
+    return dataclasses.replace(axis, members=min(even, axis.members - least))
+
+
+def lower_segment(family: Family, task: Task, axis: SeedAxis) -> jax.stages.Lowered:
+    """The program that trains a segment, not compiled yet."""
+    state = jax.eval_shape(_init_one(family, task, axis), *_first_seed(family, axis))
+    return _lower_segment(family, task, axis, state)
 
 
 def _compile(family: Family, task: Task, axis: SeedAxis) -> CompiledTraining:
-    def train_of(hyperparameters: Any) -> Train:
-        return _train(family, task, axis, hyperparameters)
-
-    def init_one(hyperparameters, key):
-        return _with_key_data(train_of(hyperparameters).init(jax.random.wrap_key_data(key)))
-
     def init(hyperparameters, keys):
         # One program for every axis: others may fold its constants in another order, and begin an ulp away.
         each = [compiled_init({name: a[i] for name, a in hyperparameters.items()}, key) for i, key in enumerate(keys)]
         return axis.put(jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(each)), by_seed=True)
 
-    def of_members(tree):
-        stacked = jax.tree.map(lambda a: jax.ShapeDtypeStruct((axis.members, *a.shape), a.dtype), tree)
-        return axis.shapes(stacked, by_seed=True)
-
-    def segment(hyperparameters, state, *rest):
-        state, total = train_of(hyperparameters).segment(_with_key(state), *rest)
-        return _with_key_data(state), total
-
     start = time.perf_counter()
-    one = train_of(family.settings[0].hyperparameters)
-    examples = _hyperparameters(family, axis)
-    first = jax.tree.map(lambda a: a[0], (examples, seed_key_data(jnp.arange(1))))
-    lowered_init = jit(init_one).lower(*first)
-    compiled_init, state = lowered_init.compile(), of_members(lowered_init.out_info)
-    total = of_members(jax.eval_shape(one.zero_metrics))
-    lifted = axis.lift(segment, (True, True, True, False, False, False, False))
-    rounds = jnp.int32(0), jnp.zeros((one.rounds_at_once, 2), jnp.int32), jnp.zeros(2, jnp.int32)
-    shared = axis.shapes((task.data.train, *rounds), by_seed=False)
-    own = axis.shapes(examples, by_seed=True), state, total
-    # The next segment takes what this one leaves: XLA must not split it over the devices that share a seed.
-    placed = axis.sharding(by_seed=True)
-    compiled_segment = jit(lifted, donate_argnums=(1, 2), out_shardings=placed).lower(*own, *shared).compile()
-    memory = compiled_segment.memory_analysis()
-    size = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+    one = _train(family, task, axis, family.settings[0].hyperparameters)
+    lowered_init = jit(_init_one(family, task, axis)).lower(*_first_seed(family, axis))
+    compiled_init, state = lowered_init.compile(), lowered_init.out_info
+    compiled_segment = _lower_segment(family, task, axis, state).compile()
     return CompiledTraining(
         axis,
         init,
         compiled_segment,
-        state,
-        total,
+        _of_members(axis, state),
+        _of_members(axis, jax.eval_shape(one.zero_metrics)),
         one,
         time.perf_counter() - start,
-        size - memory.alias_size_in_bytes,
+        memory_bytes(compiled_segment),
     )
+
+
+def _init_one(family: Family, task: Task, axis: SeedAxis) -> Callable[..., State]:
+    def init_one(hyperparameters, key):
+        return _with_key_data(_train(family, task, axis, hyperparameters).init(jax.random.wrap_key_data(key)))
+
+    return init_one
+
+
+def _first_seed(family: Family, axis: SeedAxis) -> Any:
+    """Hyperparameters and the data of a key, as `_init_one` takes them."""
+    return jax.tree.map(lambda a: a[0], (_hyperparameters(family, axis), seed_key_data(jnp.arange(1))))
+
+
+def _lower_segment(family: Family, task: Task, axis: SeedAxis, state: Any) -> jax.stages.Lowered:
+    """The program for all members, of each of whom `state` has the shapes."""
+
+    def segment(hyperparameters, state, *rest):
+        state, total = _train(family, task, axis, hyperparameters).segment(_with_key(state), *rest)
+        return _with_key_data(state), total
+
+    one = _train(family, task, axis, family.settings[0].hyperparameters)
+    lifted = axis.lift(segment, (True, True, True, False, False, False, False))
+    rounds = jnp.int32(0), jnp.zeros((one.rounds_at_once, 2), jnp.int32), jnp.zeros(2, jnp.int32)
+    shared = axis.shapes((task.data.train, *rounds), by_seed=False)
+    total = _of_members(axis, jax.eval_shape(one.zero_metrics))
+    own = axis.shapes(_hyperparameters(family, axis), by_seed=True), _of_members(axis, state), total
+    # The next segment takes what this one leaves: XLA must not split it over the devices that share a seed.
+    placed = axis.sharding(by_seed=True)
+    program = jit(lifted, platform=axis.platform, donate_argnums=(1, 2), out_shardings=placed)
+    return program.lower(*own, *shared)
+
+
+def _of_members(axis: SeedAxis, tree: Any) -> Any:
+    """The shapes of what each member has one of."""
+    stacked = jax.tree.map(lambda a: jax.ShapeDtypeStruct((axis.members, *a.shape), a.dtype), tree)
+    return axis.shapes(stacked, by_seed=True)
 
 
 def compile_evaluation(family: Family, task: Task, training: CompiledTraining) -> CompiledEvaluation:
@@ -245,7 +276,7 @@ def _memory() -> float:
     """Bytes that a device has for a program: nine tenths of what is left; on a CPU half of the machine's."""
     statistics = jax.local_devices()[0].memory_stats()
     if statistics is not None:
-        return _SHARE_OF_MEMORY * (statistics["bytes_limit"] - statistics["bytes_in_use"])
+        return SHARE_OF_MEMORY * (statistics["bytes_limit"] - statistics["bytes_in_use"])
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = _CGROUP_LIMIT.read_text().strip() if _CGROUP_LIMIT.exists() else "max"
     return 0.5 * min(total, total if limit == "max" else int(limit)) / len(jax.local_devices())

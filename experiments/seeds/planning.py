@@ -1,7 +1,8 @@
 """Along which axis the seeds of a family are trained, and how many at once: by a fixed rule, or as asked."""
 
 import dataclasses
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import jax
 from jax.sharding import Mesh
@@ -34,28 +35,36 @@ class Plan:
         return cls(axis.kind, axis.members, mesh, why, steps)
 
 
-def choose_axis(family: Family, task: Task) -> tuple[SeedAxis, str]:
+def choose_axis(family: Family, task: Task, described: Sequence[Any] | None = None) -> tuple[SeedAxis, str]:
     """The seed axis by `--seed-axis`, `--seeds-at-once` and `--mesh`, and why it was chosen.
 
     Its members are the most that are to be trained at once, whatever memory holds.
+
+    Args:
+        family: what is trained.
+        task: on what.
+        described: devices to compile for, in the place of JAX's own; they can't tell what is fastest.
 
     Raises:
         UsageError: if the mesh does not fit.
     """
     config = family.config
+    devices = jax.devices() if described is None else described
+    one = None if described is None else devices[0]
     if must_shard(config):
-        return _split(family), "as asked" if config.seed_axis == "shard" else "for several processes or --mesh"
+        why = "as asked" if config.seed_axis == "shard" else "for several processes or --mesh"
+        return _split(family, described), why
     if config.seed_axis == "map":
-        return _in_turn(), "as asked"
+        return _in_turn(one), "as asked"
     if config.seed_axis == "vmap":
-        return _at_once(family), "as asked"
-    if config.seed_axis == "fastest":
+        return _at_once(family, one), "as asked"
+    if config.seed_axis == "fastest" and described is None:
         return _fastest(family, task)
-    if len(jax.devices()) > 1 and _divides(family):
-        return _split(family), "the rule for several devices"
-    if jax.default_backend() == "cpu":
-        return _in_turn(), "the rule for a CPU"
-    return _at_once(family), "the rule for one accelerator"
+    if len(devices) > 1 and _divides(family, described):
+        return _split(family, described), "the rule for several devices"
+    if _platform(described) == "cpu":
+        return _in_turn(one), "the rule for a CPU"
+    return _at_once(family, one), "the rule for one accelerator"
 
 
 def must_shard(config: RunOptions) -> bool:
@@ -63,40 +72,44 @@ def must_shard(config: RunOptions) -> bool:
     return config.seed_axis == "shard" or jax.process_count() > 1 or config.mesh is not None
 
 
-def check_mesh(family: Family) -> Mesh:
-    """The mesh over which the family's seeds are split.
+def check_mesh(family: Family, devices: Sequence[Any] | None = None) -> Mesh:
+    """The mesh over which the family's seeds are split, of JAX's own devices unless others are given.
 
     Raises:
         UsageError: if it does not divide the work.
     """
     config = family.config
-    mesh = make_mesh(config.mesh, len(family.members), config.batch_size)
+    mesh = make_mesh(config.mesh, len(family.members), config.batch_size, devices)
     over = mesh.shape["seed"]
     if config.seeds_at_once % over:
         raise UsageError(f"--seeds-at-once must be a multiple of the mesh's {over}, got {config.seeds_at_once}")
     return mesh
 
 
-def _in_turn() -> SeedAxis:
-    return SeedAxis("map", 1)
+def _in_turn(device: Any = None) -> SeedAxis:
+    return SeedAxis("map", 1, device=device)
 
 
-def _at_once(family: Family) -> SeedAxis:
+def _at_once(family: Family, device: Any = None) -> SeedAxis:
     total = len(family.members)
-    return SeedAxis("vmap", min(family.config.seeds_at_once or total, total))
+    return SeedAxis("vmap", min(family.config.seeds_at_once or total, total), device=device)
 
 
-def _split(family: Family) -> SeedAxis:
-    mesh = check_mesh(family)
+def _split(family: Family, described: Sequence[Any] | None = None) -> SeedAxis:
+    mesh = check_mesh(family, described)
     # On a CPU more than one seed on a device does not pay.
-    most = mesh.shape["seed"] if jax.default_backend() == "cpu" else len(family.members)
+    most = mesh.shape["seed"] if _platform(described) == "cpu" else len(family.members)
     return SeedAxis("shard", family.config.seeds_at_once or most, mesh)
 
 
-def _divides(family: Family) -> bool:
+def _platform(described: Sequence[Any] | None) -> str:
+    return jax.default_backend() if described is None else described[0].platform
+
+
+def _divides(family: Family, described: Sequence[Any] | None = None) -> bool:
     """Whether all devices can be used."""
     try:
-        check_mesh(family)
+        check_mesh(family, described)
     except UsageError:
         return False
     return True

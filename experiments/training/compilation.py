@@ -14,14 +14,14 @@ _ON_CPU = {
 }
 
 
-def jit(function: Callable[..., Any], **options: Any) -> Any:
-    """`jax.jit` for the default backend, with that backend's compiler options."""
-    return jax.jit(function, compiler_options=_compiler_options(), **options)
+def jit(function: Callable[..., Any], *, platform: str | None = None, **options: Any) -> Any:
+    """`jax.jit` with the compiler options of a platform: the default backend, unless another is compiled for."""
+    return jax.jit(function, compiler_options=_compiler_options(platform or jax.default_backend()), **options)
 
 
 @functools.cache
-def _compiler_options() -> dict[str, str]:
-    if jax.default_backend() != "cpu":
+def _compiler_options(platform: str) -> dict[str, str]:
+    if platform != "cpu":
         return {}
     try:
         jax.jit(lambda x: x + 1, compiler_options=_ON_CPU)(0)

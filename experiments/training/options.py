@@ -11,9 +11,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
+from experiments.compiler.chips import check_topology
 from experiments.process.checks import check_at_least, check_different, check_names, flag, listed
 from experiments.process.errors import UsageError
 from experiments.training.rows import Row
+
+COMPILE_FOR = "tpu:"
+"""What --compile-for has before the name of a topology."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +64,9 @@ class RunOptions(abc.ABC):
     the seeds)."""
     checkpoint_minutes: float = 10.0
     """Minutes from one checkpoint within an epoch to the next; there is one after every epoch in any case."""
+    compile_for: str | None = None
+    """tpu:v5e:2x2 or another topology (v5e, v6e, v5p, v4): train nothing, but compile the run for these chips, which
+    need not be there, and say whether it fits (exit code 1 if not) and what a step takes at least."""
     out: Path | None = None
     """Directory of the run (default: runs/<time>-<data>)."""
     resume: Path | None = None
@@ -142,6 +149,15 @@ class RunOptions(abc.ABC):
         if self.mesh is not None and min(self.mesh) < 1:
             raise UsageError(f"--mesh must be two numbers from 1, got {self.mesh[0]} {self.mesh[1]}")
         self._check_processes()
+        if self.compile_for is not None:
+            self._check_compile_for(self.compile_for)
+
+    def _check_compile_for(self, target: str) -> None:
+        check_topology("--compile-for", target, COMPILE_FOR)
+        if self.seed_axis == "fastest":
+            raise UsageError("--seed-axis must be one that needs no clock with --compile-for, got fastest")
+        if self.distributed or self.coordinator is not None:
+            raise UsageError(f"--compile-for must be given to a single process, got {target} with --distributed")
 
     def _check_processes(self) -> None:
         together = (self.coordinator, self.num_processes, self.process_id)

@@ -17,11 +17,11 @@ def main(config: WordsConfig) -> int:
         OutputError: if results can no longer be written.
     """
     # JAX is imported once the options are known to be right: --help and a slip take no time.
-    from experiments.process.distributed import connected
     from experiments.runs.compare import compare
+    from experiments.training.devices import devices_of
     from experiments.words.learner import make_task
 
-    with connected(config):
+    with devices_of(config):
         return compare(config, make_task(config))[0]
 
 

@@ -32,6 +32,7 @@ RECORDED = {
     "sweep": "bench-sweep",
     "wide": "bench-wide",
     "transformer": "bench-transformer",
+    "tpu": "bench-tpu",
 }  # the others: bench
 
 
@@ -85,7 +86,7 @@ def test_the_transformer_part_measures_what_it_shows(monkeypatch):
 def test_the_sweep_part_times_training_alone():
     """Not the making of the first states, which a whole run has once."""
     config = MLPConfig(layers=(1,), width=8, epochs=1, seeds=10_000, methods=("standard",))
-    family, task = seeds._only_family(config, mlp_learner, random_digits(2))
+    family, task = seeds.only_family(config, mlp_learner, random_digits(2))
     in_turn = compile_training(family, task, SeedAxis("map", 1))
     asked = []
 
@@ -101,7 +102,7 @@ def test_the_sweep_part_times_training_alone():
 def test_the_sweep_part_measures_what_it_shows(monkeypatch):
     """On a small network: every number of seeds along every axis, by round."""
     config = MLPConfig(layers=(1,), width=8, epochs=1, seeds=10_000, methods=("standard",))
-    monkeypatch.setattr(seeds, "_resnet18", lambda: seeds._only_family(config, mlp_learner, random_digits(2)))
+    monkeypatch.setattr(seeds, "_resnet18", lambda: seeds.only_family(config, mlp_learner, random_digits(2)))
     monkeypatch.setattr(seeds, "_mlp", seeds._resnet18)
     found = seeds.measure(Bench(seeds=(1, 2), rounds=3))
     times = found["sweep"]["mlp"]["seconds"]
@@ -189,6 +190,7 @@ def test_the_peers_can_be_found():
         ("--features", "100"),
         ("--sequences", "6"),
         ("--tf-python", "/nowhere"),
+        ("--chip-seeds", "0"),
         ("--out", "/proc/nowhere"),
     ],
 )

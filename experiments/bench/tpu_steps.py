@@ -1,0 +1,103 @@
+"""Training steps of the programs compiled for a described TPU: ResNet-18, the MLP and words, exact and sampled."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import SingleDeviceSharding
+from rich.console import Console
+
+from experiments.bench.options import Bench
+from experiments.bench.random_data import random_cifar, random_digits, random_text
+from experiments.bench.tpu_counts import Counted, cells, counted, table
+from experiments.cifar import config as cifar
+from experiments.cifar.learner import cnn_learner
+from experiments.compiler.topology import Topology, shapes_on
+from experiments.mlp import config as mlp
+from experiments.mlp.learner import mlp_learner
+from experiments.training.loop import Data, Train, make_train
+from experiments.words import config as words
+from experiments.words.learner import words_learner
+
+CIFAR_VARIANTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("exact", "exact", {}),
+    ("mc 0.5 topk", "mc", {"ratios": (0.5,), "samplers": ("topk",)}),
+)
+"""Of the ResNet-18: a name, the method, and options of `experiments.cifar`."""
+
+_CLASSES = 100_000  # of words
+_MLP_METHODS, _MLP_BATCHES = ("standard", "mc", "alsh"), (1, 128)
+
+
+class Training(NamedTuple):
+    """What a step is of.
+
+    Attributes:
+        network: with its sizes.
+        variant: how it is trained.
+        train: that.
+        data: of the shapes of what it is trained on.
+    """
+
+    network: str
+    variant: str
+    train: Train
+    data: Data
+
+
+def measure_steps(options: Bench, topology: Topology) -> dict[str, dict[str, Counted]]:
+    """The counts of each variant's step, by network."""
+    found: dict[str, dict[str, Counted]] = {}
+    for training in itertools.chain.from_iterable(trainings(options) for trainings in NETWORKS):
+        found.setdefault(training.network, {})[training.variant] = counted(_lowered(training, topology), topology)
+    return found
+
+
+def show_steps(results: dict[str, dict[str, Counted]], console: Console) -> None:
+    """Prints a table of counts."""
+    rows = table("Training steps as the programs train", "network", "variant")
+    for network, by_variant in results.items():
+        for variant, found in by_variant.items():
+            rows.add_row(network, variant, *cells(found, next(iter(by_variant.values()))))
+        rows.add_section()
+    console.print(rows)
+
+
+def _resnet18(options: Bench) -> Iterator[Training]:
+    for width, batch in itertools.product(options.chip_widths, options.chip_batches):
+        images = random_cifar(batch)
+        for variant, method, own in CIFAR_VARIANTS:
+            config = cifar.Config(width=width, batch_size=batch, epochs=1, **own)
+            learner = cnn_learner(config, cifar.METHODS[method].layers(config), images)
+            train = make_train(config, learner, images)
+            yield Training(f"ResNet-18, width {width}, batch {batch}", variant, train, images)
+
+
+def _mlp(options: Bench) -> Iterator[Training]:
+    digits = random_digits(_MLP_BATCHES[-1])
+    for batch, method in itertools.product(_MLP_BATCHES, _MLP_METHODS):
+        config = mlp.MLPConfig(batch_size=batch, epochs=1)
+        train = make_train(config, mlp_learner(config, mlp.METHODS[method].layers(config), digits), digits)
+        yield Training(f"MLP, {config.layers[0]} x {config.width}, batch {batch}", method, train, digits)
+
+
+def _words(options: Bench) -> Iterator[Training]:
+    text = random_text(_CLASSES)
+    for method in words.METHODS:
+        config = words.WordsConfig(methods=(method,), steps=1, evaluations=1)
+        train = make_train(config, words_learner(config, words.METHODS[method].layers(config), text), text)
+        yield Training(f"words, {_CLASSES:,} classes, batch {config.batch_size}", method, train, text)
+
+
+NETWORKS = (_resnet18, _mlp, _words)
+"""Functions that go through the trainings of a program, by the options."""
+
+
+def _lowered(training: Training, topology: Topology) -> jax.stages.Lowered:
+    """The step, to which a batch is given: what chooses it is no part of it."""
+    train = training.train
+    state = jax.eval_shape(train.init, jax.random.key(0))
+    batch = jax.eval_shape(train.first_batch, state, training.data.train)
+    arguments = shapes_on((state, *batch), SingleDeviceSharding(topology.devices[0]))
+    return jax.jit(train.learner.step, donate_argnums=0).lower(*arguments)

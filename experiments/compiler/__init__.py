@@ -1,0 +1,1 @@
+"""What XLA makes of a program for a described accelerator: compiled without one, and counted."""

@@ -1,0 +1,59 @@
+"""`experiments.bench tpu`: what it compiles, counts and shows, where libtpu is installed."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from experiments.bench import tpu, tpu_layers, tpu_steps, tpu_sweeps
+from experiments.bench.options import Bench
+from experiments.bench.parts import PARTS
+from experiments.bench.random_data import random_digits
+from experiments.bench.seeds import only_family
+from experiments.bench.tpu_layers import Sizes
+from experiments.mlp.config import MLPConfig
+from experiments.mlp.learner import mlp_learner
+
+
+def test_the_part_is_measured_by_its_name_alone():
+    """It says nothing of this machine."""
+    assert Bench().parts == tuple(name for name in PARTS if name != "tpu")
+
+
+def test_the_tpu_part_measures_what_it_shows(monkeypatch):
+    """On small programs: half of the products for half of the channels, and a chip's memory by seeds."""
+    pytest.importorskip("libtpu", reason="libtpu, which compiles for TPUs, is not installed")
+    sizes = {"conv": Sizes((8, 4, 4, 256), (3, 3, 256, 128))}
+    monkeypatch.setattr(tpu_layers, "SIZES", sizes)
+    monkeypatch.setattr(tpu_layers, "VARIANTS", [tpu_layers.VARIANTS[number] for number in (0, 1, -1)])
+    monkeypatch.setattr(tpu_steps, "NETWORKS", (tpu_steps._mlp,))
+    monkeypatch.setattr(tpu_steps, "_MLP_METHODS", ("standard",))
+    monkeypatch.setattr(tpu_steps, "_MLP_BATCHES", (128,))
+    config = MLPConfig(layers=(1,), width=256, batch_size=32, epochs=1, seeds=10_000, methods=("standard",))
+    monkeypatch.setattr(tpu_sweeps, "_family", lambda *_: only_family(config, mlp_learner, random_digits(64)))
+    options = Bench(chip_seeds=(1, 8))
+    results = tpu.measure(options)
+    found = results["tpu"]
+    for by_variant in found["layers"].values():
+        exact, sampled, bound = by_variant.values()
+        assert sampled["flops"] == bound["flops"] == exact["flops"] / 2
+        assert bound["bytes"] <= sampled["bytes"] and exact["bytes"] >= exact["operands_and_results"]
+        assert not exact["unknown_loops"]
+    products = 2 * 128 * (784 * 1000 * 2 + 1000 * 1000 * 3 * 2 + 1000 * 10 * 3)
+    assert found["steps"]["MLP, 3 x 1000, batch 128"]["standard"]["flops"] == products
+    one, eight, split = (found["sweeps"]["exact"][name] for name in ("1 on a chip", "8 on a chip", "8 over 4 chips"))
+    assert eight["flops"] == 8 * one["flops"] and split["flops"] == 2 * one["flops"] > 0
+    assert one["memory"] < split["memory"] < eight["memory"]
+    assert not one["unknown_loops"] and not split["collectives"]
+    console = Console(width=190, file=io.StringIO())
+    tpu.show(options, results, console)
+    shown = console.file.getvalue()
+    assert all(name in shown for name in ("mc 0.5 topk", "bound", "MLP, 3 x 1000", "8 over 4 chips"))
+    assert "…" not in shown
+
+
+def test_a_program_that_does_not_fit_is_shown_with_what_it_needs():
+    layers = {"large": {"exact": {"needed": 123 * 10**9}}}
+    console = Console(width=190, file=io.StringIO())
+    tpu.show(Bench(), {"tpu": {"topology": "v5e:2x2", "layers": layers}}, console)
+    assert "123,000: too much" in console.file.getvalue()
