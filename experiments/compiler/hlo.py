@@ -10,6 +10,7 @@ HBM, VMEM = 0, 1  # memory spaces of TPU layouts: no "S" is the first, S(1) the 
 
 _SHAPE = re.compile(r"(\w+)\[([\d,<=]*)\](?:\{([^}]*)\})?")
 _NAME = re.compile(r"%([\w.\-]+)")
+_METADATA = re.compile(r"\{kernel_metadata=\{.*?\}\}", re.DOTALL)  # the one thing that is on several lines
 _HEADER = re.compile(r"(ENTRY )?%([\w.\-]+) \(.*-> .*\{$")
 _ASSIGNED = re.compile(r"\s+(ROOT )?%([\w.\-]+) = ")
 _OPCODE = re.compile(r"\s*([\w\-]+)\(")
@@ -119,7 +120,7 @@ def parse(text: str) -> Program:
     """
     computations: dict[str, Computation] = {}
     entry = ""
-    lines = iter(text.splitlines())
+    lines = iter(_METADATA.sub(lambda found: found[0].replace("\n", ""), text).splitlines())
     for line in lines:
         header = _HEADER.match(line)
         if header:

@@ -12,7 +12,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from jaxapprox._src.estimates.fused.taps import Tap, taps_of
-from jaxapprox._src.estimates.fused.tiles import VMEM_BYTES, Moved, Sizes
+from jaxapprox._src.estimates.fused.tiles import Cost, Sizes
 from jaxapprox._src.estimates.geometry import Geometry
 
 
@@ -41,7 +41,7 @@ class Fused:
 def call(
     fused: Fused,
     body: Callable[..., None],
-    moved: Moved,
+    cost: Cost,
     sizes: Sizes,
     grid: Sequence[int],
     specs: Sequence[pl.BlockSpec],
@@ -55,7 +55,7 @@ def call(
     Args:
         fused: the convolution.
         body: the kernel; its index maps and itself have the sample's indices and weights first.
-        moved: what it moves, for the accounts of XLA and of others.
+        cost: of its tiles: what it may hold, and what it moves, for the accounts of XLA and of others.
         sizes: of the product.
         grid: its axes.
         specs, out_spec: of the two operands, and of the result.
@@ -75,9 +75,9 @@ def call(
             out_specs=out_spec,
             scratch_shapes=[pltpu.VMEM(shape, dtype) for shape, dtype in scratch],
         ),
-        compiler_params=pltpu.CompilerParams(vmem_limit_bytes=VMEM_BYTES),
-        cost_estimate=pl.CostEstimate(flops=operations * met, bytes_accessed=sum(moved), transcendentals=0),
-        metadata={"moved": " ".join(map(str, moved))},
+        compiler_params=pltpu.CompilerParams(vmem_limit_bytes=cost.limit),
+        cost_estimate=pl.CostEstimate(flops=operations * met, bytes_accessed=sum(cost.moved), transcendentals=0),
+        metadata={"moved": " ".join(map(str, cost.moved))},
         interpret=fused.interpret,
     )(*operands)
 

@@ -82,7 +82,7 @@ def forward(
     return call(
         fused,
         functools.partial(_body, fused),
-        cost(size, tiles).moved,
+        cost(size, tiles),
         size,
         (size.seeds, across_outputs, across_examples, size.slots),
         specs,

@@ -79,7 +79,7 @@ def input_grad(
     return call(
         fused,
         functools.partial(_body, fused, size.outputs),
-        cost(size, tiles).moved,
+        cost(size, tiles),
         size,
         (size.seeds, across_examples, across_outputs, size.slots),
         specs,

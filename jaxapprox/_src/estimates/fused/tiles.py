@@ -12,9 +12,9 @@ from typing import NamedTuple
 from jaxapprox._src.estimates.geometry import Geometry
 
 LANES = 128
-VMEM_BYTES = 100 << 20  # what a kernel may take: v5e and v6e have 128 MiB
 _SUBLANES = 16  # of a tile of 16-bit numbers; 32-bit ones fill two tiles of 8
-_PLANNED_BYTES = 72 << 20  # the rest is for what a step computes in between
+_PLANNED_BYTES = 64 << 20  # of the 128 MiB that v5e and v6e have
+_BESIDE_BYTES = 16 << 20  # for what a step computes in between
 _STEP_BYTES = 1 << 18  # what memory moves in the 0.3 microseconds that a step of the grid takes by itself
 _STEP_NUMBERS = 1 << 21  # of a tile of outputs: the compiler unrolls a step
 
@@ -75,7 +75,8 @@ class Tiles(NamedTuple):
 
     Attributes:
         examples, outputs: that a step takes.
-        resident: whether the sampled blocks of the kernel are read once and stay in VMEM.
+        resident: whether the sampled blocks (of the kernel's gradient those of x, else those of the kernel) are read
+            once and stay in VMEM.
     """
 
     examples: int
@@ -92,6 +93,11 @@ class Cost(NamedTuple):
 
     moved: Moved
     held: int
+
+    @property
+    def limit(self) -> int:
+        """What a kernel is to take at most; XLA keeps its operands in the rest, if they fit."""
+        return self.held + self.held // 4 + _BESIDE_BYTES
 
 
 def best(cost: Callable[[Sizes, Tiles], Cost], sizes: Sizes) -> Tiles | None:
