@@ -55,6 +55,9 @@ VARIANTS: tuple[tuple[str, Layer], ...] = (
     ("mc 0.5 topk", sampled(ratio=0.5, sampler=topk)),
     ("mc 0.5 systematic", sampled(ratio=0.5)),
     ("mc 0.5 kernel", sampled(ratio=0.5, mode="kernel")),
+    ("mc 0.5 block", sampled(ratio=0.5, unit="block")),
+    ("mc 0.25 block", sampled(ratio=0.25, unit="block")),
+    ("mc 0.5 block, XLA's", sampled(ratio=0.5, unit="block", implementation="xla")),
     ("bound", half),
 )
 """What is compiled, by name; the first is what the others are compared with."""

@@ -20,9 +20,12 @@ from experiments.training.loop import Data, Train, make_train
 from experiments.words import config as words
 from experiments.words.learner import words_learner
 
+_BLOCKS = {"unit": "block", "min_blocks": 4}  # from 512 input channels on
 CIFAR_VARIANTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("exact", "exact", {}),
     ("mc 0.5 topk", "mc", {"ratios": (0.5,), "samplers": ("topk",)}),
+    ("mc 0.5 block", "mc", {"ratios": (0.5,), "samplers": ("systematic",), **_BLOCKS}),
+    ("mc 0.25 block", "mc", {"ratios": (0.25,), "samplers": ("systematic",), **_BLOCKS}),
 )
 """Of the ResNet-18: a name, the method, and options of `experiments.cifar`."""
 
@@ -68,10 +71,10 @@ def _resnet18(options: Bench) -> Iterator[Training]:
     for width, batch in itertools.product(options.chip_widths, options.chip_batches):
         images = random_cifar(batch)
         for variant, method, own in CIFAR_VARIANTS:
-            config = cifar.Config(width=width, batch_size=batch, epochs=1, **own)
+            config = cifar.Config(width=width, batch_size=batch, epochs=1, dtype="bfloat16", **own)
             learner = cnn_learner(config, cifar.METHODS[method].layers(config), images)
             train = make_train(config, learner, images)
-            yield Training(f"ResNet-18, width {width}, batch {batch}", variant, train, images)
+            yield Training(f"ResNet-18, width {width}, batch {batch}, bfloat16", variant, train, images)
 
 
 def _mlp(options: Bench) -> Iterator[Training]:

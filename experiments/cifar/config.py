@@ -44,8 +44,10 @@ class Config(ImageOptions):
     """quick: digits, no download, 2 minutes on 2 cores. cifar10: the standard network. table3: the paper's setting."""
     methods: tuple[Annotated[str, one_of(METHODS)], ...] = ("exact", "mc")
     """What to compare; the first is the one others are relative to."""
-    unit: Literal["channel", "edge"] = "channel"
+    unit: Literal["channel", "edge", "block"] = "channel"
     mode: Literal["forward", "backward", "straight_through", "kernel"] = "forward"
+    min_blocks: int = 8
+    """With --unit block, convolutions of fewer blocks of 128 input channels stay exact: samples of few are noisy."""
     width: int = 64
     """Channels of the first stage; 64 is the standard ResNet-18."""
     blocks: tuple[int, ...] = (2, 2, 2, 2)
@@ -65,7 +67,7 @@ class Config(ImageOptions):
 
     def check(self) -> None:
         super().check()
-        check_at_least(1, self, "width", "recalibration_batches")
+        check_at_least(1, self, "width", "recalibration_batches", "min_blocks")
         if not self.blocks or min(self.blocks) < 1:
             raise UsageError(f"--blocks must be one or more numbers from 1, got {listed(self.blocks)}")
         if not 0 <= self.momentum < 1:

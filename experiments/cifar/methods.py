@@ -4,16 +4,35 @@ import dataclasses
 import functools
 from typing import Any
 
+import jax
+from flax import linen as nn
+
 from experiments.cifar.config import Config
 from experiments.cifar.network import MakeLayer
 from experiments.process.checks import listed
 from experiments.training.learner import Rehash
 from experiments.training.method import training_method
-from jaxapprox import SAMPLERS
+from jaxapprox import MC, SAMPLERS
 from jaxapprox.linen import ALSHDense, MCConv, MCDense, rehash
 
 _exact_conv: MakeLayer = functools.partial(MCConv, ratio=1.0)
 _exact_dense: MakeLayer = functools.partial(MCDense, ratio=1.0)
+
+
+class OfManyBlocks(MCConv):
+    """A convolution that is sampled only if its input has `min_blocks` blocks of channels.
+
+    Attributes:
+        min_blocks: the fewest of which a sample is drawn.
+    """
+
+    min_blocks: int = 8
+
+    def __call__(self, inputs: jax.Array, deterministic: bool | None = None) -> jax.Array:
+        """As of `MCConv`."""
+        channels = inputs.shape[-1]
+        few = channels < self.min_blocks * MC(unit="block").block(channels)
+        return super().__call__(inputs, few or nn.merge_param("deterministic", self.deterministic, deterministic))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,14 +68,18 @@ def exact(config: Config) -> CNNLayers:
 
 
 def _mc_note(config: Config) -> str:
-    return f"mc: ratio {listed(config.ratios)}, {listed(config.samplers)}, {config.unit}, {config.mode}."
+    least = f" (from {config.min_blocks} blocks on)" if config.unit == "block" else ""
+    return f"mc: ratio {listed(config.ratios)}, {listed(config.samplers)}, {config.unit}{least}, {config.mode}."
 
 
 @training_method(sweeps=("ratios", "samplers"), note=_mc_note)
 def mc(config: Config) -> CNNLayers:
     """MC-approx: sampled convolutions, exact stem and classifier (the paper's Appendix B)."""
+    layer: MakeLayer = MCConv
+    if config.unit == "block":
+        layer = functools.partial(OfManyBlocks, min_blocks=config.min_blocks)
     sampler = SAMPLERS[config.sampler]
-    conv = functools.partial(MCConv, ratio=config.ratio, sampler=sampler, unit=config.unit, mode=config.mode)
+    conv = functools.partial(layer, ratio=config.ratio, sampler=sampler, unit=config.unit, mode=config.mode)
     return CNNLayers(exact=False, exact_statistics=config.mode in ("backward", "kernel"), conv=conv)
 
 

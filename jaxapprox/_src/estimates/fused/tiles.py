@@ -16,7 +16,7 @@ _SUBLANES = 16  # of a tile of 16-bit numbers; 32-bit ones fill two tiles of 8
 _PLANNED_BYTES = 64 << 20  # of the 128 MiB that v5e and v6e have
 _BESIDE_BYTES = 16 << 20  # for what a step computes in between
 _STEP_BYTES = 1 << 18  # what memory moves in the 0.3 microseconds that a step of the grid takes by itself
-_STEP_NUMBERS = 1 << 21  # of a tile of outputs: the compiler unrolls a step
+_STEP_NUMBERS = 1 << 22  # that a step adds to: about 5 microseconds of products, which the compiler unrolls
 
 
 class Moved(NamedTuple):
@@ -106,11 +106,15 @@ def best(cost: Callable[[Sizes, Tiles], Cost], sizes: Sizes) -> Tiles | None:
     def time(tiles: Tiles) -> int:
         return sum(cost(sizes, tiles).moved) + _STEP_BYTES * math.prod(tiles.grid(sizes)) * sizes.slots
 
+    def numbers(tiles: Tiles) -> int:
+        return sizes.taps * sizes.positions * math.prod(whole_tiles(tiles.examples, tiles.outputs))
+
     examples = [sizes.examples, *_doubled(_SUBLANES, sizes.examples)]
     outputs = [sizes.outputs, *_doubled(LANES, sizes.outputs)]
-    tiles = itertools.starmap(Tiles, itertools.product(examples, outputs, (True, False)))
-    short = (t for t in tiles if sizes.positions * math.prod(whole_tiles(t.examples, t.outputs)) <= _STEP_NUMBERS)
-    return min((t for t in short if cost(sizes, t).held <= _PLANNED_BYTES), key=time, default=None)
+    every = itertools.starmap(Tiles, itertools.product(examples, outputs, (True, False)))
+    fitting = [tiles for tiles in every if cost(sizes, tiles).held <= _PLANNED_BYTES]
+    least = min(map(numbers, fitting), default=0)
+    return min((tiles for tiles in fitting if numbers(tiles) <= max(_STEP_NUMBERS, least)), key=time, default=None)
 
 
 def _doubled(first: int, end: int) -> list[int]:
