@@ -15,8 +15,6 @@ from experiments.compiler.topology import DoesNotFit, Topology, compiled, memory
 Counted = dict[str, Any]
 """An entry of bench.json: the numbers of a `Count`, and of memory; "needed" alone where a program does not fit."""
 
-COLUMNS = ("GFLOP", "MB", "/ exact", "VMEM MB", "roofline µs", "/ exact", "XLA's kcycles", "memory MB", "collectives")
-
 
 def counted(lowered: jax.stages.Lowered, topology: Topology, *, depth: int = 0) -> Counted:
     """Compiles a program for a chip of the topology, or for all of them, and counts.
@@ -36,15 +34,17 @@ def counted(lowered: jax.stages.Lowered, topology: Topology, *, depth: int = 0) 
     return {**dataclasses.asdict(found), "memory": memory_bytes(program), "operands_and_results": floor}
 
 
-def table(title: str, *names: str) -> Table:
-    """A table of counts, whose first columns are named so."""
-    columns = Table(*names, *COLUMNS, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+def table(title: str, *names: str, against: str = "exact") -> Table:
+    """A table of counts, whose first columns are named so, and its ratios by what they are against."""
+    ratio = f"/ {against}"
+    counts = ("GFLOP", "MB", ratio, "VMEM MB", "roofline µs", ratio, "XLA's kcycles", "memory MB", "collectives")
+    columns = Table(*names, *counts, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     columns.title = title
     return columns
 
 
 def cells(found: Counted, exact: Counted | None) -> list[str]:
-    """The cells of `COLUMNS`.
+    """The cells of a row of `table`, after the first ones.
 
     Args:
         found: of a program.

@@ -38,7 +38,10 @@ def measure_sweeps(options: Bench, topology: Topology) -> dict[str, dict[str, Co
 def show_sweeps(results: dict[str, dict[str, Counted]], console: Console) -> None:
     """Prints a table of counts, against those of a single seed."""
     rows = table(
-        f"ResNet-18, width {_WIDTH}, batch {Config.batch_size}: a step of all seeds of a chip", "method", "seeds"
+        f"ResNet-18, width {_WIDTH}, batch {Config.batch_size}: a step of all seeds of a chip",
+        "method",
+        "seeds",
+        against="one",
     )
     for method, by_axis in results.items():
         for name, found in by_axis.items():
