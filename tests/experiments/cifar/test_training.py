@@ -102,3 +102,16 @@ def test_tables_follow_the_schedule(every):
     two_before, _ = epoch(before, data.train, until)
     np.testing.assert_array_equal(now.codes, rebuild(now, two_before.params["hidden"]["kernel"].T).codes)
     assert np.any(now.codes != built.codes)
+
+
+def test_blocks_of_channels_where_there_are_enough():
+    """With --unit block, of convolutions of 384 and 256 input channels those of three blocks or more are sampled."""
+    method = METHODS["mc"].layers(dataclasses.replace(CONFIG, unit="block", min_blocks=3))
+    for channels, kept in ((384, 256), (256, 256)):  # half of three blocks is two, by `round`
+        layer, x = method.conv(4, (1, 1)), jax.numpy.ones((2, 1, 1, channels))
+        variables = layer.init(jax.random.key(0), x, deterministic=True)
+
+        def output(x, layer=layer, variables=variables):
+            return layer.apply(variables, x, deterministic=False, rngs={"sample": jax.random.key(1)}).sum()
+
+        assert np.count_nonzero(jit(jax.grad(output))(x)[0]) == kept

@@ -11,7 +11,7 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from jaxapprox._src.estimates.fused.taps import Tap, taps_of
+from jaxapprox._src.estimates.fused.taps import Tap, split_inputs, taps_of
 from jaxapprox._src.estimates.fused.tiles import Cost, Sizes
 from jaxapprox._src.estimates.geometry import Geometry
 
@@ -31,6 +31,11 @@ class Fused:
     block: int
     precision: Any = None
     interpret: bool = False
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """The spatial shape of the input, as the kernels take it."""
+        return split_inputs(self.geometry)
 
     @property
     def taps(self) -> list[Tap]:

@@ -55,7 +55,7 @@ def forward(
         tiles: how the work is divided.
         indices: `(seeds, slots)` int32, the sampled blocks.
         weights: `(seeds, slots)` float32; a slot of weight 0 adds nothing.
-        x: `(seeds, *in, examples, channels)`.
+        x: `(seeds, *in, examples, channels)`, the input's shape as `split_inputs` has it.
         kernel: `(seeds, taps, channels, outputs)`, of the same dtype.
         dtype: of the result.
 
@@ -66,13 +66,13 @@ def forward(
     across_examples, across_outputs = tiles.grid(size)
     rows, columns, last = tiles.examples, tiles.outputs, size.slots - 1
     geometry = fused.geometry
-    origin = (0,) * len(geometry.window)
+    of_inputs, of_outputs = (0,) * len(fused.in_shape), (0,) * len(geometry.window)
 
     def kernel_block(s, o, i, j, indices, weights):
         return s, 0, indices[s, jnp.where(i == 0, j, last) if tiles.resident else j], o
 
     specs = (
-        pl.BlockSpec((1, *geometry.in_shape, rows, fused.block), lambda s, o, i, j, d, _: (s, *origin, i, d[s, j])),
+        pl.BlockSpec((1, *fused.in_shape, rows, fused.block), lambda s, o, i, j, d, _: (s, *of_inputs, i, d[s, j])),
         pl.BlockSpec((1, size.taps, fused.block, columns), kernel_block),
     )
     of_sum = (*geometry.out_shape, rows, columns)
@@ -86,7 +86,7 @@ def forward(
         size,
         (size.seeds, across_outputs, across_examples, size.slots),
         specs,
-        pl.BlockSpec((1, *of_sum), lambda s, o, i, j, *_: (s, *origin, i, o)),
+        pl.BlockSpec((1, *of_sum), lambda s, o, i, j, *_: (s, *of_outputs, i, o)),
         scratch,
         shape_varying_as(x, (size.seeds, *geometry.out_shape, size.examples, size.outputs), dtype),
         indices,

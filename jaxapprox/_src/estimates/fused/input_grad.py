@@ -56,13 +56,13 @@ def input_grad(
         kernel: `(seeds, taps, channels, outputs)`, of the same dtype.
 
     Returns:
-        `(seeds, *in, examples, channels)`.
+        `(seeds, *in, examples, channels)`, the input's shape as `split_inputs` has it.
     """
     size = sizes(fused, indices, g, kernel, dtype)
     across_examples, across_outputs = tiles.grid(size)
     rows, columns = tiles.examples, tiles.outputs
     geometry = fused.geometry
-    origin = (0,) * len(geometry.window)
+    of_inputs, of_outputs = (0,) * len(fused.in_shape), (0,) * len(geometry.window)
 
     def kernel_block(s, i, o, j, indices, weights):
         if tiles.resident:  # after the first tile of examples it is all there: what was read last is read no more
@@ -70,10 +70,10 @@ def input_grad(
         return s, 0, indices[s, j], o
 
     specs = (
-        pl.BlockSpec((1, *geometry.out_shape, rows, columns), lambda s, i, o, j, *_: (s, *origin, i, o)),
+        pl.BlockSpec((1, *geometry.out_shape, rows, columns), lambda s, i, o, j, *_: (s, *of_outputs, i, o)),
         pl.BlockSpec((1, size.taps, fused.block, columns), kernel_block),
     )
-    scratch = [((size.slots, *geometry.in_shape, rows, fused.block), jnp.float32)]
+    scratch = [((size.slots, *fused.in_shape, rows, fused.block), jnp.float32)]
     if tiles.resident:
         scratch.append(((across_outputs, size.slots, size.taps, fused.block, columns), kernel.dtype))
     return call(
@@ -83,9 +83,9 @@ def input_grad(
         size,
         (size.seeds, across_examples, across_outputs, size.slots),
         specs,
-        pl.BlockSpec((1, *geometry.in_shape, rows, size.channels), lambda s, i, o, j, *_: (s, *origin, i, 0)),
+        pl.BlockSpec((1, *fused.in_shape, rows, size.channels), lambda s, i, o, j, *_: (s, *of_inputs, i, 0)),
         scratch,
-        shape_varying_as(g, (size.seeds, *geometry.in_shape, size.examples, size.channels), dtype),
+        shape_varying_as(g, (size.seeds, *fused.in_shape, size.examples, size.channels), dtype),
         indices,
         weights,
         g,

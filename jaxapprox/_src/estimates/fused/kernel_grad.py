@@ -51,7 +51,7 @@ def kernel_grad(
 
     Args:
         fused, tiles, indices, weights, dtype: as for `forward`.
-        x: `(seeds, *in, examples, channels)`.
+        x: `(seeds, *in, examples, channels)`, the input's shape as `split_inputs` has it.
         g: `(seeds, *out, examples, outputs)`, of the same dtype.
 
     Returns:
@@ -61,17 +61,17 @@ def kernel_grad(
     across_examples, across_outputs = tiles.grid(size)
     rows, columns = tiles.examples, tiles.outputs
     geometry = fused.geometry
-    origin = (0,) * len(geometry.window)
+    of_inputs, of_outputs = (0,) * len(fused.in_shape), (0,) * len(geometry.window)
 
     def x_block(s, o, i, j, indices, weights):
         if tiles.resident:  # after the first tile of outputs it is all there: what was read last is read no more
             i, j = (jnp.where(o == 0, *pair) for pair in ((i, across_examples - 1), (j, size.slots - 1)))
-        return s, *origin, i, indices[s, j]
+        return s, *of_inputs, i, indices[s, j]
 
-    of_block = (*geometry.in_shape, rows, fused.block)
+    of_block = (*fused.in_shape, rows, fused.block)
     specs = (
         pl.BlockSpec((1, *of_block), x_block),
-        pl.BlockSpec((1, *geometry.out_shape, rows, columns), lambda s, o, i, j, *_: (s, *origin, i, o)),
+        pl.BlockSpec((1, *geometry.out_shape, rows, columns), lambda s, o, i, j, *_: (s, *of_outputs, i, o)),
     )
     scratch: list[tuple[tuple[int, ...], Any]] = [((size.slots, size.taps, fused.block, columns), jnp.float32)]
     if tiles.resident:

@@ -24,18 +24,18 @@ class Kernel(NamedTuple):
         run: the kernel, for products along a leading axis of seeds, positions before examples, and flat windows.
         sizes: those of its operands.
         cost: of its tiles.
-        of_kernel: for its first operand, its second and its result, whether they have the shape of the kernel.
+        kinds: what its first factor, its second and its result are like: "x", "kernel" or "y".
     """
 
     run: Callable[..., jax.Array]
     sizes: Callable[..., Sizes]
     cost: Callable[[Sizes, Tiles], Cost]
-    of_kernel: tuple[bool, bool, bool]
+    kinds: tuple[str, str, str]
 
 
-FORWARD = Kernel(forward.forward, forward.sizes, forward.cost, (False, True, False))
-INPUT_GRAD = Kernel(input_grad.input_grad, input_grad.sizes, input_grad.cost, (False, True, False))
-KERNEL_GRAD = Kernel(kernel_grad.kernel_grad, kernel_grad.sizes, kernel_grad.cost, (False, False, True))
+FORWARD = Kernel(forward.forward, forward.sizes, forward.cost, ("x", "kernel", "y"))
+INPUT_GRAD = Kernel(input_grad.input_grad, input_grad.sizes, input_grad.cost, ("y", "kernel", "x"))
+KERNEL_GRAD = Kernel(kernel_grad.kernel_grad, kernel_grad.sizes, kernel_grad.cost, ("x", "y", "kernel"))
 
 
 def refusal(kernel: Kernel, fused: Fused, indices: Any, a: Any, b: Any) -> str:
@@ -53,6 +53,8 @@ def refusal(kernel: Kernel, fused: Fused, indices: Any, a: Any, b: Any) -> str:
         return f"for {a.dtype}"
     if fused.precision not in _PRECISIONS:
         return f"at precision {fused.precision}"
+    if any(n % stride for n, stride in zip(fused.geometry.in_shape, fused.geometry.strides, strict=True)):
+        return f"for strides {fused.geometry.strides} that do not divide the input's shape {fused.geometry.in_shape}"
     if 0 in (*a.shape, *b.shape):
         return f"for shapes {a.shape} and {b.shape}"
     if jax.default_backend() == "tpu" and jax.devices()[0].device_kind in _OLD:
@@ -90,20 +92,26 @@ def run(
         out = of_seeds(*stacked)
         return out.reshape(size, -1, *out.shape[1:]), True
 
-    a, b = (_flat(operand, own) for operand, own in zip((a, b), kernel.of_kernel, strict=False))
-    out = of_seeds(indices[None], weights.astype(jnp.float32)[None], a[None], b[None])[0]
-    if kernel.of_kernel[2]:
+    first, second, result = kernel.kinds
+    factors = (_flat(fused, kind, factor)[None] for kind, factor in ((first, a), (second, b)))
+    out = of_seeds(indices[None], weights.astype(jnp.float32)[None], *factors)[0]
+    if result == "kernel":
         return out.reshape(*fused.geometry.window, *out.shape[1:])
-    return jnp.moveaxis(out, -2, 0)
+    positions = fused.geometry.in_shape if result == "x" else fused.geometry.out_shape
+    return jnp.moveaxis(out.reshape(*positions, *out.shape[-2:]), -2, 0)
 
 
-def _flat(operand: Any, of_kernel: bool) -> Any:
+def _flat(fused: Fused, kind: str, factor: Any) -> Any:
     """A kernel `(taps, in, out)`; or, where positions come first, `(*positions, examples, channels)`."""
-    return operand.reshape(-1, *operand.shape[-2:]) if of_kernel else jnp.moveaxis(operand, 0, -2)
+    if kind == "kernel":
+        return factor.reshape(-1, *factor.shape[-2:])
+    factor = jnp.moveaxis(factor, 0, -2)
+    return factor.reshape(*fused.in_shape, *factor.shape[-2:]) if kind == "x" else factor
 
 
 def _tiles(kernel: Kernel, fused: Fused, indices: Any, a: Any, b: Any, dtype: Any) -> Tiles | None:
     def flat(a, b):
-        return tuple(_flat(operand, own)[None] for operand, own in zip((a, b), kernel.of_kernel, strict=False))
+        first, second, _ = kernel.kinds
+        return _flat(fused, first, a)[None], _flat(fused, second, b)[None]
 
     return best(kernel.cost, kernel.sizes(fused, indices, *jax.eval_shape(flat, a, b), dtype))

@@ -22,8 +22,8 @@ from jaxapprox._src.estimates.products import conv_transpose
 CASES = {
     "matrices": ((21, 384), (), 200, ((), (), ())),
     "1-D, dilated": ((5, 9, 384), (3,), 130, ((1,), "SAME", (2,))),
-    "2-D, strided": ((18, 5, 4, 384), (3, 2), 40, ((2, 1), [(1, 0), (1, 1)], (1, 1))),
-    "2-D, strided by more than the window": ((3, 7, 7, 384), (1, 2), 24, ((3, 4), [(-1, 0), (2, 1)], (1, 1))),
+    "2-D, strided": ((18, 6, 4, 384), (3, 2), 40, ((2, 1), [(1, 0), (1, 1)], (1, 1))),
+    "2-D, strided by more than the window": ((3, 6, 8, 384), (1, 2), 24, ((3, 4), [(-1, 0), (2, 1)], (1, 1))),
     "3-D": ((3, 3, 4, 3, 384), (2, 1, 2), 5, ((1, 2, 1), "VALID", (1, 1, 1))),
 }
 cases = pytest.mark.parametrize("case", CASES)
@@ -198,7 +198,9 @@ def test_stated_traffic_is_that_of_the_index_maps(case, tiles, slots, module, mo
         return called
 
     monkeypatch.setattr(call.pl, "pallas_call", watched)
+    fused = fused_of(case)
     positions_first = [jnp.stack([jnp.moveaxis(a, 0, -2)] * 2) for a in (x, g)]
+    positions_first[0] = positions_first[0].reshape(2, *fused.in_shape, *positions_first[0].shape[-2:])
     flat = jnp.stack([kernel.reshape(-1, *kernel.shape[-2:])] * 2)
     factors = {
         forward: (positions_first[0], flat),
@@ -206,7 +208,7 @@ def test_stated_traffic_is_that_of_the_index_maps(case, tiles, slots, module, mo
         kernel_grad: tuple(positions_first),
     }[module]
     run = getattr(module, module.__name__.split(".")[-1])
-    run(fused_of(case), tiles, jnp.asarray(indices), jnp.asarray(weights), *factors, jnp.bfloat16)
+    run(fused, tiles, jnp.asarray(indices), jnp.asarray(weights), *factors, jnp.bfloat16)
     assert seen["stated"] == " ".join(map(str, seen["counted"])) and seen["total"] == sum(seen["counted"])
 
 
@@ -250,6 +252,14 @@ def test_a_kernel_that_can_not_run_is_refused(x, kernel, options, why):
         *x.shape[:-1],
         kernel.shape[-1],
     )
+
+
+def test_a_stride_that_does_not_divide_the_input_has_no_kernel():
+    arguments = dict(ratio=0.5, strides=2, unit="block", implementation="pallas")
+    with pytest.raises(
+        ValueError, match=r"^implementation must .* for strides \(2, 2\) that do not divide .* \(4, 5\)"
+    ):
+        mc_conv(jax.random.key(0), jnp.ones((2, 4, 5, 512)), jnp.ones((3, 3, 512, 4)), **arguments)
 
 
 def test_a_transposed_convolution_has_no_kernel():
