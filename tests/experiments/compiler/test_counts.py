@@ -263,6 +263,20 @@ def test_a_pallas_kernel_counts_as_it_says():
     assert_counted(call.replace("COST", ""), bytes=64)
 
 
+def test_a_pallas_kernel_that_says_what_each_operand_moves():
+    """Those in VMEM are no traffic of HBM; the text has that on lines of its own."""
+    call = (
+        "  %p = f32[8]{0} parameter(0)\n"
+        "  %i = s32[1]{0} constant({0})\n"
+        "  %q = f32[8]{0:S(1)} negate(%i)\n"
+        '  ROOT %k = f32[8]{0} custom-call(%i, %p, %q), custom_call_target="tpu_custom_call",'
+        ' frontend_attributes={kernel_metadata={\n"moved":"100 20 3"\n}}, backend_config={"custom_call_config":'
+        '{"body":"x","cost_estimate":{"flops":7,"transcendentals":0,"bytes_accessed":123}}}\n'
+    )
+    negated = 4  # the one number that %q is computed from
+    assert_counted(call, flops=7, bytes=103 + negated, on_chip_bytes=2 * 32)
+
+
 def test_what_xla_expects_is_added_up():
     negated = '  %{0} = f32[8]{{0:S(6)}} negate(%p), backend_config={{"window_config":{{"estimated_cycles":"{1}"}}}}\n'
     assert_counted(
