@@ -14,6 +14,33 @@ from jaxapprox.linen import MCConv, convert
 IMAGES = jax.random.normal(jax.random.key(0), (2, 16, 16, 3))
 
 
+def test_blocks_of_channels():
+    """A rule with a wildcard passes over layers of few blocks, or that blocks do not divide; a name does not."""
+
+    class Model(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            for name, features in (("wide", 64), ("odd", 60), ("narrow", 48)):
+                x = nn.Dense(features, name=name)(x)
+            return nn.Dense(4, name="last")(x)
+
+    blocks = MC(unit="block", block_size=8)
+
+    def whys(rules, **options):
+        report = convert(Model(), rules, jax.numpy.ones((2, 72)), keep_ends=False, **options).report
+        return {outcome.layer.path: outcome.why for outcome in report.outcomes}
+
+    refused = "block_size must divide the 60 channels of the sum, got 8"
+    few = "6 blocks of 8 input channels, fewer than 8"
+    assert whys([("*", blocks)]) == {"wide": "", "odd": "", "narrow": refused, "last": few}
+    assert whys([("last", blocks), ("*", None)])["last"] == ""
+    outputs = {"wide": "", "odd": refused, "narrow": "6 blocks of 8 output channels, fewer than 8"}
+    backward = MC(unit="block", block_size=8, mode="backward")
+    assert whys([("*", backward)], min_channels=1) == outputs | {"last": refused.replace("60", "4")}
+    with pytest.raises(ValueError, match=r"^rule 'narrow' must match a layer .*block_size must divide the 60 channels"):
+        whys([("narrow", blocks)])
+
+
 def test_report():
     """What was replaced, what not and why, in the order of the calls."""
 

@@ -37,6 +37,11 @@ PAIRS = {
         lambda base, o: base(linen.MCDense)(6, **MC_OPTIONS, **o),
         VECTORS.reshape(2, 2, 8),
     ),
+    "blocks": (
+        lambda o, rngs: MCDense(8, 6, **MC_OPTIONS, unit="block", block_size=2, implementation="xla", **o, rngs=rngs),
+        lambda base, o: base(linen.MCDense)(6, **MC_OPTIONS, unit="block", block_size=2, implementation="xla", **o),
+        VECTORS,
+    ),
     "hashed": (
         lambda o, rngs: ALSHDense(8, 40, **HASHING, **o, rngs=rngs),
         lambda base, o: base(linen.ALSHDense)(40, **HASHING, **o),
