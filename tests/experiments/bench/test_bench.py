@@ -36,10 +36,12 @@ RECORDED = {
 }  # the others: bench
 
 
-@pytest.mark.parametrize("name", PARTS)
-def test_recorded_results_are_shown(name):
+@pytest.mark.parametrize(
+    ("name", "file"), [*((name, RECORDED.get(name, "bench")) for name in PARTS), ("tpu", "bench-tpu-float32")]
+)
+def test_recorded_results_are_shown(name, file):
     """Every part prints the results that are recorded, which have the names that it reads."""
-    results = json.loads((ROOT / "experiments" / "results" / f"{RECORDED.get(name, 'bench')}.json").read_text())
+    results = json.loads((ROOT / "experiments" / "results" / f"{file}.json").read_text())
     console = Console(width=120, file=io.StringIO())
     PARTS[name].show(Bench(), results, console)
     assert len(console.file.getvalue().splitlines()) >= 3
