@@ -21,12 +21,14 @@ def flops(function: Callable[..., Any], *args: Any, platform: str | None = None)
     Args:
         function: JAX traces it.
         *args: its arguments, arrays or their shapes and dtypes.
-        platform: `cpu`, `cuda`, `rocm` or `tpu`, for its form of what has several; JAX's default one if None.
+        platform: `cpu`, `cuda`, `rocm` or `tpu`, for its form of what has several; JAX's default one if None. For `tpu`
+            that of other accelerators is counted, where a TPU may have kernels that XLA does not see into.
 
     Raises:
         RuntimeError: if JAX was told to do without a CPU (`JAX_PLATFORMS`).
     """
     platform = default_export_platform() if platform is None else platform
+    platform = "cuda" if platform == "tpu" else platform
     shapes = jax.eval_shape(lambda *args: args, *args)
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         analysis: Any = jax.jit(function).trace(*shapes).lower(lowering_platforms=(platform,)).cost_analysis()

@@ -8,7 +8,7 @@ import pytest
 
 import experiments
 import jaxapprox
-from jaxapprox import conv
+from jaxapprox import conv, mc_dense, topk
 from jaxapprox.efficiency import flops
 
 X, KERNEL = jnp.zeros((2, 5, 5, 3)), jnp.zeros((3, 3, 3, 4))
@@ -28,6 +28,17 @@ def test_platforms(platform):
     once = 2 * 2 * 9 * 3 * 4 * 5 * 5  # less what the padding leaves out
     assert 0.6 * once < flops(conv, X, KERNEL, platform=platform) <= once
     assert 1.2 * once < flops(gradients, X, KERNEL, jnp.zeros((2, 5, 5, 4)), platform=platform) < 2.5 * once
+
+
+def test_what_a_kernel_computes_is_counted():
+    """On a TPU half of the blocks are a kernel's work."""
+    x, kernel = jax.ShapeDtypeStruct((64, 512), jnp.float32), jax.ShapeDtypeStruct((512, 256), jnp.float32)
+
+    def half(x, kernel):
+        return mc_dense(jax.random.key(0), x, kernel, ratio=0.5, unit="block", sampler=topk)
+
+    exact = flops(jnp.matmul, x, kernel, platform="tpu")
+    assert 0.5 * exact < flops(half, x, kernel, platform="tpu") < 0.6 * exact
 
 
 def test_nothing_else_counts():
