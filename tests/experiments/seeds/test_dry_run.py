@@ -56,7 +56,7 @@ def test_a_run_that_does_not_fit_says_so_and_writes_nothing(forked, tmp_path):
     pytest.importorskip("libtpu", reason="libtpu, which compiles for TPUs, is not installed")
     out = tmp_path / "run"
     options = ("--width", "80000", "--layers", "2", "--methods", "standard", "--out", str(out))
-    program = forked.run("experiments.mlp", *options, "--compile-for", "tpu:v5e:1x1")
+    program = forked.run("experiments.mlp", *options, "--seed-axis", "vmap", "--compile-for", "tpu:v5e:2x2")
     assert program.returncode == 1, program.output
     assert re.search(r"standard: 1 seed at once \(vmap\) needs [\d.]+ GiB of a device: does not fit\n$", program.stdout)
     assert not out.exists()
