@@ -62,8 +62,8 @@ def estimate(
     """
     if implementation == "pallas":
         y = jax.eval_shape(product.forward, x, kernel)
-        for kind, factors in ((_Sum, (x, kernel)), (_InputGrad, (y, kernel)), (_KernelGrad, (x, y))):
-            refusal = kind(product, block, implementation).refusal(rows.indices, *factors)
+        for kind, result, *factors in ((_Sum, y, x, kernel), (_InputGrad, x, y, kernel), (_KernelGrad, kernel, x, y)):
+            refusal = kind(product, block, implementation).refusal(result.dtype, rows.indices, *factors)
             if refusal:
                 raise ValueError(f'implementation must be "xla" or None {refusal}, got "pallas"')
     return multilinear.apply(_Sum(product, block, implementation), *rows, x, kernel)
@@ -94,19 +94,19 @@ class _OfBlocks(multilinear.Map):
             raise ValueError(f'implementation must be "xla" or None on a {platform}, got "pallas": it is for TPUs')
         return self._by_kernel
 
-    def refusal(self, indices: Any, a: Any, b: Any) -> str:
-        """Why the kernel can't be used, or an empty string; all may be shapes."""
+    def refusal(self, dtype: Any, indices: Any, a: Any, b: Any) -> str:
+        """Why the kernel can't be used for a result of this dtype, or an empty string; operands may be shapes."""
         kernels, conv = _kernels(), self.product.as_conv()
         if conv is None:
             return "for a transposed convolution"
         fused = kernels.Fused(conv.geometry, self.block, conv.precision)
-        return kernels.refusal(getattr(kernels, self.kernel), fused, indices, a, b)
+        return kernels.refusal(getattr(kernels, self.kernel), fused, dtype, indices, a, b)
 
     def _by_kernel(self, indices, weights, slot_of, a, b):
         out = jax.eval_shape(self, indices, weights, slot_of, a, b)
         wide = wider(a.dtype, b.dtype)  # they differ by the product's `dtype`
         a, b = a.astype(wide), b.astype(wide)
-        if self.refusal(indices, a, b):
+        if self.refusal(out.dtype, indices, a, b):
             return self(indices, weights, slot_of, a, b)
         kernels, conv = _kernels(), self.product.as_conv()
         assert conv is not None

@@ -38,12 +38,13 @@ INPUT_GRAD = Kernel(input_grad.input_grad, input_grad.sizes, input_grad.cost, ("
 KERNEL_GRAD = Kernel(kernel_grad.kernel_grad, kernel_grad.sizes, kernel_grad.cost, ("x", "y", "kernel"))
 
 
-def refusal(kernel: Kernel, fused: Fused, indices: Any, a: Any, b: Any) -> str:
+def refusal(kernel: Kernel, fused: Fused, dtype: Any, indices: Any, a: Any, b: Any) -> str:
     """Why a kernel can't compute a product, as the end of a sentence, or an empty string.
 
     Args:
         kernel: which product.
         fused: the convolution.
+        dtype: of the result.
         indices: `(slots,)`, an array or its shape; so are the factors:
         a, b: x and kernel, g and kernel, or x and g, as `jaxapprox.mc_conv` has them.
     """
@@ -59,7 +60,7 @@ def refusal(kernel: Kernel, fused: Fused, indices: Any, a: Any, b: Any) -> str:
         return f"for shapes {a.shape} and {b.shape}"
     if jax.default_backend() == "tpu" and jax.devices()[0].device_kind in _OLD:
         return f"on a {jax.devices()[0].device_kind}"
-    if _tiles(kernel, fused, indices, a, b, a.dtype) is None:
+    if _tiles(kernel, fused, indices, a, b, dtype) is None:
         return f"for shapes {a.shape} and {b.shape}, of which no tiles fit into VMEM"
     return ""
 
@@ -70,8 +71,7 @@ def run(
     """The product by the kernel; `vmap` adds an axis to its grid.
 
     Args:
-        kernel, fused, a, b: as for `refusal`, which must be empty.
-        dtype: of the result.
+        kernel, fused, dtype, a, b: as for `refusal`, which must be empty.
         indices: `(slots,)` int32, the sampled blocks.
         weights: `(slots,)` floating.
 
