@@ -43,6 +43,35 @@ class Fused:
         return taps_of(self.geometry)
 
 
+def sizes_of(fused: Fused, kinds: tuple[str, str, str], indices: Any, a: Any, b: Any, dtype: Any) -> Sizes:
+    """The sizes of a kernel's call, of arrays or of their shapes.
+
+    Args:
+        fused: the convolution.
+        kinds: what the first factor, the second and the result are like: "x" `(seeds, *in, examples, channels)`,
+            "kernel" `(seeds, taps, channels, outputs)` or "y" `(seeds, *out, examples, outputs)`.
+        indices: `(seeds, slots)`.
+        a, b: the factors.
+        dtype: of the result.
+    """
+    factors = dict(zip(kinds, (a, b), strict=False))
+    geometry = fused.geometry
+    inputs, positions, taps = (math.prod(map(int, n)) for n in (geometry.in_shape, geometry.out_shape, geometry.window))
+    return Sizes(
+        seeds=a.shape[0],
+        examples=a.shape[-2],
+        channels=factors["x"].shape[-1] if "x" in factors else factors["kernel"].shape[-2],
+        outputs=factors["y" if "y" in factors else "kernel"].shape[-1],
+        block=fused.block,
+        slots=indices.shape[-1],
+        inputs=inputs,
+        positions=positions,
+        taps=taps,
+        itemsize=a.dtype.itemsize,
+        out_itemsize=jnp.dtype(dtype).itemsize,
+    )
+
+
 def call(
     fused: Fused,
     body: Callable[..., None],

@@ -7,24 +7,11 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
-from jaxapprox._src.estimates.fused.call import Fused, call, product
-from jaxapprox._src.estimates.fused.tiles import Cost, Sizes, Tiles, sizes_of, whole_tiles
+from jaxapprox._src.estimates.fused.call import Fused, call, product, sizes_of
+from jaxapprox._src.estimates.fused.tiles import Cost, Sizes, Tiles, whole_tiles
 from jaxapprox._src.varying import shape_varying_as
 
-
-def sizes(fused: Fused, indices: Any, x: Any, kernel: Any, dtype: Any) -> Sizes:
-    """The sizes of a call of `forward`, of arrays or of their shapes."""
-    return sizes_of(
-        fused.geometry,
-        seeds=x.shape[0],
-        examples=x.shape[-2],
-        channels=x.shape[-1],
-        outputs=kernel.shape[-1],
-        block=fused.block,
-        slots=indices.shape[-1],
-        itemsize=x.dtype.itemsize,
-        out_itemsize=jnp.dtype(dtype).itemsize,
-    )
+KINDS = ("x", "kernel", "y")  # of its first factor, its second and its result
 
 
 def cost(sizes: Sizes, tiles: Tiles) -> Cost:
@@ -62,7 +49,7 @@ def forward(
     Returns:
         `(seeds, *out, examples, outputs)`.
     """
-    size = sizes(fused, indices, x, kernel, dtype)
+    size = sizes_of(fused, KINDS, indices, x, kernel, dtype)
     across_examples, across_outputs = tiles.grid(size)
     rows, columns, last = tiles.examples, tiles.outputs, size.slots - 1
     geometry = fused.geometry

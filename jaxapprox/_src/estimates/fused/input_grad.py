@@ -7,24 +7,11 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
-from jaxapprox._src.estimates.fused.call import Fused, call, product, without_padding
-from jaxapprox._src.estimates.fused.tiles import Cost, Sizes, Tiles, sizes_of, whole_tiles
+from jaxapprox._src.estimates.fused.call import Fused, call, product, sizes_of, without_padding
+from jaxapprox._src.estimates.fused.tiles import Cost, Sizes, Tiles, whole_tiles
 from jaxapprox._src.varying import shape_varying_as
 
-
-def sizes(fused: Fused, indices: Any, g: Any, kernel: Any, dtype: Any) -> Sizes:
-    """The sizes of a call of `input_grad`, of arrays or of their shapes."""
-    return sizes_of(
-        fused.geometry,
-        seeds=g.shape[0],
-        examples=g.shape[-2],
-        channels=kernel.shape[-2],
-        outputs=g.shape[-1],
-        block=fused.block,
-        slots=indices.shape[-1],
-        itemsize=g.dtype.itemsize,
-        out_itemsize=jnp.dtype(dtype).itemsize,
-    )
+KINDS = ("y", "kernel", "x")  # of its first factor, its second and its result
 
 
 def cost(sizes: Sizes, tiles: Tiles) -> Cost:
@@ -58,7 +45,7 @@ def input_grad(
     Returns:
         `(seeds, *in, examples, channels)`, the input's shape as `split_inputs` has it.
     """
-    size = sizes(fused, indices, g, kernel, dtype)
+    size = sizes_of(fused, KINDS, indices, g, kernel, dtype)
     across_examples, across_outputs = tiles.grid(size)
     rows, columns = tiles.examples, tiles.outputs
     geometry = fused.geometry

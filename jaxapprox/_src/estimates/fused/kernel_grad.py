@@ -7,24 +7,11 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
-from jaxapprox._src.estimates.fused.call import Fused, call, product, without_padding
-from jaxapprox._src.estimates.fused.tiles import Cost, Sizes, Tiles, sizes_of, whole_tiles
+from jaxapprox._src.estimates.fused.call import Fused, call, product, sizes_of, without_padding
+from jaxapprox._src.estimates.fused.tiles import Cost, Sizes, Tiles, whole_tiles
 from jaxapprox._src.varying import shape_varying_as
 
-
-def sizes(fused: Fused, indices: Any, x: Any, g: Any, dtype: Any) -> Sizes:
-    """The sizes of a call of `kernel_grad`, of arrays or of their shapes."""
-    return sizes_of(
-        fused.geometry,
-        seeds=x.shape[0],
-        examples=x.shape[-2],
-        channels=x.shape[-1],
-        outputs=g.shape[-1],
-        block=fused.block,
-        slots=indices.shape[-1],
-        itemsize=x.dtype.itemsize,
-        out_itemsize=jnp.dtype(dtype).itemsize,
-    )
+KINDS = ("x", "y", "kernel")  # of its first factor, its second and its result
 
 
 def cost(sizes: Sizes, tiles: Tiles) -> Cost:
@@ -57,7 +44,7 @@ def kernel_grad(
     Returns:
         `(seeds, taps, channels, outputs)`.
     """
-    size = sizes(fused, indices, x, g, dtype)
+    size = sizes_of(fused, KINDS, indices, x, g, dtype)
     across_examples, across_outputs = tiles.grid(size)
     rows, columns = tiles.examples, tiles.outputs
     geometry = fused.geometry

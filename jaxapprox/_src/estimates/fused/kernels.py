@@ -9,7 +9,7 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 
 from jaxapprox._src.estimates.fused import forward, input_grad, kernel_grad
-from jaxapprox._src.estimates.fused.call import Fused
+from jaxapprox._src.estimates.fused.call import Fused, sizes_of
 from jaxapprox._src.estimates.fused.tiles import LANES, Cost, Sizes, Tiles, best
 
 _DTYPES = (jnp.bfloat16, jnp.float32)
@@ -22,20 +22,18 @@ class Kernel(NamedTuple):
 
     Attributes:
         run: the kernel, for products along a leading axis of seeds, positions before examples, and flat windows.
-        sizes: those of its operands.
         cost: of its tiles.
-        kinds: what its first factor, its second and its result are like: "x", "kernel" or "y".
+        kinds: of its factors and its result, as for `sizes_of`.
     """
 
     run: Callable[..., jax.Array]
-    sizes: Callable[..., Sizes]
     cost: Callable[[Sizes, Tiles], Cost]
     kinds: tuple[str, str, str]
 
 
-FORWARD = Kernel(forward.forward, forward.sizes, forward.cost, ("x", "kernel", "y"))
-INPUT_GRAD = Kernel(input_grad.input_grad, input_grad.sizes, input_grad.cost, ("y", "kernel", "x"))
-KERNEL_GRAD = Kernel(kernel_grad.kernel_grad, kernel_grad.sizes, kernel_grad.cost, ("x", "y", "kernel"))
+FORWARD = Kernel(forward.forward, forward.cost, forward.KINDS)
+INPUT_GRAD = Kernel(input_grad.input_grad, input_grad.cost, input_grad.KINDS)
+KERNEL_GRAD = Kernel(kernel_grad.kernel_grad, kernel_grad.cost, kernel_grad.KINDS)
 
 
 def refusal(kernel: Kernel, fused: Fused, dtype: Any, indices: Any, a: Any, b: Any) -> str:
@@ -114,4 +112,5 @@ def _tiles(kernel: Kernel, fused: Fused, indices: Any, a: Any, b: Any, dtype: An
         first, second, _ = kernel.kinds
         return _flat(fused, first, a)[None], _flat(fused, second, b)[None]
 
-    return best(kernel.cost, kernel.sizes(fused, indices, *jax.eval_shape(flat, a, b), dtype))
+    a, b = jax.eval_shape(flat, a, b)
+    return best(kernel.cost, sizes_of(fused, kernel.kinds, indices, a, b, dtype))

@@ -9,8 +9,6 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from jaxapprox._src.estimates.geometry import Geometry
-
 LANES = 128
 _SUBLANES = 16  # of a tile of 16-bit numbers; 32-bit ones fill two tiles of 8
 _PLANNED_BYTES = 64 << 20  # of the 128 MiB that v5e and v6e have
@@ -62,12 +60,6 @@ class Sizes(NamedTuple):
         """The bytes of so many numbers for each seed."""
         each = first * self.itemsize, second * self.itemsize, result * self.out_itemsize
         return Moved(*(self.seeds * size for size in each))
-
-
-def sizes_of(geometry: Geometry, **rest: int) -> Sizes:
-    """The sizes of a convolution."""
-    inputs, positions, taps = (math.prod(map(int, n)) for n in (geometry.in_shape, geometry.out_shape, geometry.window))
-    return Sizes(inputs=inputs, positions=positions, taps=taps, **rest)
 
 
 class Tiles(NamedTuple):

@@ -216,7 +216,7 @@ def test_large_products_read_and_write_little_more_than_they_must():
     matrix, flat = (jax.ShapeDtypeStruct(shape, jnp.bfloat16) for shape in ((1, n, n), (1, 1, n, n)))
     moved = 0
     for module, b in ((forward, flat), (input_grad, flat), (kernel_grad, matrix)):
-        size = module.sizes(fused, slots, matrix, b, jnp.bfloat16)
+        size = call.sizes_of(fused, module.KINDS, slots, matrix, b, jnp.bfloat16)
         moved += sum(module.cost(size, best(module.cost, size)).moved)
     floor = 2 * n * n * (0.5 + 0.5 + 1 + 1 + 0.5 + 1 + 0.5 + 1 + 1)
     assert floor <= moved < 1.1 * floor
