@@ -46,6 +46,8 @@ class Config(ImageOptions):
     """What to compare; the first is the one others are relative to."""
     unit: Literal["channel", "edge", "block"] = "channel"
     mode: Literal["forward", "backward", "straight_through", "kernel"] = "forward"
+    resample_every: int = 1
+    """Steps from one scoring of the rows that mc draws to the next; those in between draw anew, by the same scores."""
     min_blocks: int = 8
     """With --unit block, convolutions of fewer blocks of 128 input channels stay exact: samples of few are noisy."""
     width: int = 64
@@ -67,7 +69,12 @@ class Config(ImageOptions):
 
     def check(self) -> None:
         super().check()
-        check_at_least(1, self, "width", "recalibration_batches", "min_blocks")
+        check_at_least(1, self, "width", "recalibration_batches", "min_blocks", "resample_every")
+        if self.resample_every > 1 and self.mode not in ("forward", "straight_through"):
+            raise UsageError(
+                f"--resample-every must be 1 with --mode {self.mode}, which draws by gradients and examples of a step,"
+                f" got {self.resample_every}"
+            )
         if not self.blocks or min(self.blocks) < 1:
             raise UsageError(f"--blocks must be one or more numbers from 1, got {listed(self.blocks)}")
         if not 0 <= self.momentum < 1:

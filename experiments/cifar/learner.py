@@ -15,7 +15,7 @@ from experiments.cifar.network import ResNet
 from experiments.data.augment import augment, to_float
 from experiments.data.dataset import Dataset, Split
 from experiments.training.images import accuracy, image_feed, load_data, shuffled_batches
-from experiments.training.learner import Learner, Metrics, State, Stream, stream
+from experiments.training.learner import Learner, Metrics, Renewal, State, Stream, stream
 from experiments.training.schedules import learning_rate
 from experiments.training.task import Task, chosen_methods, notes_of
 
@@ -52,6 +52,7 @@ def cnn_learner(config: Config, layers: CNNLayers, data: Dataset) -> Learner:
     optimizer = _optimizer(config, int(feed.steps.sum()))
     crop_and_flip = functools.partial(augment, crop=data.crop, flip=data.flip)
     image_shape = data.train.images.shape[1:]
+    keeps_scores = layers.scored_every > 1
 
     def init(init_key: jax.Array, stream_key: jax.Array) -> State:
         variables = model.init(init_key, jnp.zeros((1, *image_shape)), train=True, exact=True)
@@ -59,25 +60,35 @@ def cnn_learner(config: Config, layers: CNNLayers, data: Dataset) -> Learner:
         tables = variables.get("lsh", {})
         if layers.kept_images is not None:
             tables = first_norms(len(data.train.labels))
+        if keeps_scores:
+            tables = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(first_scores, variables))
         return State(variables["params"], variables["batch_stats"], tables, opt_state, stream_key, jnp.int32(0))
+
+    def first_scores(variables: Any) -> Any:
+        batch = jnp.zeros((config.batch_size, *image_shape), config.dtype)
+        rngs = {"sample": jax.random.key(0)}
+        return model.apply(variables, batch, train=False, exact=False, rngs=rngs, mutable=["scores"])[1].get(
+            "scores", {}
+        )
 
     def to_inputs(images: jax.Array) -> jax.Array:
         return to_float(images).astype(config.dtype)
 
     def variables_of(state: State, params: Any, batch_stats: Any) -> dict[str, Any]:
-        hashed = {"lsh": state.tables} if layers.hashes else {}
-        return {"params": params, "batch_stats": batch_stats, **hashed}
+        kept = {"lsh": state.tables} if layers.hashes else {"scores": state.tables} if keeps_scores else {}
+        return {"params": params, "batch_stats": batch_stats, **kept}
 
-    def backward(state: State, images: jax.Array, labels: jax.Array, weights: jax.Array | None = None) -> Any:
+    def backward(
+        state: State, images: jax.Array, labels: jax.Array, weights: jax.Array | None = None, *, scoring: bool = False
+    ) -> Any:
         """The loss and what else the forward pass found, (updated collections, logits); and the gradient."""
         images = to_inputs(images)
+        mutable = ["batch_stats", "diagnostics", *(["scores"] if scoring else [])]
 
         def loss_of(params):
             variables = variables_of(state, params, state.batch_stats)
             rngs = {} if layers.exact else {"sample": stream(state, Stream.SAMPLE, state.step)}
-            logits, updated = model.apply(
-                variables, images, train=True, exact=layers.exact, rngs=rngs, mutable=["batch_stats", "diagnostics"]
-            )
+            logits, updated = model.apply(variables, images, train=True, exact=layers.exact, rngs=rngs, mutable=mutable)
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
             return jnp.mean(losses if weights is None else weights * losses), (updated, logits)
 
@@ -86,10 +97,10 @@ def cnn_learner(config: Config, layers: CNNLayers, data: Dataset) -> Learner:
     def augmented(state: State, images: jax.Array) -> jax.Array:
         return crop_and_flip(stream(state, Stream.AUGMENT, state.step), images)
 
-    def step(state: State, examples: Any, labels: jax.Array) -> tuple[State, Metrics]:
+    def step(state: State, examples: Any, labels: jax.Array, *, scoring: bool = False) -> tuple[State, Metrics]:
         if layers.kept_images is None:
-            (loss, (updated, _)), grads = backward(state, augmented(state, examples), labels)
-            tables = state.tables
+            (loss, (updated, _)), grads = backward(state, augmented(state, examples), labels, scoring=scoring)
+            tables = updated.get("scores", state.tables)
         else:
             images, numbers = examples
             places, weights = draw(_draw_key(state), state.tables[numbers], layers.kept_images)
@@ -104,7 +115,7 @@ def cnn_learner(config: Config, layers: CNNLayers, data: Dataset) -> Learner:
 
     def gradient(state: State, images: jax.Array, labels: jax.Array) -> Any:
         if layers.kept_images is None:
-            return backward(state, images, labels)[1]
+            return backward(state, images, labels, scoring=keeps_scores)[1]
         (_, (_, logits)), _ = backward(state, images, labels)  # by the norms as they are, not as they were
         places, weights = draw(_draw_key(state), gradient_norms(logits, labels), layers.kept_images)
         return backward(state, images[places], labels[places], weights)[1]
@@ -139,8 +150,17 @@ def cnn_learner(config: Config, layers: CNNLayers, data: Dataset) -> Learner:
     if layers.hashes:
         evaluations.append(accuracy("test_accuracy_hashed", functools.partial(logits, False)))
     recalibrates = config.recalibrate and not layers.exact_statistics
-    recalibrate_if_due = recalibrate if recalibrates else None
-    return Learner(init, step, gradient, with_params, feed, tuple(evaluations), layers.rehash, recalibrate_if_due)
+    return Learner(
+        init,
+        step,
+        gradient,
+        with_params,
+        feed,
+        tuple(evaluations),
+        rehash=layers.rehash,
+        recalibrate=recalibrate if recalibrates else None,
+        renewal=Renewal(layers.scored_every, functools.partial(step, scoring=True)) if keeps_scores else None,
+    )
 
 
 def _draw_key(state: State) -> jax.Array:

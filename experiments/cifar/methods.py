@@ -49,6 +49,7 @@ class CNNLayers:
         hashes: whether a layer is hashed.
         rehash: makes new hash tables; None for never.
         kept_images: the share of a batch that is trained on, drawn by gradient norms; None for all of it.
+        scored_every: steps from one scoring of the rows that convolutions draw to the next.
     """
 
     exact: bool
@@ -59,6 +60,7 @@ class CNNLayers:
     hashes: bool = False
     rehash: Rehash | None = None
     kept_images: float | None = None
+    scored_every: int = 1
 
 
 @training_method()
@@ -69,7 +71,8 @@ def exact(config: Config) -> CNNLayers:
 
 def _mc_note(config: Config) -> str:
     least = f" (from {config.min_blocks} blocks on)" if config.unit == "block" else ""
-    return f"mc: ratio {listed(config.ratios)}, {listed(config.samplers)}, {config.unit}{least}, {config.mode}."
+    kept = f", scored every {config.resample_every} steps" if config.resample_every > 1 else ""
+    return f"mc: ratio {listed(config.ratios)}, {listed(config.samplers)}, {config.unit}{least}, {config.mode}{kept}."
 
 
 @training_method(sweeps=("ratios", "samplers"), note=_mc_note)
@@ -80,7 +83,8 @@ def mc(config: Config) -> CNNLayers:
         layer = functools.partial(OfManyBlocks, min_blocks=config.min_blocks)
     sampler = SAMPLERS[config.sampler]
     conv = functools.partial(layer, ratio=config.ratio, sampler=sampler, unit=config.unit, mode=config.mode)
-    return CNNLayers(exact=False, exact_statistics=config.mode in ("backward", "kernel"), conv=conv)
+    exact_statistics = config.mode in ("backward", "kernel")
+    return CNNLayers(exact=False, exact_statistics=exact_statistics, conv=conv, scored_every=config.resample_every)
 
 
 def hashed_layers(

@@ -181,7 +181,7 @@ def train_segments(
     axis, one, pace = training.axis, training.one, 1
     begins = np.cumsum([0, *one.learner.feed.steps])
     zero_metrics = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), training.total)
-    at_once = one.rounds_at_once if one.learner.rehash is not None else 0
+    at_once = one.rounds_at_once if one.learner.has_rounds else 0
     while epoch < len(one.rounds):
         if step == 0:
             total = axis.put(zero_metrics, by_seed=True)
@@ -196,7 +196,7 @@ def train_segments(
 
 
 def next_segment(rounds: np.ndarray, at_once: int, done: int, steps: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """The bounds of a segment: about `steps` more steps of an epoch, in whole rounds where they rehash.
+    """The bounds of a segment: about `steps` more steps of an epoch, in whole rounds where their beginnings matter.
 
     Args:
         rounds: `(rounds, 2)`, the epoch's.

@@ -18,7 +18,8 @@ class Stream(enum.IntEnum):
 
 
 class State(NamedTuple):
-    """What training carries from step to step. `batch_stats` and hash `tables` go with the parameters."""
+    """What training carries from step to step. `batch_stats` and `tables` go with the parameters: hash tables, or what
+    else a method keeps."""
 
     params: Any
     batch_stats: Any
@@ -106,6 +107,18 @@ class WithParams(Protocol):
     def __call__(self, state: State, params: Any, batch_stats: Any, /) -> State: ...
 
 
+class Renewal(NamedTuple):
+    """How a method renews what it keeps for several steps.
+
+    Attributes:
+        every: from one renewal to the next, in steps.
+        step: trains on the first batch of each round, and renews the state's `tables`.
+    """
+
+    every: int
+    step: Step
+
+
 class Learner(NamedTuple):
     """The training of one network by one method.
 
@@ -116,6 +129,7 @@ class Learner(NamedTuple):
         feed: the batches.
         evaluations: of the network; that of the exact network comes first.
         rehash: what is due at the beginning of each round of steps; None for nothing.
+        renewal: what a round's first step does, and how long a round is; None for steps that are alike.
         recalibrate: before the evaluation; None where the statistics fit the exact network.
         countable: whether XLA's count of a step's FLOPs is right: it counts one turn of each loop.
     """
@@ -129,6 +143,12 @@ class Learner(NamedTuple):
     rehash: Rehash | None = None
     recalibrate: Recalibrate | None = None
     countable: bool = True
+    renewal: Renewal | None = None
+
+    @property
+    def has_rounds(self) -> bool:
+        """Whether something is due at the beginning of each round of steps."""
+        return self.rehash is not None or self.renewal is not None
 
 
 def stream(state: State, name: Stream, index: jax.Array) -> jax.Array:

@@ -1,5 +1,6 @@
 """Training as pure functions of a key: `jit` and `vmap` take them whole."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import chex
@@ -8,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from experiments.training.learner import Learner, Metrics, State
+from experiments.training.learner import Learner, Metrics, State, Step
 from experiments.training.options import RunOptions
-from experiments.training.rehashing import rounds_by_epoch
+from experiments.training.rounds import rehashes_due, rounds_by_epoch
 
 _ROUNDS_AT_ONCE = 64
 
@@ -74,7 +75,7 @@ class Train(NamedTuple):
         learner: of the network and method.
         init: makes the first state.
         rounds: `(epochs, rounds, 2)` int32, the rounds of each epoch: each rehashes, if the learner does, and then runs
-            from its first to before its last step. Rounds that do not rehash may be cut anywhere.
+            from its first to before its last step. Where nothing is due at their beginnings they may be cut anywhere.
         first_batch: that of the run's first step.
         segment: trains a part of an epoch.
         zero_metrics: makes the total with which an epoch begins.
@@ -92,7 +93,7 @@ class Train(NamedTuple):
     @property
     def rounds_at_once(self) -> int:
         """How many rounds a compiled segment takes: as many for every epoch and number of steps."""
-        return 1 if self.learner.rehash is None else _ROUNDS_AT_ONCE
+        return _ROUNDS_AT_ONCE if self.learner.has_rounds else 1
 
 
 def make_train(config: RunOptions, learner: Learner, data: Data, constrain: Constrain = lambda batch: batch) -> Train:
@@ -104,7 +105,7 @@ def make_train(config: RunOptions, learner: Learner, data: Data, constrain: Cons
         data: for its shapes and sizes; its arrays are not captured.
         constrain: applied to each batch.
     """
-    rounds = rounds_by_epoch(config, learner.feed.steps, rehash=learner.rehash is not None)
+    rounds = rounds_by_epoch(learner.feed.steps, _due(config, learner))
 
     def init(key: jax.Array) -> State:
         return learner.init(*jax.random.split(key))
@@ -128,15 +129,22 @@ def make_train(config: RunOptions, learner: Learner, data: Data, constrain: Cons
     ) -> tuple[State, Metrics]:
         batch = learner.feed.batches(state, train, first)
 
-        def one_step(i, carry):
-            state, total = carry
-            new, metrics = learner.step(state, *constrain(batch(i)))
-            chex.assert_trees_all_equal_shapes_and_dtypes(new, state)
-            return new, jax.tree.map(jnp.add, total, metrics)
+        def steps(step: Step, first, last, carry):
+            def one_step(i, carry):
+                state, total = carry
+                new, metrics = step(state, *constrain(batch(i)))
+                chex.assert_trees_all_equal_shapes_and_dtypes(new, state)
+                return new, jax.tree.map(jnp.add, total, metrics)
+
+            return lax.fori_loop(first, last, one_step, carry)
 
         def one_round(r, carry):
             state, total = carry
-            return lax.fori_loop(rounds[r, 0], rounds[r, 1], one_step, (rehashed(state), total))
+            (first, last), carry = rounds[r], (rehashed(state), total)
+            if learner.renewal is not None:
+                begun = jnp.minimum(first + 1, last)  # an epoch may have empty rounds
+                first, carry = begun, steps(learner.renewal.step, first, begun, carry)
+            return steps(learner.step, first, last, carry)
 
         return lax.fori_loop(span[0], span[1], one_round, (state, total))
 
@@ -146,3 +154,11 @@ def make_train(config: RunOptions, learner: Learner, data: Data, constrain: Cons
         return state, jax.tree.map(lambda a: a / rounds[-1, 1], total)
 
     return Train(learner, init, rounds, first_batch, segment, zero_metrics, epoch)
+
+
+def _due(config: RunOptions, learner: Learner) -> Sequence[int]:
+    """The steps of the run that begin a round, besides those that begin an epoch."""
+    steps = int(learner.feed.steps.sum())
+    if learner.renewal is not None:
+        return range(0, steps, learner.renewal.every)
+    return rehashes_due(config, steps) if learner.rehash is not None else ()

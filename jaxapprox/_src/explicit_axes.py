@@ -15,15 +15,15 @@ def as_auto(function: Callable[..., Any], exact: Callable[..., Any], *operands: 
     """`function(*operands)`, within which Explicit mesh axes are Auto ones, for XLA to divide the work over.
 
     Args:
-        function: what to compute; its value has one array.
-        exact: a function of the same operands and value, as plain JAX has it: it decides on the value's sharding, and
-            raises where there is none.
+        function: what to compute: a pair, of whose second part each device has all.
+        exact: a function of the same operands, whose value is like the first part, as plain JAX has it: it decides on
+            its sharding, and raises where there is none.
         *operands: arrays. Where none has Explicit axes the function is called as it is.
     """
     if _explicit_mesh(operands) is None:
         return function(*operands)
     out: Any = jax.eval_shape(exact, *operands)
-    return split_as(out.sharding.spec, function, *operands)
+    return split_as((out.sharding.spec, PartitionSpec()), function, *operands)
 
 
 def split_as(split: Any, function: Callable[..., Any], *operands: Any) -> Any:

@@ -152,6 +152,9 @@ CALLS: dict[str, Call] = {
         )
         for mode in ("forward", "backward")
     },
+    "mc_dense, scores kept": Call(
+        lambda key, x, kernel, scores: mc_dense(key, x, kernel, ratio=0.5, scores=scores), (X,), (KERNEL, SCORES[:6]), 1
+    ),
     "mc_dense, unit block": Call(partial(mc_dense, ratio=0.5, unit="block", block_size=2), (X,), (KERNEL,), 1),
     **{f"mc_dense, mode {mode}": Call(partial(mc_dense, ratio=0.5, mode=mode), (X,), (KERNEL,), 1) for mode in MODES},
     **{

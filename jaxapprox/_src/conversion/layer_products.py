@@ -31,10 +31,10 @@ class Product:
 
 def product_of(name: str, *args: Any, **kwargs: Any) -> tuple[Product, jax.Array, jax.Array]:
     """A call of the function `name` as a product and its operands: the layer's input and its kernel."""
-    arguments = inspect.signature(getattr(products, name)).bind(None, None, *args, **kwargs).arguments
+    arguments = inspect.signature(getattr(products, name)).bind(None, None, None, *args, **kwargs).arguments
     lhs, rhs = arguments["lhs"], arguments["rhs"]
     # Where the result lies is no part of the product, which is repeated on one device.
-    left_out = ("method", "key", "lhs", "rhs", "out_sharding")
+    left_out = ("method", "key", "scores", "lhs", "rhs", "out_sharding")
     kept = tuple((name, _hashable(value)) for name, value in arguments.items() if name not in left_out)
     return Product(name, kept), lhs, rhs
 
@@ -61,7 +61,7 @@ def approximate(
         x = lhs.reshape(-1, lhs.shape[-1])
         ids = method.active_set(key, tables, x, method.size(rhs.shape[-1]))
         return active_dense(x, rhs, None, ids, form=method.form).reshape(*lhs.shape[:-1], -1)
-    return getattr(products, product.name)(method, key, lhs=lhs, rhs=rhs, **dict(product.arguments))
+    return getattr(products, product.name)(method, key, None, lhs=lhs, rhs=rhs, **dict(product.arguments))[0]
 
 
 def hash_tables(key: jax.Array, method: ProductApproximation, rhs: jax.Array) -> Tables | None:

@@ -17,10 +17,13 @@ from jax.custom_derivatives import SymbolicZero
 from jaxapprox._src.checks import check_key
 from jaxapprox._src.estimates import blocks, multilinear
 from jaxapprox._src.estimates.bilinear import Bilinear
-from jaxapprox._src.estimates.mc import MC, MODES, Rows
+from jaxapprox._src.estimates.mc import MC, MODES, Rows, check_row_scores
 from jaxapprox._src.estimates.slices import norms, put_slices, take_channels, take_slices, take_weighted, weighted
 from jaxapprox._src.explicit_axes import spans_devices
 from jaxapprox._src.varying import same_varying
+
+Estimated = tuple[jax.Array, jax.Array | None]
+"""A value, and the scores of the rows that its sum was estimated from; None where no row of it was drawn."""
 
 
 class Contraction(Bilinear):
@@ -30,15 +33,22 @@ class Contraction(Bilinear):
     them here: the forward over input channels, the input gradient over output channels.
     """
 
-    def forward_estimate(self, method: MC, key: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.Array:
-        """Estimates `forward`; gradients flow through the kept channels only."""
+    def forward_estimate(
+        self, method: MC, key: jax.Array, scores: jax.Array | None, x: jax.Array, kernel: jax.Array
+    ) -> Estimated:
+        """Estimates `forward`; gradients flow through the kept channels only.
+
+        Without scores the channels are drawn by their own.
+        """
         block = method.block(x.shape[-1])
         if _keeps_all(method, x.shape[-1], block):
-            return self.forward(x, kernel)
-        rows = method.draw(key, blocks.scores(norms(x, -1) * norms(kernel, -2), block))
+            return self.forward(x, kernel), None
+        if scores is None:
+            scores = blocks.scores(norms(x, -1) * norms(kernel, -2), block)
+        rows = method.draw(key, check_row_scores(scores, x.shape[-1] // block))
         if method.unit == "block":
-            return blocks.estimate(self, block, method.implementation, rows, x, kernel)
-        return self.forward(take_channels(x, rows), take_weighted(kernel, rows, -2))
+            return blocks.estimate(self, block, method.implementation, rows, x, kernel), scores
+        return self.forward(take_channels(x, rows), take_weighted(kernel, rows, -2)), scores
 
     def input_grad_estimate(self, method: MC, key: jax.Array, g: jax.Array, kernel: jax.Array) -> jax.Array:
         """Estimates `input_grad` from some of the output channels."""
@@ -104,27 +114,34 @@ def _every_row(rows: Rows) -> Rows:
 
 
 class _Estimate(Protocol):
-    """A contraction of x and kernel in one of the modes."""
+    """A contraction of x and kernel in one of the modes; those that estimate its value may be given scores."""
 
     def __call__(
-        self, contraction: Contraction, method: MC, key: jax.Array, x: jax.Array, kernel: jax.Array, /
-    ) -> jax.Array: ...
+        self,
+        contraction: Contraction,
+        method: MC,
+        key: jax.Array,
+        scores: jax.Array | None,
+        x: jax.Array,
+        kernel: jax.Array,
+        /,
+    ) -> Estimated: ...
 
 
-def _forward(contraction: Contraction, method: MC, key, x, kernel):
-    return contraction.forward_estimate(method, key, x, kernel)
+def _forward(contraction: Contraction, method: MC, key, scores, x, kernel):
+    return contraction.forward_estimate(method, key, scores, x, kernel)
 
 
-def _straight_through(contraction: Contraction, method: MC, key, x, kernel):
-    y = contraction.forward_estimate(method, key, *lax.stop_gradient((x, kernel)))
-    return _with_tangents(contraction, None, key, x, kernel, y)
+def _straight_through(contraction: Contraction, method: MC, key, scores, x, kernel):
+    y, scores = contraction.forward_estimate(method, key, scores, *lax.stop_gradient((x, kernel)))
+    return _with_tangents(contraction, None, key, x, kernel, y), scores
 
 
-def _kernel(contraction: Contraction, method: MC, key, x, kernel):
+def _kernel(contraction: Contraction, method: MC, key, _, x, kernel):
     if method.size(x.shape[0]) == x.shape[0]:
-        return contraction.forward(x, kernel)
+        return contraction.forward(x, kernel), None
     y = contraction.forward(*lax.stop_gradient((x, kernel)))
-    return _with_tangents(contraction, method, key, x, kernel, y)
+    return _with_tangents(contraction, method, key, x, kernel, y), None
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
@@ -172,24 +189,47 @@ class _WithEstimatedTransposes(multilinear.Map):
         return self.contraction.kernel_grad_estimate(self.method, kernel_key, x, g)
 
 
-def _backward(contraction: Contraction, method: MC, key, x, kernel):
-    return multilinear.apply(_WithEstimatedTransposes(contraction, method), key, x, kernel)
+def _backward(contraction: Contraction, method: MC, key, _, x, kernel):
+    return multilinear.apply(_WithEstimatedTransposes(contraction, method), key, x, kernel), None
 
 
 _IN_ORDER = (_forward, _backward, _straight_through, _kernel)
 _BY_MODE: dict[str, _Estimate] = dict(zip(MODES, _IN_ORDER, strict=True))
 
 
-def estimate(contraction: Contraction, method: MC, key: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.Array:
+def estimate(
+    contraction: Contraction,
+    method: MC,
+    key: jax.Array,
+    scores: jax.Array | None,
+    x: jax.Array,
+    kernel: jax.Array,
+) -> Estimated:
     """`contraction.forward(x, kernel)`, of which the value or the gradients (by the mode) are estimated from a sample.
 
+    Args:
+        contraction: the product.
+        method: how it is sampled.
+        key: a PRNG key.
+        scores: `(n,)` of the rows of the value's sum, to draw by in the place of their own; or None.
+        x, kernel: as for `contraction.forward`.
+
     Raises:
-        ValueError: if `key` is not one PRNG key.
+        ValueError: if `key` is not one PRNG key, or scores do not fit.
     """
     check_key(key)
-    return _estimate(contraction, method, *same_varying(key, x, kernel))
+    if scores is not None and not method.samples_the_value:
+        raise ValueError(f'scores must be None in mode "{method.mode}", which draws no row of the value')
+    return _estimate(contraction, method, *same_varying(key, scores, x, kernel))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), inline=True)
-def _estimate(contraction: Contraction, method: MC, key: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return _BY_MODE[method.mode](contraction, method, key, x, kernel)
+def _estimate(
+    contraction: Contraction,
+    method: MC,
+    key: jax.Array,
+    scores: jax.Array | None,
+    x: jax.Array,
+    kernel: jax.Array,
+) -> Estimated:
+    return _BY_MODE[method.mode](contraction, method, key, scores, x, kernel)

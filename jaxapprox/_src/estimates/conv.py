@@ -57,7 +57,7 @@ def conv(
         ValueError: if an argument is not as above.
     """
     settings = (strides, padding, input_dilation, kernel_dilation, feature_group_count)
-    return _product(MC(), None, x, kernel, *settings, precision, preferred_element_type)
+    return _product(MC(), None, None, x, kernel, *settings, precision, preferred_element_type)[0]
 
 
 def mc_conv(
@@ -79,7 +79,9 @@ def mc_conv(
     min_samples: int = 1,
     block_size: int | None = None,
     implementation: str | None = None,
-) -> jax.Array:
+    scores: jax.Array | None = None,
+    return_scores: bool = False,
+) -> Any:
     r"""The Monte-Carlo estimate of a convolution: MC-approx of the paper's Appendix B.
 
     The convolution is a sum over n rows, of which k = max(min_samples, round(ratio n)) are kept with the weights of
@@ -120,9 +122,13 @@ def mc_conv(
         implementation: of sums over blocks of input channels and their gradients: "pallas" for kernels, which run on
             TPUs from v5 on and take blocks of a multiple of 128 channels in bfloat16 or float32; "xla" for XLA's own
             products of copies; by default kernels wherever they run.
+        scores: of the n rows, `(n,)` floating (of several groups `(groups, n)`), to draw by in the place of their own,
+            which then need not be computed: such as those of some steps ago. For modes that estimate the output.
+        return_scores: whether to return the scores as well that the rows were drawn by.
 
     Returns:
-        `(batch, *out_spatial, out)` in the dtype of x, or in `preferred_element_type`.
+        `(batch, *out_spatial, out)` in the dtype of x, or in `preferred_element_type`. With `return_scores` a pair of
+        it and the scores, None where no row of the output's sum is drawn.
 
     Raises:
         ValueError: if an argument is not as above, in a line that names it.
@@ -130,10 +136,11 @@ def mc_conv(
     check_key(key)
     settings = (strides, padding, input_dilation, kernel_dilation, feature_group_count)
     method = MC(ratio, sampler, unit, mode, min_samples, block_size, implementation)
-    return _product(method, key, x, kernel, *settings, precision, preferred_element_type)
+    estimated = _product(method, key, scores, x, kernel, *settings, precision, preferred_element_type)
+    return estimated if return_scores else estimated[0]
 
 
-def _product(method, key, x, kernel, strides, padding, input_dilation, kernel_dilation, *settings):
+def _product(method, key, scores, x, kernel, strides, padding, input_dilation, kernel_dilation, *settings):
     """`conv_general_dilated`, with one number for all axes wherever there may be one for each."""
     check_operands(x, kernel)
     spatial = check_ranks(x.shape, kernel.shape)
@@ -142,4 +149,6 @@ def _product(method, key, x, kernel, strides, padding, input_dilation, kernel_di
         per_axis("input_dilation", input_dilation, spatial),
         per_axis("kernel_dilation", kernel_dilation, spatial),
     )
-    return conv_general_dilated(method, key, x, kernel, strides, padding, *dilations, channels_last(spatial), *settings)
+    return conv_general_dilated(
+        method, key, scores, x, kernel, strides, padding, *dilations, channels_last(spatial), *settings
+    )

@@ -11,9 +11,9 @@ from jax import lax
 
 from jaxapprox._src.checks import check_operands
 from jaxapprox._src.estimates import conv_maps, edges
-from jaxapprox._src.estimates.contraction import Contraction, estimate
+from jaxapprox._src.estimates.contraction import Contraction, Estimated, estimate
 from jaxapprox._src.estimates.geometry import check_ranks, make_geometry, per_axis, transpose_padding, transposed
-from jaxapprox._src.estimates.mc import MC, UNITS
+from jaxapprox._src.estimates.mc import MC, UNITS, check_row_scores
 from jaxapprox._src.wide import wider
 
 
@@ -39,12 +39,15 @@ class ChannelConv(Contraction):
 class EdgeConv(ChannelConv):
     """A convolution sampled by single edges of the patch (Appendix B)."""
 
-    def forward_estimate(self, method, key, x, kernel):
+    def forward_estimate(self, method, key, scores, x, kernel):
         num_edges = math.prod(self.conv.geometry.window) * x.shape[-1]
         if method.size(num_edges) == num_edges:
-            return self.forward(x, kernel)
-        rows = method.draw(key, edges.edge_scores(self.conv.geometry, x, kernel))
-        return edges.edge_product(self.conv.geometry, x, kernel, rows, self.conv.precision, self.conv.dtype)
+            return self.forward(x, kernel), None
+        if scores is None:
+            scores = edges.edge_scores(self.conv.geometry, x, kernel)
+        rows = method.draw(key, check_row_scores(scores, num_edges))
+        y = edges.edge_product(self.conv.geometry, x, kernel, rows, self.conv.precision, self.conv.dtype)
+        return y, scores
 
     def input_grad_estimate(self, method, key, g, kernel):
         num_edges = math.prod(self.conv.geometry.window) * g.shape[-1]
@@ -53,7 +56,7 @@ class EdgeConv(ChannelConv):
         wide = wider(g.dtype, kernel.dtype)  # they differ by `conv.dtype`
         geometry, g, flipped = edges.transposed(self.conv.geometry, g.astype(wide), kernel.astype(wide))
         conv = dataclasses.replace(self.conv, geometry=geometry, dtype=None)
-        return EdgeConv(conv).forward_estimate(method, key, g, flipped).astype(kernel.dtype)
+        return EdgeConv(conv).forward_estimate(method, key, None, g, flipped)[0].astype(kernel.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +84,7 @@ _BY_UNIT: dict[str, type[ChannelConv]] = dict(zip(UNITS, (ChannelConv, EdgeConv,
 def convolve(
     method: MC,
     key: jax.Array | None,
+    scores: jax.Array | None,
     x: jax.Array,
     kernel: jax.Array,
     strides: Any,
@@ -90,12 +94,13 @@ def convolve(
     groups: int = 1,
     precision: Any = None,
     dtype: Any = None,
-) -> jax.Array:
+) -> Estimated:
     """A convolution, estimated by `method`, or exact without a key.
 
     Args:
         method: how it is sampled, if it is.
         key: a PRNG key, or None.
+        scores: as for `contraction.estimate`; of several groups `(groups, n)`.
         x: `(batch, *spatial, in)`.
         kernel: `(*window, in / groups, out)`, of the same floating dtype.
         strides, padding, kernel_dilation: as for `make_geometry`.
@@ -104,7 +109,7 @@ def convolve(
         precision, dtype: as for `conv_maps.Conv`.
 
     Returns:
-        `(batch, *out_spatial, out)`.
+        `(batch, *out_spatial, out)`, and scores.
 
     Raises:
         ValueError: if an argument does not fit.
@@ -116,7 +121,8 @@ def convolve(
     x = _spread(x, factors)
     if groups == 1:
         geometry = make_geometry(x.shape, kernel.shape, strides, padding, kernel_dilation)
-        return _value(_BY_UNIT[method.unit](conv_maps.Conv(geometry, precision, dtype)), method, key, x, kernel)
+        conv = conv_maps.Conv(geometry, precision, dtype)
+        return _value(_BY_UNIT[method.unit](conv), method, key, scores, x, kernel)
     if groups < 1 or x.shape[-1] % groups or kernel.shape[-1] % groups:
         raise ValueError(
             f"feature_group_count must divide the input and the output channels ({x.shape[-1]}, {kernel.shape[-1]}),"
@@ -125,16 +131,20 @@ def convolve(
     x_of_group = (*x.shape[:-1], x.shape[-1] // groups)
     conv = conv_maps.Conv(make_geometry(x_of_group, kernel.shape, strides, padding, kernel_dilation), precision, dtype)
     if key is None or _keeps_all(method, x, kernel, groups):
-        return conv_maps.lax_conv(conv, x, kernel, groups)
+        return conv_maps.lax_conv(conv, x, kernel, groups), None
     by_group = [a.reshape(*a.shape[:-1], groups, a.shape[-1] // groups) for a in (x, kernel)]
     estimated = functools.partial(_value, _BY_UNIT[method.unit](conv), method)
-    y = jax.vmap(estimated, in_axes=(0, -2, -2), out_axes=-2)(jax.random.split(key, groups), *by_group)
-    return y.reshape(*y.shape[:-2], -1)
+    if scores is not None:
+        check_row_scores(scores, groups, None)
+    over_groups = jax.vmap(estimated, in_axes=(0, 0, -2, -2), out_axes=(-2, 0))
+    y, scores = over_groups(jax.random.split(key, groups), scores, *by_group)
+    return y.reshape(*y.shape[:-2], -1), scores
 
 
 def convolve_transposed(
     method: MC,
     key: jax.Array | None,
+    scores: jax.Array | None,
     x: jax.Array,
     kernel: jax.Array,
     strides: Any,
@@ -142,17 +152,17 @@ def convolve_transposed(
     kernel_dilation: Any = 1,
     precision: Any = None,
     dtype: Any = None,
-) -> jax.Array:
+) -> Estimated:
     """A transposed convolution, estimated by `method`, or exact without a key.
 
     Args:
-        method, key, precision, dtype: as for `convolve`.
+        method, key, scores, precision, dtype: as for `convolve`.
         x: `(batch, *spatial, in)`.
         kernel: `(*window, in, out)`, of the same floating dtype.
         strides, padding, kernel_dilation: as for `transpose_padding`.
 
     Returns:
-        `(batch, *out_spatial, out)`.
+        `(batch, *out_spatial, out)`, and scores.
 
     Raises:
         ValueError: if an argument does not fit.
@@ -161,16 +171,26 @@ def convolve_transposed(
     pairs = transpose_padding(x.shape, kernel.shape, strides, padding, kernel_dilation)
     strides = per_axis("strides", strides, x.ndim - 2)
     if key is not None and method.unit == "edge":
-        return convolve(method, key, x, kernel, 1, pairs, strides, kernel_dilation, 1, precision, dtype)
+        return convolve(method, key, scores, x, kernel, 1, pairs, strides, kernel_dilation, 1, precision, dtype)
     spread = make_geometry(_spread_shape(x.shape, strides), kernel.shape, 1, pairs, kernel_dilation)
     conv = conv_maps.Conv(transposed(spread, strides, x.shape), precision)
     out = x.dtype if dtype is None else dtype
     x, kernel = (a.astype(wider(a.dtype, out)) for a in (x, kernel))
-    return _value(TransposedConv(conv), method, key, x, kernel).astype(out)
+    y, scores = _value(TransposedConv(conv), method, key, scores, x, kernel)
+    return y.astype(out), scores
 
 
-def _value(contraction: Contraction, method: MC, key: jax.Array | None, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return contraction.forward(x, kernel) if key is None else estimate(contraction, method, key, x, kernel)
+def _value(
+    contraction: Contraction,
+    method: MC,
+    key: jax.Array | None,
+    scores: jax.Array | None,
+    x: jax.Array,
+    kernel: jax.Array,
+) -> Estimated:
+    if key is None:
+        return contraction.forward(x, kernel), None
+    return estimate(contraction, method, key, scores, x, kernel)
 
 
 def _keeps_all(method: MC, x: jax.Array, kernel: jax.Array, groups: int) -> bool:

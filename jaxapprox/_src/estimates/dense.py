@@ -24,7 +24,9 @@ def mc_dense(
     implementation: str | None = None,
     precision: Any = None,
     preferred_element_type: Any = None,
-) -> jax.Array:
+    scores: jax.Array | None = None,
+    return_scores: bool = False,
+) -> Any:
     """The Monte-Carlo estimate of `x @ kernel` by column-row sampling (the paper's section 4.2, MC-approx).
 
     >>> import jax
@@ -54,9 +56,10 @@ def mc_dense(
         min_samples: the fewest rows to keep (all, where there are fewer).
         block_size, implementation: as in `jaxapprox.mc_conv`.
         precision, preferred_element_type: as in `lax.dot_general`.
+        scores, return_scores: as in `jaxapprox.mc_conv`.
 
     Returns:
-        `(..., out)` in the dtype of x, or in `preferred_element_type`.
+        `(..., out)` in the dtype of x, or in `preferred_element_type`; with `return_scores` a pair of it and scores.
 
     Raises:
         ValueError: if an argument is not as above, in a line that names it.
@@ -67,4 +70,5 @@ def mc_dense(
     if x.ndim < 1 or kernel.ndim != 2 or x.shape[-1] != kernel.shape[0]:
         raise ValueError(f"kernel must have shape (in, out) with in = x.shape[-1], got {kernel.shape} for x {x.shape}")
     contracted = (((x.ndim - 1,), (0,)), ((), ()))
-    return dot_general(method, key, x, kernel, contracted, precision, preferred_element_type)
+    estimated = dot_general(method, key, scores, x, kernel, contracted, precision, preferred_element_type)
+    return estimated if return_scores else estimated[0]

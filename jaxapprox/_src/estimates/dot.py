@@ -11,10 +11,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxapprox._src.checks import check_operands
-from jaxapprox._src.estimates.contraction import Contraction, estimate
+from jaxapprox._src.estimates.contraction import Contraction, Estimated, estimate
 from jaxapprox._src.estimates.conv_maps import Conv
 from jaxapprox._src.estimates.geometry import WITHOUT_AXES
-from jaxapprox._src.estimates.mc import MC
+from jaxapprox._src.estimates.mc import MC, check_row_scores
 from jaxapprox._src.wide import wider
 
 Axes = tuple[tuple[Sequence[int], Sequence[int]], tuple[Sequence[int], Sequence[int]]]
@@ -50,20 +50,28 @@ class DenseProduct(Contraction):
 
 
 def dot(
-    method: MC, key: jax.Array, x: jax.Array, kernel: jax.Array, axes: Axes, precision: Any = None, dtype: Any = None
-) -> jax.Array:
+    method: MC,
+    key: jax.Array,
+    scores: jax.Array | None,
+    x: jax.Array,
+    kernel: jax.Array,
+    axes: Axes,
+    precision: Any = None,
+    dtype: Any = None,
+) -> Estimated:
     """`lax.dot_general`, estimated by `method`: the rows are the entries of the contracted axes together.
 
     Args:
         method: how it is sampled.
         key: a PRNG key.
+        scores: as for `contraction.estimate`; of the products along batch axes `(products, n)`.
         x, kernel: of one floating dtype.
         axes: as `lax.dot_general` takes them: `((x's contracted, kernel's), (x's batch axes, kernel's))`. All other
             axes of x together are the examples. Along batch axes each product is sampled by itself.
         precision, dtype: as for `DenseProduct`.
 
     Returns:
-        Batch axes, then the other axes of x, then those of the kernel.
+        Batch axes, then the other axes of x, then those of the kernel; and scores.
 
     Raises:
         ValueError: if an operand is not floating, nothing is contracted, or axes that are differ in size.
@@ -82,8 +90,12 @@ def dot(
     kernel = _as_matrices(kernel, kernel_batch, kernel_in, kernel_free)
     product = functools.partial(estimate, DenseProduct(precision, dtype), method)
     if not x_batch:
-        return product(key, x[0], kernel[0]).reshape(shape)
-    return jax.vmap(product)(jax.random.split(key, x.shape[0]), x, kernel).reshape(shape)
+        y, scores = product(key, scores, x[0], kernel[0])
+    else:
+        if scores is not None:
+            check_row_scores(scores, x.shape[0], None)
+        y, scores = jax.vmap(product)(jax.random.split(key, x.shape[0]), scores, x, kernel)
+    return y.reshape(shape), scores
 
 
 def _as_matrices(a: jax.Array, batch: tuple[int, ...], rows: tuple[int, ...], columns: tuple[int, ...]) -> jax.Array:

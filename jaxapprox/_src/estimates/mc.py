@@ -1,7 +1,7 @@
 """How a sum is sampled: the settings, and the rows that they draw."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,21 @@ UNITS = ("channel", "edge", "block")
 IMPLEMENTATIONS = ("xla", "pallas")
 MODES = ("forward", "backward", "straight_through", "kernel")
 _BLOCK = 128  # channels: the lanes of a TPU
+
+
+def check_row_scores(scores: Any, *shape: int | None) -> Any:
+    """The scores of a sum's rows, refused unless they are a floating array of this shape; None is any size."""
+    actual: tuple[int, ...] = getattr(scores, "shape", ())
+    is_floating = hasattr(scores, "dtype") and jnp.issubdtype(scores.dtype, jnp.floating)
+    if (
+        not is_floating
+        or len(actual) != len(shape)
+        or any(n not in (None, m) for n, m in zip(shape, actual, strict=True))
+    ):
+        expected = ", ".join("rows" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "")
+        got = f"{scores.dtype} of shape {actual}" if hasattr(scores, "dtype") else repr(scores)
+        raise ValueError(f"scores must be a floating array of shape ({expected}), got {got}")
+    return scores
 
 
 class Rows(NamedTuple):
@@ -87,6 +102,11 @@ class MC:
     def size(self, n: int) -> int:
         """The number k of rows that are kept of n; at k = n nothing is drawn and the sum is exact."""
         return count_of(self.ratio, n, self.min_samples)
+
+    @property
+    def samples_the_value(self) -> bool:
+        """Whether it is the value's sum that is estimated, and not only that of a gradient."""
+        return self.mode in ("forward", "straight_through")
 
     def draw(self, key: jax.Array, scores: jax.Array) -> Rows:
         """Draws rows by their scores.

@@ -1,8 +1,8 @@
 """The products that layers compute, as `jax.lax` and `jax.numpy` have them, estimated by Monte Carlo.
 
-Each takes a method and a key before the arguments of its model, so that with both bound it can stand in its place:
-`functools.partial(dot_general, method, key)` for `lax.dot_general`. Without a key the product is exact. What can't be
-sampled is refused by a `ValueError` of one line.
+Each takes a method, a key and scores before the arguments of its model, and returns the product and the scores that its
+rows were drawn by: those that it is given, or without them its own. Without a key the product is exact, and where no
+row of it is drawn there are no scores. What can't be sampled is refused by a `ValueError` of one line.
 """
 
 import functools
@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxapprox._src.estimates.contraction import Estimated
 from jaxapprox._src.estimates.conv_maps import flipped
 from jaxapprox._src.estimates.convolutions import convolve, convolve_transposed
 from jaxapprox._src.estimates.dot import Axes, dot
@@ -25,6 +26,7 @@ from jaxapprox._src.explicit_axes import as_auto
 def conv_general_dilated(
     method: MC,
     key: jax.Array | None,
+    scores: jax.Array | None,
     lhs: jax.Array,
     rhs: jax.Array,
     window_strides: Sequence[int],
@@ -36,7 +38,7 @@ def conv_general_dilated(
     precision: Any = None,
     preferred_element_type: Any = None,
     out_sharding: Any = None,
-) -> jax.Array:
+) -> Estimated:
     """`lax.conv_general_dilated`: lhs `(batch, *spatial, in)`, rhs `(*window, in / groups, out)`."""
     exact = functools.partial(
         lax.conv_general_dilated,
@@ -54,7 +56,7 @@ def conv_general_dilated(
     if lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers) != numbers:
         raise ValueError(f"dimension_numbers must be those of channels last, {numbers}, got {dimension_numbers}")
     if key is None and not (_are_inexact(lhs, rhs) and lhs.ndim in (3, 4, 5)):
-        return exact(lhs, rhs)
+        return exact(lhs, rhs), None
     estimated = functools.partial(
         convolve,
         method,
@@ -66,12 +68,13 @@ def conv_general_dilated(
         precision=precision,
         dtype=preferred_element_type,
     )
-    return as_auto(estimated, lambda key, lhs, rhs: exact(lhs, rhs), key, lhs, rhs)
+    return as_auto(estimated, lambda key, scores, lhs, rhs: exact(lhs, rhs), key, scores, lhs, rhs)
 
 
 def conv_transpose(
     method: MC,
     key: jax.Array | None,
+    scores: jax.Array | None,
     lhs: jax.Array,
     rhs: jax.Array,
     strides: Sequence[int],
@@ -80,7 +83,7 @@ def conv_transpose(
     transpose_kernel: bool = False,
     precision: Any = None,
     preferred_element_type: Any = None,
-) -> jax.Array:
+) -> Estimated:
     """`lax.conv_transpose`: lhs `(batch, *spatial, in)`, rhs `(*window, in, out)`.
 
     With `transpose_kernel` rhs is the kernel `(*window, out, in)` of the convolution of which this is the gradient.
@@ -95,60 +98,62 @@ def conv_transpose(
         preferred_element_type=preferred_element_type,
     )
     if key is None and not (_are_inexact(lhs, rhs) and lhs.ndim in (3, 4, 5)):
-        return exact(lhs, rhs)
+        return exact(lhs, rhs), None
 
-    def estimated(key, lhs, rhs):
+    def estimated(key, scores, lhs, rhs):
         kernel = flipped(rhs) if transpose_kernel else rhs
         dilation = 1 if rhs_dilation is None else rhs_dilation
         return convolve_transposed(
-            method, key, lhs, kernel, strides, padding, dilation, precision, preferred_element_type
+            method, key, scores, lhs, kernel, strides, padding, dilation, precision, preferred_element_type
         )
 
-    return as_auto(estimated, lambda key, lhs, rhs: exact(lhs, rhs), key, lhs, rhs)
+    return as_auto(estimated, lambda key, scores, lhs, rhs: exact(lhs, rhs), key, scores, lhs, rhs)
 
 
 def dot_general(
     method: MC,
     key: jax.Array | None,
+    scores: jax.Array | None,
     lhs: jax.Array,
     rhs: jax.Array,
     dimension_numbers: Axes,
     precision: Any = None,
     preferred_element_type: Any = None,
     out_sharding: Any = None,
-) -> jax.Array:
+) -> Estimated:
     """`lax.dot_general`: lhs is the layer's input, rhs its kernel."""
 
-    def exact(key, lhs, rhs):
+    def exact(key, scores, lhs, rhs):
         return lax.dot_general(
             lhs, rhs, dimension_numbers, precision, preferred_element_type, out_sharding=out_sharding
         )
 
     if key is None:
-        return exact(key, lhs, rhs)
+        return exact(key, scores, lhs, rhs), None
     estimated = functools.partial(
         dot, method, axes=dimension_numbers, precision=precision, dtype=preferred_element_type
     )
-    return as_auto(estimated, exact, key, lhs, rhs)
+    return as_auto(estimated, exact, key, scores, lhs, rhs)
 
 
 def einsum(
     method: MC,
     key: jax.Array | None,
+    scores: jax.Array | None,
     equation: str,
     lhs: jax.Array,
     rhs: jax.Array,
     precision: Any = None,
     preferred_element_type: Any = None,
     out_sharding: Any = None,
-) -> jax.Array:
+) -> Estimated:
     """`jnp.einsum` of two operands: lhs is the layer's input, rhs its kernel.
 
     The rows of its sum are the entries of the axes that both have and the result has not; an axis that the other
     operand and the result lack is summed over beforehand.
     """
 
-    def exact(key, lhs, rhs):
+    def exact(key, scores, lhs, rhs):
         return jnp.einsum(
             equation,
             lhs,
@@ -159,13 +164,14 @@ def einsum(
         )
 
     if key is None:
-        return exact(key, lhs, rhs)
+        return exact(key, scores, lhs, rhs), None
 
-    def estimated(key, lhs, rhs):
+    def estimated(key, scores, lhs, rhs):
         x, kernel, axes, order = einsum_as_dot(equation, lhs, rhs)
-        return lax.transpose(dot(method, key, x, kernel, axes, precision, preferred_element_type), order)
+        y, scores = dot(method, key, scores, x, kernel, axes, precision, preferred_element_type)
+        return lax.transpose(y, order), scores
 
-    return as_auto(estimated, exact, key, lhs, rhs)
+    return as_auto(estimated, exact, key, scores, lhs, rhs)
 
 
 def einsum_as_dot(equation: str, lhs: jax.Array, rhs: jax.Array) -> tuple[jax.Array, jax.Array, Axes, list[int]]:

@@ -28,6 +28,8 @@ PRODUCTS: dict[type[nn.Module], Callable[..., jax.Array]] = {
 }
 # Of those in which Flax leaves no choice of the product: calls that do.
 _CALLS: dict[type[nn.Module], Callable[..., jax.Array]] = {nn.Einsum: call_einsum, nn.ConvTranspose: call_transposed}
+SCORES = "scores"
+"""The collection in which sampled layers keep what their rows were drawn by, as "rows"."""
 _GEOMETRY = ("kernel_size", "strides", "padding", "input_dilation", "kernel_dilation")
 
 
@@ -59,6 +61,9 @@ def estimated(
 ) -> jax.Array:
     """`call_with` an estimate of the product; without a key exact, by a product of the module's own if it has one.
 
+    In a call in which the collection "scores" is mutable, the scores that rows are drawn by are put there; in others,
+    rows are drawn by those that lie there, if any do.
+
     Raises:
         ValueError: if there is to be an estimate of a product of the module's own; or as the estimate does.
     """
@@ -66,5 +71,15 @@ def estimated(
     if refusal and key is not None:
         raise ValueError(refusal)
     name = PRODUCTS[kind].__name__
-    plain = key is None and (refusal or name not in ("conv_general_dilated", "dot_general"))
-    return call_with(None if plain else partial(getattr(products, name), method, key), kind, module, *args, **kwargs)
+    if key is None and (refusal or name not in ("conv_general_dilated", "dot_general")):
+        return call_with(None, kind, module, *args, **kwargs)
+    renewed = module.is_mutable_collection(SCORES) and not module.is_initializing()
+    kept = None if renewed or not method.samples_the_value else module.get_variable(SCORES, "rows")
+
+    def product(*operands: Any, **settings: Any) -> jax.Array:
+        y, scores = getattr(products, name)(method, key, kept, *operands, **settings)
+        if renewed and scores is not None:
+            module.put_variable(SCORES, "rows", scores)
+        return y
+
+    return call_with(product, kind, module, *args, **kwargs)

@@ -11,6 +11,7 @@ from flax import nnx
 from jaxapprox._src.conversion.advice import Advice, check_thresholds, check_together, judge
 from jaxapprox._src.conversion.recorder import Recorder
 from jaxapprox._src.conversion.rules import Rules, decide
+from jaxapprox._src.estimates.contraction import Estimated
 from jaxapprox._src.estimates.mc import MC
 from jaxapprox._src.nnx.efficiency import efficiency
 from jaxapprox._src.nnx.inspection import layers_of, module_at
@@ -78,7 +79,9 @@ def advise(
 
 
 def _watched(
-    recorder: Recorder, path: str, product: Callable[..., jax.Array], deterministic: bool | None, rngs: Keys | None
+    recorder: Recorder, path: str, product: Callable[..., Estimated], deterministic: bool | None, rngs: Keys | None
 ) -> Callable[..., jax.Array]:
     """`SampledModule.call_product` for a layer that stays exact and is recorded."""
-    return recorder.watched(path, product.__name__, functools.partial(product, MC(), None))
+    return recorder.watched(
+        path, product.__name__, lambda *args, **kwargs: product(MC(), None, None, *args, **kwargs)[0]
+    )

@@ -7,6 +7,7 @@ import jax
 from flax import nnx
 
 from jaxapprox._src.conversion.refusals import own_product
+from jaxapprox._src.estimates.contraction import Estimated
 from jaxapprox._src.estimates.mc import MC
 from jaxapprox._src.nnx.random_module import Keys, RandomModule
 from jaxapprox._src.overriding import Overriding
@@ -20,21 +21,21 @@ class SampledModule(RandomModule):
         self.method = method
 
     def call_product(
-        self, product: Callable[..., jax.Array], deterministic: bool | None, rngs: Keys | None
+        self, product: Callable[..., Estimated], deterministic: bool | None, rngs: Keys | None
     ) -> Callable[..., jax.Array]:
         """One of `estimates.products` for one call; the ValueErrors that it raises name the class."""
         key = self._key(deterministic, rngs)
 
         def named(*args: Any, **kwargs: Any) -> jax.Array:
             try:
-                return product(self.method, key, *args, **kwargs)
+                return product(self.method, key, None, *args, **kwargs)[0]
             except ValueError as error:
                 raise ValueError(f"{type(self).__name__}: {error}") from error
 
         return named
 
     def _computing(
-        self, product: Callable[..., jax.Array], deterministic: bool | None, rngs: Keys | None, *names: str
+        self, product: Callable[..., Estimated], deterministic: bool | None, rngs: Keys | None, *names: str
     ) -> Any:
         """The layer for one call of Flax's own code, with `product` in the first of the named attributes.
 

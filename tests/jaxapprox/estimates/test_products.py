@@ -74,7 +74,7 @@ def case(name):
     )
 
     def estimated(method, key, lhs, rhs):
-        return getattr(products, function)(method, key, lhs=lhs, rhs=rhs, **arguments)
+        return getattr(products, function)(method, key, None, lhs=lhs, rhs=rhs, **arguments)[0]
 
     return exact, estimated, (array(*lhs), array(*rhs, seed=1))
 
@@ -162,13 +162,13 @@ def test_preferred_element_type(mode):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x: products.einsum(MC(), KEY, "ab,bc->abc", x, x), "contract"),
-        (lambda x: products.einsum(MC(), KEY, "aa,ac->c", x, x), "einsum_str"),
-        (lambda x: products.dot_general(MC(), KEY, x, x, (((), ()), ((0,), (0,)))), "dimension_numbers"),
-        (lambda x: products.dot_general(MC(), KEY, x > 0, x > 0, (((1,), (0,)), ((), ()))), "x must"),
-        (lambda x: products.einsum(MC(), KEY, "abc,bc->a", x, x), "einsum_str"),
-        (lambda x: products.dot_general(MC(), KEY, x, x[:3], (((1,), (0,)), ((), ()))), "inputs must have"),
-        (lambda x: products.conv_transpose(MC(), KEY, x[None], x[None], (1,), "FULL"), "padding"),
+        (lambda x: products.einsum(MC(), KEY, None, "ab,bc->abc", x, x), "contract"),
+        (lambda x: products.einsum(MC(), KEY, None, "aa,ac->c", x, x), "einsum_str"),
+        (lambda x: products.dot_general(MC(), KEY, None, x, x, (((), ()), ((0,), (0,)))), "dimension_numbers"),
+        (lambda x: products.dot_general(MC(), KEY, None, x > 0, x > 0, (((1,), (0,)), ((), ()))), "x must"),
+        (lambda x: products.einsum(MC(), KEY, None, "abc,bc->a", x, x), "einsum_str"),
+        (lambda x: products.dot_general(MC(), KEY, None, x, x[:3], (((1,), (0,)), ((), ()))), "inputs must have"),
+        (lambda x: products.conv_transpose(MC(), KEY, None, x[None], x[None], (1,), "FULL"), "padding"),
         (lambda x: conv(x[None], x[None], feature_group_count=2), "kernel"),
         (lambda x: conv(x[None], x[None], input_dilation=2), "padding"),
         (lambda x: conv(x[None], x[None], input_dilation=0, padding=1), "input_dilation"),

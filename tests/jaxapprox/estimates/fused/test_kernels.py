@@ -263,4 +263,6 @@ def test_a_stride_that_does_not_divide_the_input_has_no_kernel():
 def test_a_transposed_convolution_has_no_kernel():
     method = MC(0.5, unit="block", implementation="pallas")
     with pytest.raises(ValueError, match=r"^implementation must .* for a transposed convolution"):
-        conv_transpose(method, jax.random.key(0), jnp.ones((2, 4, 4, 512)), jnp.ones((3, 3, 512, 4)), (2, 2), "SAME")
+        conv_transpose(
+            method, jax.random.key(0), None, jnp.ones((2, 4, 4, 512)), jnp.ones((3, 3, 512, 4)), (2, 2), "SAME"
+        )
