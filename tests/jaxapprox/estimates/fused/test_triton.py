@@ -89,7 +89,7 @@ def test_the_oracle(case, dtype, tiles, monkeypatch):
         np.testing.assert_allclose(np.float64(a), e, rtol=error, atol=error * np.abs(e).max())
 
 
-@cases
+@pytest.mark.parametrize("case", ["matrices", "2-D, strided"])
 def test_what_was_not_drawn_is_not_read(case):
     """NaN in a block that was not drawn, though an unused slot names it, shows nowhere; its gradients are zero."""
     x, kernel, g = operands(case)
@@ -104,24 +104,27 @@ def test_what_was_not_drawn_is_not_read(case):
 
 @pytest.fixture
 def interpreted(monkeypatch):
-    """Whatever is lowered for one device takes the kernels, run by the interpreter."""
+    """Whatever is lowered for one device takes the kernels, run by the interpreter; which did, in order."""
+    ran, run = [], kernels.run
 
     def on_platform(self, platform):
         return functools.partial(self._by_kernel, PLATFORMS["cuda"])
 
     monkeypatch.setattr(blocks._OfBlocks, "on_platform", on_platform)
     monkeypatch.setattr(kernels, "Fused", functools.partial(kernels.Fused, interpret=True))
+    monkeypatch.setattr(kernels, "run", lambda kind, *args: (ran.append(kind), run(kind, *args))[1])
     jax.clear_caches()
-    yield
+    yield ran
     jax.clear_caches()
 
 
-def _estimates(key, implementation=None, sampler=bernoulli, dtype=jnp.float32):
+def _estimates(key, implementation=None, dtype=jnp.float32, precision=None):
     """Value and both gradients of a convolution and of a product of matrices, from about two of four blocks."""
     rng = np.random.default_rng(1)
     images, window = (jnp.asarray(rng.normal(size=n), dtype) for n in ((3, 5, 64), (2, 64, 8)))
     matrix, kernel = (jnp.asarray(rng.normal(size=n), dtype) for n in ((6, 64), (64, 10)))
-    options = dict(ratio=0.5, unit="block", block_size=16, sampler=sampler, implementation=implementation)
+    options = dict(ratio=0.5, unit="block", block_size=16, implementation=implementation, precision=precision)
+    options["sampler"] = bernoulli  # which leaves slots unused
     found = []
     for function, strided, *factors in ((mc_conv, {"strides": 2}, images, window), (mc_dense, {}, matrix, kernel)):
         y, pull = jax.vjp(functools.partial(function, key, **options, **strided), *factors)
@@ -143,7 +146,11 @@ def test_the_same_estimates_in_every_program(interpreted):
     }
     expected = jax.jit(jax.vmap(functools.partial(_estimates, implementation="xla")))(keys)
     for name, program in programs.items():
+        interpreted.clear()
         chex.assert_trees_all_close(jax.jit(program)(keys), expected, rtol=1e-4, atol=1e-4, custom_message=name)
+        assert [interpreted.count(kind) for kind in (kernels.FORWARD, kernels.INPUT_GRAD, kernels.KERNEL_GRAD)] == [
+            2
+        ] * 3
 
 
 def test_second_derivatives(interpreted):
@@ -201,6 +208,15 @@ def test_lowering_for_a_gpu():
     assert counts[None] == counts["xla"]
     assert counts["pallas"][0] <= counts["xla"][0] - 6  # a copy of each factor, or one of a gradient, for each product
     assert counts["pallas"][1] <= counts["xla"][1]
+
+
+def test_on_a_gpu():
+    """What the kernels compute there, where there is one."""
+    if jax.default_backend() != "gpu":
+        pytest.skip("there is no GPU")
+    keys = jax.random.split(jax.random.key(0), 3)
+    forms = [functools.partial(_estimates, implementation=form, precision="highest") for form in ("pallas", "xla")]
+    chex.assert_trees_all_close(*(jax.jit(jax.vmap(form))(keys) for form in forms), rtol=1e-4, atol=1e-4)
 
 
 def test_tiles_fill_a_gpu_if_they_can():
