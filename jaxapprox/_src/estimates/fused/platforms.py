@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 import jax
+from jax import lax
 
 from jaxapprox._src.estimates.mc import Rows
 
@@ -40,14 +41,24 @@ class Platform:
             kernels = self.kernels()
         except ImportError as error:  # of a version of JAX that no longer has what they are made of
             return f"without {error.name}"
-        fused = kernels.Fused(conv.geometry, block, conv.precision)
+        fused = kernels.Fused(conv.geometry, block, _one_precision(conv.precision))
         return kernels.refusal(getattr(kernels, kernel), fused, dtype, indices, a, b)
 
     def run(self, kernel: str, conv: Any, block: int, dtype: Any, rows: Rows, a: jax.Array, b: jax.Array) -> jax.Array:
         """The product by the kernel, where it isn't refused; `a` and `b` have one dtype."""
         kernels = self.kernels()
-        fused = kernels.Fused(conv.geometry, block, conv.precision)
+        fused = kernels.Fused(conv.geometry, block, _one_precision(conv.precision))
         return kernels.run(getattr(kernels, kernel), fused, dtype, rows, a, b)
+
+
+def _one_precision(given: Any) -> Any:
+    """A precision as one `lax.Precision`, if it has that name or is the same for both factors; else as it is."""
+    if isinstance(given, tuple) and given[0] == given[1]:
+        given = given[0]
+    try:
+        return lax.Precision(given) if isinstance(given, str) else given
+    except ValueError:  # the name of an algorithm
+        return given
 
 
 def _tpu() -> ModuleType:

@@ -249,7 +249,7 @@ def test_what_no_kernel_can_do_is_refused(options, why):
 def test_what_one_platform_can_do_is_traced():
     """Blocks of 64 channels, a stride that does not divide the image, float16: a GPU's kernels take them, no TPU's."""
     x, kernel = jnp.ones((2, 5, 256), jnp.float16), jnp.ones((2, 256, 4), jnp.float16)
-    options = dict(ratio=0.5, strides=2, unit="block", block_size=64, implementation="pallas")
+    options = dict(ratio=0.5, strides=2, unit="block", block_size=64, implementation="pallas", precision="highest")
     assert jax.eval_shape(functools.partial(mc_conv, jax.random.key(0), **options), x, kernel).shape == (2, 3, 4)
 
 
