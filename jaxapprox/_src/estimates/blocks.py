@@ -4,7 +4,7 @@ Each has two forms, by XLA from copies of the blocks, and by a kernel that reads
 """
 
 import dataclasses
-from types import ModuleType
+import functools
 from typing import Any, ClassVar
 
 import jax
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from jaxapprox._src.estimates import multilinear, slices
 from jaxapprox._src.estimates.bilinear import Bilinear
+from jaxapprox._src.estimates.fused.platforms import PLATFORMS, Platform
 from jaxapprox._src.estimates.mc import Rows
 from jaxapprox._src.wide import wider
 
@@ -58,22 +59,21 @@ def estimate(
         x, kernel: as for `product.forward`.
 
     Raises:
-        ValueError: if there are to be kernels, and can't be.
+        ValueError: if there are to be kernels, and no platform's can be.
     """
     if implementation == "pallas":
         y = jax.eval_shape(product.forward, x, kernel)
-        for kind, result, *factors in ((_Sum, y, x, kernel), (_InputGrad, x, y, kernel), (_KernelGrad, kernel, x, y)):
-            refusal = kind(product, block, implementation).refusal(result.dtype, rows.indices, *factors)
-            if refusal:
-                raise ValueError(f'implementation must be "xla" or None {refusal}, got "pallas"')
+        parts = ((_Sum, y, x, kernel), (_InputGrad, x, y, kernel), (_KernelGrad, kernel, x, y))
+        refusals: dict[str, list[str]] = {}
+        for platform in PLATFORMS.values():
+            every = (
+                kind(product, block, None).refusal(platform, of.dtype, rows.indices, *ab) for kind, of, *ab in parts
+            )
+            refusals.setdefault(next(filter(None, every), ""), []).append(platform.devices)
+        if "" not in refusals:
+            why = ", ".join(f"{reason} (on {' and '.join(devices)})" for reason, devices in refusals.items())
+            raise ValueError(f'implementation must be "xla" or None {why}, got "pallas"')
     return multilinear.apply(_Sum(product, block, implementation), *rows, x, kernel)
-
-
-def _kernels() -> ModuleType:
-    """Imported where it is needed, for Pallas takes a while."""
-    from jaxapprox._src.estimates.fused import kernels
-
-    return kernels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,33 +85,32 @@ class _OfBlocks(multilinear.Map):
     implementation: str | None
 
     extras = 3
-    kernel: ClassVar[str]  # its name in `fused.kernels`
+    kernel: ClassVar[str]  # its name in `fused.platforms`
 
     def on_platform(self, platform):
-        if self.implementation == "xla" or (self.implementation is None and platform != "tpu"):
-            return self
-        if platform != "tpu":
-            raise ValueError(f'implementation must be "xla" or None on a {platform}, got "pallas": it is for TPUs')
-        return self._by_kernel
+        kernels, forced = PLATFORMS.get(platform), self.implementation == "pallas"
+        if forced and kernels is None:
+            every = " and ".join(known.devices for known in PLATFORMS.values())
+            raise ValueError(f'implementation must be "xla" or None on a {platform}, got "pallas": it is for {every}')
+        if kernels is not None and (forced or (self.implementation is None and kernels.by_default)):
+            return functools.partial(self._by_kernel, kernels)
+        return self
 
-    def refusal(self, dtype: Any, indices: Any, a: Any, b: Any) -> str:
+    def refusal(self, platform: Platform, dtype: Any, indices: Any, a: Any, b: Any) -> str:
         """Why the kernel can't be used for a result of this dtype, or an empty string; operands may be shapes."""
-        kernels, conv = _kernels(), self.product.as_conv()
-        if conv is None:
-            return "for a transposed convolution"
-        fused = kernels.Fused(conv.geometry, self.block, conv.precision)
-        return kernels.refusal(getattr(kernels, self.kernel), fused, dtype, indices, a, b)
+        return platform.refusal(self.kernel, self.product.as_conv(), self.block, dtype, indices, a, b)
 
-    def _by_kernel(self, indices, weights, slot_of, a, b):
+    def _by_kernel(self, platform: Platform, indices, weights, slot_of, a, b):
         out = jax.eval_shape(self, indices, weights, slot_of, a, b)
         wide = wider(a.dtype, b.dtype)  # they differ by the product's `dtype`
         a, b = a.astype(wide), b.astype(wide)
-        if self.refusal(out.dtype, indices, a, b):
+        why = self.refusal(platform, out.dtype, indices, a, b)
+        if why and self.implementation == "pallas":
+            raise ValueError(f'implementation must be "xla" or None on {platform.devices} {why}, got "pallas"')
+        if why:
             return self(indices, weights, slot_of, a, b)
-        kernels, conv = _kernels(), self.product.as_conv()
-        assert conv is not None
-        fused = kernels.Fused(conv.geometry, self.block, conv.precision)
-        return kernels.run(getattr(kernels, self.kernel), fused, out.dtype, indices, weights, a, b)
+        rows = Rows(indices, weights, slot_of)
+        return platform.run(self.kernel, self.product.as_conv(), self.block, out.dtype, rows, a, b)
 
     def _as(self, kind: "type[_OfBlocks]", *operands: jax.Array) -> jax.Array:
         return multilinear.apply(kind(self.product, self.block, self.implementation), *operands)

@@ -107,8 +107,8 @@ def mc_conv(
         sampler: `systematic`, `importance`, `uniform`, `bernoulli`, `topk`, or any `jaxapprox.Sampler`.
         unit: "channel" keeps whole channels, all taps of each (n = in); "edge" keeps single (tap, channel) edges of the
             patch (n = taps * in), closer to the paper, and slower; "block" keeps blocks of neighbouring channels, by
-            the root of the sum of their squared scores: fewer rows, so noisier, but on a TPU a kernel (Pallas) reads
-            the kept blocks where they are.
+            the root of the sum of their squared scores: fewer rows, so noisier, but kernels (Pallas), on a TPU and, if
+            asked for, on an NVIDIA GPU, read the kept blocks where they are.
         mode: what is estimated.
             "forward": the output; gradients flow through the kept rows only.
             "backward": the output is exact; the input gradient is estimated over output channels (or their edges), the
@@ -120,8 +120,9 @@ def mc_conv(
         block_size: channels of a block; by default the largest divisor of their number up to 128, a TPU's lanes. On a
             GPU 32 to 64 do as well.
         implementation: of sums over blocks of input channels and their gradients: "pallas" for kernels, which run on
-            TPUs from v5 on and take blocks of a multiple of 128 channels in bfloat16 or float32; "xla" for XLA's own
-            products of copies; by default kernels wherever they run.
+            TPUs from v5 on and take blocks of a multiple of 128 channels in bfloat16 or float32, and on NVIDIA GPUs
+            from Ampere on, of a multiple of 16 channels in float16 too; "xla" for XLA's own products of copies; by
+            default kernels wherever they run on a TPU, and XLA's products on a GPU, where kernels are not yet measured.
         scores: of the n rows, `(n,)` floating (of several groups `(groups, n)`), to draw by in the place of their own,
             which then need not be computed: such as those of some steps ago. For modes that estimate the output.
         return_scores: whether to return the scores as well that the rows were drawn by.

@@ -168,7 +168,8 @@ def _pairs(
     if isinstance(padding, str):
         if padding.upper() not in _NAMED:
             raise ValueError(message)
-        return tuple(lax.padtype_to_pads(in_shape, extent, strides, padding.upper()))
+        pads = lax.padtype_to_pads(in_shape, extent, strides, padding.upper())
+        return tuple((int(low), int(high)) for low, high in pads)  # some are NumPy's, which in kernels count as arrays
     given = padding.tolist() if isinstance(padding, np.ndarray) else padding
     per_axis = list(given) if isinstance(given, Sequence) else [given] * len(in_shape)
     pairs: list[Any] = [tuple(p) if isinstance(p, Sequence | np.ndarray) else (p, p) for p in per_axis]

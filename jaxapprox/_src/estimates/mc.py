@@ -56,7 +56,8 @@ class MC:
         mode: what is estimated, "forward", "backward", "straight_through" or "kernel", as in `jaxapprox.mc_conv`.
         min_samples: the fewest rows to keep (all, where there are fewer).
         block_size: channels of a block; by default the largest divisor of their number up to 128.
-        implementation: of products of blocks, "xla" or "pallas", as in `jaxapprox.mc_conv`; by default the faster one.
+        implementation: of products of blocks, "xla" or "pallas", as in `jaxapprox.mc_conv`; by default what is
+            known to be faster.
 
     Raises:
         ValueError: if an attribute is not as above.

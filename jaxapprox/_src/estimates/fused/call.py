@@ -1,6 +1,5 @@
 """What the three kernels share: a call of Pallas, and a product of what a step has."""
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,36 +10,8 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from jaxapprox._src.estimates.fused.taps import Tap, split_inputs, taps_of
+from jaxapprox._src.estimates.fused.convolution import Fused
 from jaxapprox._src.estimates.fused.tiles import Cost, Sizes
-from jaxapprox._src.estimates.geometry import Geometry
-
-
-@dataclasses.dataclass(frozen=True)
-class Fused:
-    """A convolution of which blocks of channels are sampled, without its operands.
-
-    Attributes:
-        geometry: of the convolution; without spatial axes it is a product of matrices.
-        block: channels of a block.
-        precision: of the products, as `lax.dot_general` takes it.
-        interpret: whether Pallas's interpreter runs the kernels, on any machine.
-    """
-
-    geometry: Geometry
-    block: int
-    precision: Any = None
-    interpret: bool = False
-
-    @property
-    def in_shape(self) -> tuple[int, ...]:
-        """The spatial shape of the input, as the kernels take it."""
-        return split_inputs(self.geometry)
-
-    @property
-    def taps(self) -> list[Tap]:
-        """The taps of its window."""
-        return taps_of(self.geometry)
 
 
 def sizes_of(fused: Fused, kinds: tuple[str, str, str], indices: Any, a: Any, b: Any, dtype: Any) -> Sizes:

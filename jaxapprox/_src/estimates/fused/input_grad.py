@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
-from jaxapprox._src.estimates.fused.call import Fused, call, product, sizes_of, without_padding
+from jaxapprox._src.estimates.fused.call import call, product, sizes_of, without_padding
+from jaxapprox._src.estimates.fused.convolution import Fused
 from jaxapprox._src.estimates.fused.tiles import Cost, Sizes, Tiles, whole_tiles
 from jaxapprox._src.varying import shape_varying_as
 

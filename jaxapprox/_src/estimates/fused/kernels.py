@@ -1,4 +1,4 @@
-"""A block-sampled product and its gradients by kernels, in the shapes of `jaxapprox.mc_conv`."""
+"""A block-sampled product and its gradients by kernels on a TPU, in the shapes of `jaxapprox.mc_conv`."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,8 +9,10 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 
 from jaxapprox._src.estimates.fused import forward, input_grad, kernel_grad
-from jaxapprox._src.estimates.fused.call import Fused, sizes_of
+from jaxapprox._src.estimates.fused.call import sizes_of
+from jaxapprox._src.estimates.fused.convolution import Fused
 from jaxapprox._src.estimates.fused.tiles import LANES, Cost, Sizes, Tiles, best
+from jaxapprox._src.estimates.mc import Rows
 
 _DTYPES = (jnp.bfloat16, jnp.float32)
 _PRECISIONS = (None, lax.Precision.DEFAULT, lax.Precision.HIGHEST)
@@ -63,20 +65,17 @@ def refusal(kernel: Kernel, fused: Fused, dtype: Any, indices: Any, a: Any, b: A
     return ""
 
 
-def run(
-    kernel: Kernel, fused: Fused, dtype: Any, indices: jax.Array, weights: jax.Array, a: jax.Array, b: jax.Array
-) -> jax.Array:
+def run(kernel: Kernel, fused: Fused, dtype: Any, rows: Rows, a: jax.Array, b: jax.Array) -> jax.Array:
     """The product by the kernel; `vmap` adds an axis to its grid.
 
     Args:
         kernel, fused, dtype, a, b: as for `refusal`, which must be empty.
-        indices: `(slots,)` int32, the sampled blocks.
-        weights: `(slots,)` floating.
+        rows: the sampled blocks.
 
     Returns:
         The product, or a factor's gradient, in the shape that `jaxapprox.mc_conv` has.
     """
-    tiles = _tiles(kernel, fused, indices, a, b, dtype)
+    tiles = _tiles(kernel, fused, rows.indices, a, b, dtype)
     assert tiles is not None
 
     @custom_vmap
@@ -92,7 +91,7 @@ def run(
 
     first, second, result = kernel.kinds
     factors = (_flat(fused, kind, factor)[None] for kind, factor in ((first, a), (second, b)))
-    out = of_seeds(indices[None], weights.astype(jnp.float32)[None], *factors)[0]
+    out = of_seeds(rows.indices[None], rows.weights.astype(jnp.float32)[None], *factors)[0]
     if result == "kernel":
         return out.reshape(*fused.geometry.window, *out.shape[1:])
     positions = fused.geometry.in_shape if result == "x" else fused.geometry.out_shape

@@ -14,8 +14,10 @@ import pytest
 from jaxapprox import MC, mc_conv, mc_dense, topk
 from jaxapprox._src.estimates import blocks
 from jaxapprox._src.estimates.fused import call, forward, input_grad, kernel_grad, kernels
+from jaxapprox._src.estimates.fused.platforms import PLATFORMS
 from jaxapprox._src.estimates.fused.tiles import Tiles, best
 from jaxapprox._src.estimates.geometry import WITHOUT_AXES, make_geometry
+from jaxapprox._src.estimates.mc import Rows
 from jaxapprox._src.estimates.products import conv_transpose
 
 # x's shape, window, outputs, (strides, padding, dilation); sums over three or four blocks
@@ -62,9 +64,9 @@ def expected(case, x, kernel, g):
 def by_kernels(case, x, kernel, g, tiles, monkeypatch):
     if tiles is not None:
         monkeypatch.setattr(kernels, "best", lambda cost, sizes: tiles)
-    fused, of_sample = fused_of(case), (jnp.asarray(INDICES), jnp.asarray(WEIGHTS))
+    fused, rows = fused_of(case), Rows(jnp.asarray(INDICES), jnp.asarray(WEIGHTS), jnp.array([1, 3, 0]))
     pairs = (kernels.FORWARD, x, kernel), (kernels.INPUT_GRAD, g, kernel), (kernels.KERNEL_GRAD, x, g)
-    return tuple(kernels.run(kind, fused, x.dtype, *of_sample, a, b) for kind, a, b in pairs)
+    return tuple(kernels.run(kind, fused, x.dtype, rows, a, b) for kind, a, b in pairs)
 
 
 @cases
@@ -95,7 +97,11 @@ def test_what_was_not_drawn_is_not_read(case, monkeypatch):
 @pytest.fixture
 def interpreted(monkeypatch):
     """Whatever is lowered for one device takes the kernels, run by the interpreter."""
-    monkeypatch.setattr(blocks._OfBlocks, "on_platform", lambda self, platform: self._by_kernel)
+
+    def on_platform(self, platform):
+        return functools.partial(self._by_kernel, PLATFORMS["tpu"])
+
+    monkeypatch.setattr(blocks._OfBlocks, "on_platform", on_platform)
     monkeypatch.setattr(kernels, "Fused", functools.partial(kernels.Fused, interpret=True))
     jax.clear_caches()
     yield
@@ -225,39 +231,41 @@ def test_large_products_read_and_write_little_more_than_they_must():
 @pytest.mark.parametrize(
     ("x", "kernel", "options", "why"),
     [
-        ((8, 512), (512, 4), dict(block_size=64), "blocks of 64"),
+        ((8, 512), (512, 4), dict(block_size=64), "on TPUs for blocks of 64"),
         ((0, 512), (512, 4), {}, "shapes"),
         ((8, 1 << 20), (1 << 20, 512), {}, "fit"),
         ((8, 512), (512, 4), dict(dtype=jnp.float16), "float16"),
         ((8, 512), (512, 4), dict(precision="high"), "precision"),
-        ((8, 512), (512, 4), {}, "cpu"),
     ],
 )
 def test_a_kernel_that_can_not_run_is_refused(x, kernel, options, why):
-    """In a line, within `jit` and outside; unless it was asked for, XLA's form is there instead."""
+    """In a line, when a program is made for a TPU or before; unless it was asked for, XLA's form is there instead."""
     options = dict(options)
     dtype, precision = options.pop("dtype", jnp.float32), options.pop("precision", None)
     x, kernel = jax.ShapeDtypeStruct(x, dtype), jax.ShapeDtypeStruct(kernel, dtype)
 
-    def estimate(x, kernel, implementation):
+    def gradients(x, kernel, implementation):
         arguments = dict(ratio=0.5, unit="block", implementation=implementation, precision=precision)
-        return mc_dense(jax.random.key(0), x, kernel, **arguments, **options)
+        y, pull = jax.vjp(functools.partial(mc_dense, jax.random.key(0), **arguments, **options), x, kernel)
+        return pull(y)
 
     with pytest.raises(ValueError, match=f'^implementation must be "xla" or None .*{why}') as refusal:
-        jax.jit(functools.partial(estimate, implementation="pallas")).lower(x, kernel)
+        _for_a_tpu(functools.partial(gradients, implementation="pallas"), x, kernel)
     assert "\n" not in str(refusal.value)
-    assert jax.jit(functools.partial(estimate, implementation=None)).lower(x, kernel).out_info.shape == (
-        *x.shape[:-1],
-        kernel.shape[-1],
-    )
+    assert _for_a_tpu(functools.partial(gradients, implementation=None), x, kernel)
+
+
+def _for_a_tpu(function, *shapes):
+    return jax.jit(function).trace(*shapes).lower(lowering_platforms=("tpu",))
 
 
 def test_a_stride_that_does_not_divide_the_input_has_no_kernel():
+    shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((2, 4, 5, 512), (3, 3, 512, 4))]
     arguments = dict(ratio=0.5, strides=2, unit="block", implementation="pallas")
     with pytest.raises(
-        ValueError, match=r"^implementation must .* for strides \(2, 2\) that do not divide .* \(4, 5\)"
+        ValueError, match=r"^implementation must .* on TPUs for strides \(2, 2\) that do not divide .* \(4, 5\)"
     ):
-        mc_conv(jax.random.key(0), jnp.ones((2, 4, 5, 512)), jnp.ones((3, 3, 512, 4)), **arguments)
+        _for_a_tpu(functools.partial(mc_conv, jax.random.key(0), **arguments), *shapes)
 
 
 def test_a_transposed_convolution_has_no_kernel():
