@@ -48,7 +48,7 @@ def test_however_an_epoch_is_cut(method):
     start = jit(train.init)(jax.random.key(0))
     whole, mean = jit(train.epoch)(start, data.train, train.rounds[0])
     segment, state, total, done = jit(train.segment), start, train.zero_metrics(), 0
-    at_once = 4 if train.learner.rehash is not None else 0
+    at_once = 4 if train.learner.has_rounds else 0
     for size in (1, 9, 20, 1000, 1000):
         if done < 60:
             rounds, span, done = next_segment(train.rounds[0], at_once, done, size)
