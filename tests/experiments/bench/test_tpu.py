@@ -26,12 +26,11 @@ def test_the_tpu_part_measures_what_it_shows(monkeypatch):
     sizes = {"conv": Sizes((8, 4, 4, 256), (3, 3, 256, 128))}
     monkeypatch.setattr(tpu_layers, "SIZES", sizes)
     monkeypatch.setattr(tpu_layers, "VARIANTS", [tpu_layers.VARIANTS[number] for number in (0, 1, -1)])
-    monkeypatch.setattr(tpu_steps, "NETWORKS", (tpu_steps._mlp,))
     monkeypatch.setattr(tpu_steps, "_MLP_METHODS", ("standard",))
     monkeypatch.setattr(tpu_steps, "_MLP_BATCHES", (128,))
     config = MLPConfig(layers=(1,), width=256, batch_size=32, epochs=1, seeds=10_000, methods=("standard",))
     monkeypatch.setattr(tpu_sweeps, "_family", lambda *_: only_family(config, mlp_learner, random_digits(64)))
-    options = Bench(chip_seeds=(1, 8))
+    options = Bench(chip_networks=("mlp",), chip_variants=("exact", "mc 0.5 block"), chip_seeds=(1, 8))
     results = tpu.measure(options)
     found = results["tpu"]
     for by_variant in found["layers"].values():
