@@ -27,7 +27,7 @@ def predicted_errors(x: tuple[int, ...], kernel: tuple[int, ...], methods: dict[
     *positions, channels = x
     examples = max(2, min(positions[0], _POSITIONS * positions[0] // math.prod(positions)))
     scales_key, x_key, kernel_key, key = jax.random.split(jax.random.key(0), 4)
-    scales = jnp.exp(jax.random.normal(scales_key, (channels,)))
+    scales = jnp.exp(jax.random.normal(scales_key, (*[1] * len(positions), channels)))
     inputs = nn.relu(scales * jax.random.normal(x_key, (examples, *x[1:])))
     outputs = kernel[-1]
     layer = nn.Dense(outputs, use_bias=False) if len(kernel) == 2 else nn.Conv(outputs, kernel[:-2], use_bias=False)

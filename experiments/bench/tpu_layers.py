@@ -93,7 +93,10 @@ def measure_layers(topology: Topology) -> dict[str, dict[str, Counted]]:
 
 
 def show_layers(results: dict[str, dict[str, Counted]], console: Console) -> None:
-    """Prints a table of counts; "/ floor" is against operands and results moved once each, "error" is `predicted_errors`."""
+    """Prints a table of counts.
+
+    "/ floor" is against operands and results moved once each, "error" is what `predicted_errors` has.
+    """
     rows = table("Layers in bfloat16, output and both gradients", "layer", "variant", "error", "/ floor")
     for layer, by_variant in results.items():
         first = next(iter(by_variant.values()))
