@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
+from experiments.bench.chip_variants import CHIP_VARIANTS
 from experiments.bench.parts import NOT_MEASURED, PARTS
 from experiments.bench.peer_process import check_interpreter
 from experiments.compiler.chips import check_topology
@@ -17,8 +18,10 @@ HEAD = 64  # features of an attention head of the part transformer
 
 if TYPE_CHECKING:
     _PartName = str
+    _ChipVariant = str
 else:
     _PartName = Literal[tuple(PARTS)]
+    _ChipVariant = Literal[tuple(CHIP_VARIANTS)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +71,12 @@ class Bench:
     """The chips that the part tpu compiles for: v5e, v6e, v5p or v4, and the sides of their arrangement."""
     chip_programs: tuple[Literal["layers", "steps", "sweeps"], ...] = ("layers", "steps", "sweeps")
     """What the part tpu compiles: single layers, training steps, sweeps over seeds."""
+    chip_networks: tuple[Literal["resnet18", "mlp", "words"], ...] = ("resnet18", "mlp", "words")
+    """Of which networks it compiles training steps."""
+    chip_variants: tuple[_ChipVariant, ...] = tuple(CHIP_VARIANTS)
+    """How its ResNet-18 is trained. Of blocks there are no sweeps: at width 16 all of its layers stay exact."""
     chip_widths: tuple[int, ...] = (16, 64, 256)
-    """Widths of the ResNet-18 of the part tpu."""
+    """Widths of the ResNet-18 whose steps it compiles."""
     chip_batches: tuple[int, ...] = (128,)
     """Sizes of its batch."""
     chip_seeds: tuple[int, ...] = (1, 4, 16, 64)

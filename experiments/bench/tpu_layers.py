@@ -1,5 +1,6 @@
 """Single layers compiled for a described TPU: output and both gradients, exact and sampled, in bfloat16."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -8,8 +9,9 @@ from jax.sharding import SingleDeviceSharding
 from rich.console import Console
 
 from experiments.bench.tpu_counts import Counted, cells, counted, table
+from experiments.bench.tpu_errors import predicted_errors
 from experiments.compiler.topology import Topology, shapes_on
-from jaxapprox import conv, mc_conv, mc_dense, topk
+from jaxapprox import MC, conv, mc_conv, mc_dense, topk
 
 
 class Layer(Protocol):
@@ -41,25 +43,37 @@ def half(key: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.Array:
     return exact(key, x[..., :kept], kernel[..., :kept, :])
 
 
-def sampled(**settings: Any) -> Layer:
+class Variant(NamedTuple):
+    """A form of a layer.
+
+    Attributes:
+        layer: what is compiled.
+        method: by which it is sampled, whose error theory predicts.
+    """
+
+    layer: Layer
+    method: MC | None = None
+
+
+def sampled(**settings: Any) -> Variant:
     """The layer with these settings of `jaxapprox.mc_conv` and `jaxapprox.mc_dense`."""
 
     def layer(key: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.Array:
         return (mc_conv if kernel.ndim == 4 else mc_dense)(key, x, kernel, **settings)
 
-    return layer
+    return Variant(layer, MC(**settings))
 
 
-VARIANTS: tuple[tuple[str, Layer], ...] = (
-    ("exact", exact),
-    ("mc 0.5 topk", sampled(ratio=0.5, sampler=topk)),
-    ("mc 0.5 systematic", sampled(ratio=0.5)),
-    ("mc 0.5 kernel", sampled(ratio=0.5, mode="kernel")),
-    ("mc 0.5 block", sampled(ratio=0.5, unit="block")),
-    ("mc 0.25 block", sampled(ratio=0.25, unit="block")),
-    ("mc 0.5 block, XLA's", sampled(ratio=0.5, unit="block", implementation="xla")),
-    ("bound", half),
-)
+VARIANTS: Mapping[str, Variant] = {
+    "exact": Variant(exact),
+    "mc 0.5 topk": sampled(ratio=0.5, sampler=topk),
+    "mc 0.5 systematic": sampled(ratio=0.5),
+    "mc 0.5 kernel": sampled(ratio=0.5, mode="kernel"),
+    "mc 0.5 block": sampled(ratio=0.5, unit="block"),
+    "mc 0.25 block": sampled(ratio=0.25, unit="block"),
+    "mc 0.5 block, XLA's": sampled(ratio=0.5, unit="block", implementation="xla"),
+    "bound": Variant(half),
+}
 """What is compiled, by name; the first is what the others are compared with."""
 
 SIZES = {
@@ -70,23 +84,38 @@ SIZES = {
 }
 """The layers; of the convolutions with their kernels of 3 x 3 the channels and the image, at batch 128."""
 
+_ERROR = "predicted_error"
+
 
 def measure_layers(topology: Topology) -> dict[str, dict[str, Counted]]:
-    """The counts of each variant, by layer."""
-    return {name: {of: _counted(layer, sizes, topology) for of, layer in VARIANTS} for name, sizes in SIZES.items()}
+    """The counts of each variant, and of the sampled ones the predicted error, by layer."""
+    return {name: _measured(sizes, topology) for name, sizes in SIZES.items()}
 
 
 def show_layers(results: dict[str, dict[str, Counted]], console: Console) -> None:
-    """Prints a table of counts; "/ floor" is against operands and results moved once each."""
-    rows = table("Layers in bfloat16, output and both gradients", "layer", "variant", "/ floor")
+    """Prints a table of counts.
+
+    "/ floor" is against operands and results moved once each, "error" is what `predicted_errors` has.
+    """
+    rows = table("Layers in bfloat16, output and both gradients", "layer", "variant", "error", "/ floor")
     for layer, by_variant in results.items():
         first = next(iter(by_variant.values()))
         for variant, found in by_variant.items():
             floor = first.get("operands_and_results")
             above = f"{found['bytes'] / floor:.2f}" if floor and "bytes" in found else ""
-            rows.add_row(layer, variant, above, *cells(found, first))
+            error = f"{found[_ERROR]:.2f}" if _ERROR in found else ""
+            rows.add_row(layer, variant, error, above, *cells(found, first))
         rows.add_section()
     console.print(rows)
+
+
+def _measured(sizes: Sizes, topology: Topology) -> dict[str, Counted]:
+    methods = {name: variant.method for name, variant in VARIANTS.items() if variant.method is not None}
+    errors = predicted_errors(*sizes, methods)
+    return {
+        name: _counted(variant.layer, sizes, topology) | ({_ERROR: errors[name]} if name in errors else {})
+        for name, variant in VARIANTS.items()
+    }
 
 
 def _counted(layer: Layer, sizes: Sizes, topology: Topology) -> Counted:

@@ -2,12 +2,13 @@
 
 import itertools
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 from jax.sharding import SingleDeviceSharding
 from rich.console import Console
 
+from experiments.bench.chip_variants import CHIP_VARIANTS
 from experiments.bench.options import Bench
 from experiments.bench.random_data import random_cifar, random_digits, random_text
 from experiments.bench.tpu_counts import Counted, cells, counted, table
@@ -19,15 +20,6 @@ from experiments.mlp.learner import mlp_learner
 from experiments.training.loop import Data, Train, make_train
 from experiments.words import config as words
 from experiments.words.learner import words_learner
-
-_BLOCKS = {"unit": "block", "min_blocks": 4}  # from 512 input channels on
-CIFAR_VARIANTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    ("exact", "exact", {}),
-    ("mc 0.5 topk", "mc", {"ratios": (0.5,), "samplers": ("topk",)}),
-    ("mc 0.5 block", "mc", {"ratios": (0.5,), "samplers": ("systematic",), **_BLOCKS}),
-    ("mc 0.25 block", "mc", {"ratios": (0.25,), "samplers": ("systematic",), **_BLOCKS}),
-)
-"""Of the ResNet-18: a name, the method, and options of `experiments.cifar`."""
 
 _CLASSES = 100_000  # of words
 _MLP_METHODS, _MLP_BATCHES = ("standard", "mc", "alsh"), (1, 128)
@@ -52,14 +44,14 @@ class Training(NamedTuple):
 def measure_steps(options: Bench, topology: Topology) -> dict[str, dict[str, Counted]]:
     """The counts of each variant's step, by network."""
     found: dict[str, dict[str, Counted]] = {}
-    for training in itertools.chain.from_iterable(trainings(options) for trainings in NETWORKS):
+    for training in itertools.chain.from_iterable(NETWORKS[name](options) for name in options.chip_networks):
         found.setdefault(training.network, {})[training.variant] = counted(_lowered(training, topology), topology)
     return found
 
 
 def show_steps(results: dict[str, dict[str, Counted]], console: Console) -> None:
     """Prints a table of counts."""
-    rows = table("Training steps as the programs train", "network", "variant")
+    rows = table("Training steps as the programs train", "network", "variant", against="first")
     for network, by_variant in results.items():
         for variant, found in by_variant.items():
             rows.add_row(network, variant, *cells(found, next(iter(by_variant.values()))))
@@ -70,7 +62,8 @@ def show_steps(results: dict[str, dict[str, Counted]], console: Console) -> None
 def _resnet18(options: Bench) -> Iterator[Training]:
     for width, batch in itertools.product(options.chip_widths, options.chip_batches):
         images = random_cifar(batch)
-        for variant, method, own in CIFAR_VARIANTS:
+        for variant in options.chip_variants:
+            method, own = CHIP_VARIANTS[variant]
             config = cifar.Config(width=width, batch_size=batch, epochs=1, dtype="bfloat16", **own)
             learner = cnn_learner(config, cifar.METHODS[method].layers(config), images)
             train = make_train(config, learner, images)
@@ -93,8 +86,8 @@ def _words(options: Bench) -> Iterator[Training]:
         yield Training(f"words, {_CLASSES:,} classes, batch {config.batch_size}", method, train, text)
 
 
-NETWORKS = (_resnet18, _mlp, _words)
-"""Functions that go through the trainings of a program, by the options."""
+NETWORKS = {"resnet18": _resnet18, "mlp": _mlp, "words": _words}
+"""Functions that go through the trainings of a network, by the options."""
 
 
 def _lowered(training: Training, topology: Topology) -> jax.stages.Lowered:

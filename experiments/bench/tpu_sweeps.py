@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
+from experiments.bench.chip_variants import CHIP_VARIANTS, SWEPT
 from experiments.bench.options import Bench
 from experiments.bench.random_data import random_cifar
 from experiments.bench.seeds import only_family
@@ -18,20 +19,17 @@ from experiments.seeds.dry_run import STEP_DEPTH
 from experiments.seeds.settings import Family
 from experiments.training.task import Task
 
-METHODS: tuple[tuple[str, dict[str, Any]], ...] = (("exact", {}),)
-"""A method, and options of `experiments.cifar`."""
-
 _IMAGES, _WIDTH = 50_000, 16  # those of CIFAR-10, which lie on each chip
 
 
 def measure_sweeps(options: Bench, topology: Topology) -> dict[str, dict[str, Counted]]:
-    """The counts of a step of all seeds, by method, and by seed axis and number of seeds."""
+    """The counts of a step of all seeds, by variant, and by seed axis and number of seeds."""
     found: dict[str, dict[str, Counted]] = {}
-    for method, own in METHODS:
-        family, task = _family(method, own)
+    for variant in (name for name in options.chip_variants if name in SWEPT):
+        family, task = _family(*CHIP_VARIANTS[variant])
         for name, axis in _axes(options, topology, family.config.batch_size):
             lowered = lower_segment(family, task, axis)
-            found.setdefault(method, {})[name] = counted(lowered, topology, depth=STEP_DEPTH)
+            found.setdefault(variant, {})[name] = counted(lowered, topology, depth=STEP_DEPTH)
     return found
 
 
@@ -39,13 +37,13 @@ def show_sweeps(results: dict[str, dict[str, Counted]], console: Console) -> Non
     """Prints a table of counts, against those of a single seed."""
     rows = table(
         f"ResNet-18, width {_WIDTH}, batch {Config.batch_size}: a step of all seeds of a chip",
-        "method",
+        "variant",
         "seeds",
         against="one",
     )
-    for method, by_axis in results.items():
+    for variant, by_axis in results.items():
         for name, found in by_axis.items():
-            rows.add_row(method, name, *cells(found, next(iter(by_axis.values()))))
+            rows.add_row(variant, name, *cells(found, next(iter(by_axis.values()))))
         rows.add_section()
     console.print(rows)
 

@@ -19,6 +19,7 @@ from experiments.training.learner import Learner, Metrics, Renewal, State, Strea
 from experiments.training.schedules import learning_rate
 from experiments.training.task import Task, chosen_methods, notes_of
 
+FASTER_AT_ONCE = False  # kernels by seed make grouped convolutions of few channels, which leave accelerators idle
 _IMAGES = 1 << 20  # apart from the layers' numbers
 
 
@@ -31,7 +32,8 @@ def make_task(config: Config) -> Task[Dataset]:
     data = load_data(config)
     notes = notes_of(config, f"{len(data.train.labels)} training images.")
     make_learner = functools.partial(cnn_learner, data=data)
-    return Task(f"{config.network}, on {data.name}", notes, data, chosen_methods(config), make_learner)
+    title = f"{config.network}, on {data.name}"
+    return Task(title, notes, data, chosen_methods(config), make_learner, faster_at_once=FASTER_AT_ONCE)
 
 
 def make_model(config: Config, layers: CNNLayers, data: Dataset) -> ResNet:

@@ -5,7 +5,7 @@ import functools
 import sys
 
 from experiments.cifar.config import Config
-from experiments.cifar.learner import cnn_learner
+from experiments.cifar.learner import FASTER_AT_ONCE, cnn_learner
 from experiments.collapse.options import Collapse
 from experiments.collapse.report import cells, write_report
 from experiments.collapse.results import Results
@@ -29,7 +29,8 @@ def train_variants(options: Collapse) -> int:
     data = first_images(load(options.data, options.data_dir), options.images)
 
     methods = {name: TRAININGS[VARIANTS[name].training] for name in options.variants}
-    task = Task("", "", data, methods, functools.partial(cnn_learner, data=data))
+    make_learner = functools.partial(cnn_learner, data=data)
+    task = Task("", "", data, methods, make_learner, faster_at_once=FASTER_AT_ONCE)
     settings = {**options.shared, "blocks": list(options.blocks), "images": len(data.train.labels)}
     results = Results(options.out, settings)
     try:

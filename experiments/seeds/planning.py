@@ -53,7 +53,7 @@ def choose_axis(family: Family, task: Task, described: Sequence[Any] | None = No
     one = None if described is None else devices[0]
     if must_shard(config):
         why = "as asked" if config.seed_axis == "shard" else "for several processes or --mesh"
-        return _split(family, described), why
+        return _split(family, task, described), why
     if config.seed_axis == "map":
         return _in_turn(one), "as asked"
     if config.seed_axis == "vmap":
@@ -61,10 +61,12 @@ def choose_axis(family: Family, task: Task, described: Sequence[Any] | None = No
     if config.seed_axis == "fastest" and described is None:
         return _fastest(family, task)
     if len(devices) > 1 and _divides(family, described):
-        return _split(family, described), "the rule for several devices"
+        return _split(family, task, described), "the rule for several devices"
     if _platform(described) == "cpu":
         return _in_turn(one), "the rule for a CPU"
-    return _at_once(family, one), "the rule for one accelerator"
+    if task.faster_at_once or config.seeds_at_once:
+        return _at_once(family, one), "the rule for one accelerator"
+    return _in_turn(one), "the rule for one accelerator and seeds slower at once"
 
 
 def must_shard(config: RunOptions) -> bool:
@@ -95,10 +97,11 @@ def _at_once(family: Family, device: Any = None) -> SeedAxis:
     return SeedAxis("vmap", min(family.config.seeds_at_once or total, total), device=device)
 
 
-def _split(family: Family, described: Sequence[Any] | None = None) -> SeedAxis:
+def _split(family: Family, task: Task, described: Sequence[Any] | None = None) -> SeedAxis:
     mesh = check_mesh(family, described)
     # On a CPU more than one seed on a device does not pay.
-    most = mesh.shape["seed"] if _platform(described) == "cpu" else len(family.members)
+    together = task.faster_at_once and _platform(described) != "cpu"
+    most = len(family.members) if together else mesh.shape["seed"]
     return SeedAxis("shard", family.config.seeds_at_once or most, mesh)
 
 
@@ -119,7 +122,7 @@ def _fastest(family: Family, task: Task) -> tuple[SeedAxis, str]:
     """The axis along which a step of a seed takes the least time, in a trial of each; it is compiled once more then."""
     axes = [_in_turn(), *([_at_once(family)] if len(family.members) > 1 else [])]
     if len(jax.devices()) > 1 and _divides(family):
-        axes.append(_split(family))
+        axes.append(_split(family, task))
     trials = [compile_training(family, task, axis) for axis in axes]
     seconds = [
         step_seconds(training, family, task, seconds=_TRIAL_SECONDS, steps=training.steps) for training in trials

@@ -55,10 +55,12 @@ class RunOptions(abc.ABC):
     """The first of them."""
     seed_axis: Literal["auto", "vmap", "map", "shard", "fastest"] = "auto"
     """map: seeds in turn. vmap: many at once on a device. shard: over all devices. auto: map on a CPU, vmap on one
-    accelerator, shard on several devices. fastest: whichever an epoch of each (or as many steps as take 20 s) shows to
-    be fastest; these differ in the last bits of their results."""
+    accelerator (map for networks of convolutions, unless --seeds-at-once is given), shard on several devices. fastest:
+    whichever an epoch of each (or as many steps as take 20 s) shows to be fastest; these differ in the last bits of
+    their results."""
     seeds_at_once: int = 0
-    """How many seeds vmap and shard run at once; 0 for as many as memory holds."""
+    """How many seeds vmap and shard run at once; 0 for as many as memory holds, where shard runs one
+    on each device at a time on a CPU and for networks of convolutions."""
     mesh: tuple[int, int] | None = None
     """For shard: devices over which the seeds are split, and over which each batch is (default: as many as can be for
     the seeds)."""

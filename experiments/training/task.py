@@ -34,6 +34,7 @@ class Task(NamedTuple, Generic[DataOf]):
         methods: those that are compared, by name; the first is the one others are relative to.
         make_learner: makes the learner of the network by one of them.
         report: makes what the program itself has to show of a run; by default the accuracy and time by epoch.
+        faster_at_once: whether an accelerator trains several of its seeds faster at once than in turn.
     """
 
     title: str
@@ -42,6 +43,7 @@ class Task(NamedTuple, Generic[DataOf]):
     methods: Mapping[str, TrainingMethod]
     make_learner: MakeLearner
     report: Report | None = None
+    faster_at_once: bool = True
 
 
 def chosen_methods(config: RunOptions) -> dict[str, TrainingMethod]:

@@ -36,8 +36,12 @@ RECORDED = {
 }  # the others: bench
 
 
+MORE_OF_TPU = ("bench-tpu-float32", "bench-tpu-layers")
+
+
 @pytest.mark.parametrize(
-    ("name", "file"), [*((name, RECORDED.get(name, "bench")) for name in PARTS), ("tpu", "bench-tpu-float32")]
+    ("name", "file"),
+    [*((name, RECORDED.get(name, "bench")) for name in PARTS), *(("tpu", file) for file in MORE_OF_TPU)],
 )
 def test_recorded_results_are_shown(name, file):
     """Every part prints the results that are recorded, which have the names that it reads."""

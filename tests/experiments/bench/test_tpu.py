@@ -1,18 +1,22 @@
 """`experiments.bench tpu`: what it compiles, counts and shows, where libtpu is installed."""
 
+import dataclasses
 import io
 
 import pytest
 from rich.console import Console
 
 from experiments.bench import tpu, tpu_layers, tpu_steps, tpu_sweeps
+from experiments.bench.chip_variants import CHIP_VARIANTS, SWEPT
 from experiments.bench.options import Bench
 from experiments.bench.parts import PARTS
 from experiments.bench.random_data import random_digits
 from experiments.bench.seeds import only_family
+from experiments.bench.tpu_errors import predicted_errors
 from experiments.bench.tpu_layers import Sizes
 from experiments.mlp.config import MLPConfig
 from experiments.mlp.learner import mlp_learner
+from jaxapprox import MC, topk
 
 
 def test_the_part_is_measured_by_its_name_alone():
@@ -25,13 +29,13 @@ def test_the_tpu_part_measures_what_it_shows(monkeypatch):
     pytest.importorskip("libtpu", reason="libtpu, which compiles for TPUs, is not installed")
     sizes = {"conv": Sizes((8, 4, 4, 256), (3, 3, 256, 128))}
     monkeypatch.setattr(tpu_layers, "SIZES", sizes)
-    monkeypatch.setattr(tpu_layers, "VARIANTS", [tpu_layers.VARIANTS[number] for number in (0, 1, -1)])
-    monkeypatch.setattr(tpu_steps, "NETWORKS", (tpu_steps._mlp,))
+    few = {name: tpu_layers.VARIANTS[name] for name in ("exact", "mc 0.5 topk", "bound")}
+    monkeypatch.setattr(tpu_layers, "VARIANTS", few)
     monkeypatch.setattr(tpu_steps, "_MLP_METHODS", ("standard",))
     monkeypatch.setattr(tpu_steps, "_MLP_BATCHES", (128,))
     config = MLPConfig(layers=(1,), width=256, batch_size=32, epochs=1, seeds=10_000, methods=("standard",))
     monkeypatch.setattr(tpu_sweeps, "_family", lambda *_: only_family(config, mlp_learner, random_digits(64)))
-    options = Bench(chip_seeds=(1, 8))
+    options = Bench(chip_networks=("mlp",), chip_variants=("exact", "mc 0.5 block"), chip_seeds=(1, 8))
     results = tpu.measure(options)
     found = results["tpu"]
     for by_variant in found["layers"].values():
@@ -50,6 +54,28 @@ def test_the_tpu_part_measures_what_it_shows(monkeypatch):
     shown = console.file.getvalue()
     assert all(name in shown for name in ("mc 0.5 topk", "bound", "MLP, 3 x 1000", "8 over 4 chips"))
     assert "…" not in shown
+
+
+def test_errors_are_predicted_by_the_settings_of_a_sample():
+    """Once for all implementations of a product, which do not differ in it."""
+    largest = MC(0.5, topk, unit="block", block_size=4)
+    errors = predicted_errors(
+        (8, 32), (32, 4), {"any": largest, "XLA's": dataclasses.replace(largest, implementation="xla")}
+    )
+    assert 0 < errors["any"] == errors["XLA's"] < 1
+
+
+def test_only_what_is_asked_for_is_trained(monkeypatch):
+    """A step for each network and variant that the options name."""
+    lowered = []
+    monkeypatch.setattr(tpu_steps, "counted", lambda training, topology: {"needed": len(lowered)})
+    monkeypatch.setattr(tpu_steps, "_lowered", lambda training, topology: lowered.append(training.variant))
+    asked = tuple(CHIP_VARIANTS)[::-2]
+    options = Bench(chip_networks=("resnet18",), chip_widths=(2,), chip_batches=(4, 8), chip_variants=asked)
+    found = tpu_steps.measure_steps(options, None)
+    assert list(found) == [f"ResNet-18, width 2, batch {batch}, bfloat16" for batch in (4, 8)]
+    assert lowered == [*asked, *asked]
+    assert set(SWEPT) < set(CHIP_VARIANTS)
 
 
 def test_a_program_that_does_not_fit_is_shown_with_what_it_needs():

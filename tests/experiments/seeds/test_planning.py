@@ -2,12 +2,15 @@
 
 import dataclasses
 import re
+from types import SimpleNamespace
 
 import jax
 import pytest
 from quick_compilation import jit
 from small_digits import small_digits
 
+from experiments.cifar import learner
+from experiments.cifar.config import Config
 from experiments.mlp.config import METHODS, MLPConfig
 from experiments.mlp.learner import make_task
 from experiments.seeds import compiled, planning
@@ -62,6 +65,25 @@ def test_the_rule(task, monkeypatch, seeds):
     assert choose_axis(family_of(seeds=seeds), task) == (SeedAxis("map", 1), "the rule for a CPU")
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert choose_axis(family_of(seeds=seeds), task) == (SeedAxis("vmap", seeds), "the rule for one accelerator")
+
+
+def test_the_rule_for_seeds_that_are_slower_at_once(task, monkeypatch):
+    """In turn on one accelerator, and one on each of several at a time, unless it is said how many."""
+    slower = task._replace(faster_at_once=False)
+    chip = SimpleNamespace(platform="tpu")
+    for devices, kind in (([chip], "map"), ([chip] * 4, "shard")):
+        mesh = SimpleNamespace(shape={"seed": len(devices), "data": 1})
+        monkeypatch.setattr(planning, "check_mesh", lambda *_, mesh=mesh: mesh)
+        axis, _ = choose_axis(family_of(seeds=8), slower, devices)
+        assert (axis.kind, axis.members) == (kind, len(devices))
+        assert choose_axis(family_of(seeds=8), task, devices)[0].members == 8
+        assert choose_axis(family_of(seeds=8, seeds_at_once=4), slower, devices)[0].members == 4
+
+
+def test_networks_of_convolutions_are_slower_at_once(monkeypatch):
+    """`experiments.cifar` states it."""
+    monkeypatch.setattr(learner, "load_data", lambda config: small_digits(60))
+    assert not learner.make_task(Config(methods=("exact",))).faster_at_once
 
 
 def test_the_fastest_axis_is_chosen_where_that_is_asked_for(task, monkeypatch):
