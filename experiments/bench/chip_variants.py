@@ -8,6 +8,10 @@ CHIP_VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "exact": ("exact", {}),
     "mc 0.5 topk": ("mc", {"ratios": (0.5,), "samplers": ("topk",)}),
     "mc 0.5 block": ("mc", {"ratios": (0.5,), "samplers": ("systematic",), **_BLOCKS}),
+    "mc 0.5 block, every 10": (
+        "mc",
+        {"ratios": (0.5,), "samplers": ("systematic",), "resample_every": 10, **_BLOCKS},
+    ),
     "mc 0.25 block": ("mc", {"ratios": (0.25,), "samplers": ("systematic",), **_BLOCKS}),
 }
 """The method, and options of `experiments.cifar`."""

@@ -34,6 +34,14 @@ def counted(lowered: jax.stages.Lowered, topology: Topology, *, depth: int = 0) 
     return {**dataclasses.asdict(found), "memory": memory_bytes(program), "operands_and_results": floor}
 
 
+def per_step(first: Counted, others: Counted, every: int) -> Counted:
+    """The mean over steps of which the first one of each `every` differs from the others; of memory the most."""
+    if "needed" in first or "needed" in others:
+        return {"needed": max(found.get("needed", 0) for found in (first, others))}
+    mean = {name: (first[name] + (every - 1) * others[name]) / every for name in others}
+    return mean | {name: max(first[name], others[name]) for name in ("memory", "unknown_loops")}
+
+
 def table(title: str, *names: str, against: str = "exact") -> Table:
     """A table of counts, whose first columns are named so, and its ratios by what they are against."""
     ratio = f"/ {against}"

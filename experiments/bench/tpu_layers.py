@@ -1,6 +1,7 @@
 """Single layers compiled for a described TPU: output and both gradients, exact and sampled, in bfloat16."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -15,9 +16,11 @@ from jaxapprox import MC, conv, mc_conv, mc_dense, topk
 
 
 class Layer(Protocol):
-    """A convolution, or where the kernel is a matrix a dense layer."""
+    """A convolution, or where the kernel is a matrix a dense layer; scores are kept from another step, or None."""
 
-    def __call__(self, key: jax.Array, x: jax.Array, kernel: jax.Array, /) -> jax.Array: ...
+    def __call__(
+        self, key: jax.Array, x: jax.Array, kernel: jax.Array, scores: jax.Array | None = None, /
+    ) -> jax.Array: ...
 
 
 class Sizes(NamedTuple):
@@ -32,12 +35,12 @@ class Sizes(NamedTuple):
     kernel: tuple[int, ...]
 
 
-def exact(key: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.Array:
+def exact(key: jax.Array, x: jax.Array, kernel: jax.Array, scores: jax.Array | None = None) -> jax.Array:
     """The layer itself."""
     return conv(x, kernel) if kernel.ndim == 4 else x @ kernel
 
 
-def half(key: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.Array:
+def half(key: jax.Array, x: jax.Array, kernel: jax.Array, scores: jax.Array | None = None) -> jax.Array:
     """The exact layer on the first half of its input channels: what a sample of a half can't be cheaper than."""
     kept = x.shape[-1] // 2
     return exact(key, x[..., :kept], kernel[..., :kept, :])
@@ -49,19 +52,27 @@ class Variant(NamedTuple):
     Attributes:
         layer: what is compiled.
         method: by which it is sampled, whose error theory predicts.
+        scores: from operands, those that it is given; None for none.
     """
 
     layer: Layer
     method: MC | None = None
+    scores: Callable[..., Any] | None = None
 
 
-def sampled(**settings: Any) -> Variant:
-    """The layer with these settings of `jaxapprox.mc_conv` and `jaxapprox.mc_dense`."""
+def sampled(*, keeps_scores: bool = False, **settings: Any) -> Variant:
+    """The layer with these settings of `jaxapprox.mc_conv` and `jaxapprox.mc_dense`; perhaps by scores that it has."""
 
-    def layer(key: jax.Array, x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return (mc_conv if kernel.ndim == 4 else mc_dense)(key, x, kernel, **settings)
+    def estimate(kernel: jax.Array) -> Callable[..., Any]:
+        return functools.partial(mc_conv if kernel.ndim == 4 else mc_dense, **settings)
 
-    return Variant(layer, MC(**settings))
+    def layer(key: jax.Array, x: jax.Array, kernel: jax.Array, scores: jax.Array | None = None) -> jax.Array:
+        return estimate(kernel)(key, x, kernel, scores=scores)
+
+    def scores(x: jax.Array, kernel: jax.Array) -> Any:
+        return estimate(kernel)(jax.random.key(0), x, kernel, return_scores=True)[1]
+
+    return Variant(layer, MC(**settings), scores if keeps_scores else None)
 
 
 VARIANTS: Mapping[str, Variant] = {
@@ -71,6 +82,7 @@ VARIANTS: Mapping[str, Variant] = {
     "mc 0.5 kernel": sampled(ratio=0.5, mode="kernel"),
     "mc 0.5 block": sampled(ratio=0.5, unit="block"),
     "mc 0.25 block": sampled(ratio=0.25, unit="block"),
+    "mc 0.5 block, scores kept": sampled(keeps_scores=True, ratio=0.5, unit="block"),
     "mc 0.5 block, XLA's": sampled(ratio=0.5, unit="block", implementation="xla"),
     "bound": Variant(half),
 }
@@ -113,19 +125,22 @@ def _measured(sizes: Sizes, topology: Topology) -> dict[str, Counted]:
     methods = {name: variant.method for name, variant in VARIANTS.items() if variant.method is not None}
     errors = predicted_errors(*sizes, methods)
     return {
-        name: _counted(variant.layer, sizes, topology) | ({_ERROR: errors[name]} if name in errors else {})
+        name: _counted(variant, sizes, topology) | ({_ERROR: errors[name]} if name in errors else {})
         for name, variant in VARIANTS.items()
     }
 
 
-def _counted(layer: Layer, sizes: Sizes, topology: Topology) -> Counted:
-    def output_and_gradients(key_data: jax.Array, x: jax.Array, kernel: jax.Array, cotangent: jax.Array) -> Any:
+def _counted(variant: Variant, sizes: Sizes, topology: Topology) -> Counted:
+    def output_and_gradients(
+        key_data: jax.Array, x: jax.Array, kernel: jax.Array, cotangent: jax.Array, scores: jax.Array | None
+    ) -> Any:
         key = jax.random.wrap_key_data(key_data)
-        y, pull = jax.vjp(lambda x, kernel: layer(key, x, kernel), x, kernel)
+        y, pull = jax.vjp(lambda x, kernel: variant.layer(key, x, kernel, scores), x, kernel)
         return y, pull(cotangent)
 
     x, kernel = (jax.ShapeDtypeStruct(shape, jnp.bfloat16) for shape in sizes)
     key_data = jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0)))
     y = jax.eval_shape(exact, key_data, x, kernel)
-    arguments = shapes_on((key_data, x, kernel, y), SingleDeviceSharding(topology.devices[0]))
+    scores = None if variant.scores is None else jax.eval_shape(variant.scores, x, kernel)
+    arguments = shapes_on((key_data, x, kernel, y, scores), SingleDeviceSharding(topology.devices[0]))
     return counted(jax.jit(output_and_gradients).lower(*arguments), topology)

@@ -11,12 +11,13 @@ from rich.console import Console
 from experiments.bench.chip_variants import CHIP_VARIANTS
 from experiments.bench.options import Bench
 from experiments.bench.random_data import random_cifar, random_digits, random_text
-from experiments.bench.tpu_counts import Counted, cells, counted, table
+from experiments.bench.tpu_counts import Counted, cells, counted, per_step, table
 from experiments.cifar import config as cifar
 from experiments.cifar.learner import cnn_learner
 from experiments.compiler.topology import Topology, shapes_on
 from experiments.mlp import config as mlp
 from experiments.mlp.learner import mlp_learner
+from experiments.training.learner import Step
 from experiments.training.loop import Data, Train, make_train
 from experiments.words import config as words
 from experiments.words.learner import words_learner
@@ -45,7 +46,7 @@ def measure_steps(options: Bench, topology: Topology) -> dict[str, dict[str, Cou
     """The counts of each variant's step, by network."""
     found: dict[str, dict[str, Counted]] = {}
     for training in itertools.chain.from_iterable(NETWORKS[name](options) for name in options.chip_networks):
-        found.setdefault(training.network, {})[training.variant] = counted(_lowered(training, topology), topology)
+        found.setdefault(training.network, {})[training.variant] = _counted(training, topology)
     return found
 
 
@@ -90,10 +91,20 @@ NETWORKS = {"resnet18": _resnet18, "mlp": _mlp, "words": _words}
 """Functions that go through the trainings of a network, by the options."""
 
 
-def _lowered(training: Training, topology: Topology) -> jax.stages.Lowered:
-    """The step, to which a batch is given: what chooses it is no part of it."""
+def _counted(training: Training, topology: Topology) -> Counted:
+    """The counts of a step, or the mean over a round if its first step is another."""
+    learner = training.train.learner
+    found = counted(_lowered(training, learner.step, topology), topology)
+    if learner.renewal is None:
+        return found
+    first = counted(_lowered(training, learner.renewal.step, topology), topology)
+    return per_step(first, found, learner.renewal.every)
+
+
+def _lowered(training: Training, step: Step, topology: Topology) -> jax.stages.Lowered:
+    """A step, to which a batch is given: what chooses it is no part of it."""
     train = training.train
     state = jax.eval_shape(train.init, jax.random.key(0))
     batch = jax.eval_shape(train.first_batch, state, training.data.train)
     arguments = shapes_on((state, *batch), SingleDeviceSharding(topology.devices[0]))
-    return jax.jit(train.learner.step, donate_argnums=0).lower(*arguments)
+    return jax.jit(step, donate_argnums=0).lower(*arguments)

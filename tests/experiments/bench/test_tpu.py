@@ -6,7 +6,7 @@ import io
 import pytest
 from rich.console import Console
 
-from experiments.bench import tpu, tpu_layers, tpu_steps, tpu_sweeps
+from experiments.bench import tpu, tpu_counts, tpu_layers, tpu_steps, tpu_sweeps
 from experiments.bench.chip_variants import CHIP_VARIANTS, SWEPT
 from experiments.bench.options import Bench
 from experiments.bench.parts import PARTS
@@ -29,7 +29,7 @@ def test_the_tpu_part_measures_what_it_shows(monkeypatch):
     pytest.importorskip("libtpu", reason="libtpu, which compiles for TPUs, is not installed")
     sizes = {"conv": Sizes((8, 4, 4, 256), (3, 3, 256, 128))}
     monkeypatch.setattr(tpu_layers, "SIZES", sizes)
-    few = {name: tpu_layers.VARIANTS[name] for name in ("exact", "mc 0.5 topk", "bound")}
+    few = {name: tpu_layers.VARIANTS[name] for name in ("exact", "mc 0.5 block, scores kept", "bound")}
     monkeypatch.setattr(tpu_layers, "VARIANTS", few)
     monkeypatch.setattr(tpu_steps, "_MLP_METHODS", ("standard",))
     monkeypatch.setattr(tpu_steps, "_MLP_BATCHES", (128,))
@@ -52,7 +52,7 @@ def test_the_tpu_part_measures_what_it_shows(monkeypatch):
     console = Console(width=190, file=io.StringIO())
     tpu.show(options, results, console)
     shown = console.file.getvalue()
-    assert all(name in shown for name in ("mc 0.5 topk", "bound", "MLP, 3 x 1000", "8 over 4 chips"))
+    assert all(name in shown for name in ("scores kept", "bound", "MLP, 3 x 1000", "8 over 4 chips"))
     assert "…" not in shown
 
 
@@ -68,14 +68,23 @@ def test_errors_are_predicted_by_the_settings_of_a_sample():
 def test_only_what_is_asked_for_is_trained(monkeypatch):
     """A step for each network and variant that the options name."""
     lowered = []
-    monkeypatch.setattr(tpu_steps, "counted", lambda training, topology: {"needed": len(lowered)})
-    monkeypatch.setattr(tpu_steps, "_lowered", lambda training, topology: lowered.append(training.variant))
+    monkeypatch.setattr(tpu_steps, "counted", lambda lowered, topology: {"needed": 1})
+    monkeypatch.setattr(tpu_steps, "_lowered", lambda training, step, topology: lowered.append(training.variant))
     asked = tuple(CHIP_VARIANTS)[::-2]
     options = Bench(chip_networks=("resnet18",), chip_widths=(2,), chip_batches=(4, 8), chip_variants=asked)
     found = tpu_steps.measure_steps(options, None)
     assert list(found) == [f"ResNet-18, width 2, batch {batch}, bfloat16" for batch in (4, 8)]
-    assert lowered == [*asked, *asked]
+    assert list(dict.fromkeys(lowered)) == list(asked)
+    assert all(list(by_variant) == list(asked) for by_variant in found.values())
     assert set(SWEPT) < set(CHIP_VARIANTS)
+
+
+def test_a_round_is_counted_by_its_steps():
+    """Memory is that of the largest; a step that does not fit says what it needs."""
+    first = {"flops": 12.0, "memory": 5, "unknown_loops": 0}
+    others = {"flops": 2.0, "memory": 7, "unknown_loops": 0}
+    assert tpu_counts.per_step(first, others, 5) == {"flops": 4.0, "memory": 7, "unknown_loops": 0}
+    assert tpu_counts.per_step({"needed": 9}, others, 5) == {"needed": 9}
 
 
 def test_a_program_that_does_not_fit_is_shown_with_what_it_needs():
