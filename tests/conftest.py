@@ -13,9 +13,16 @@ from jaxapprox._src.hashing import building
 os.environ.setdefault("XLA_FLAGS", quick_compilation.FLAGS)  # XLA_FLAGS= for what users have
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_compilation_cache_dir", str(quick_compilation.CACHE))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None, max_examples=30)
 hypothesis.settings.load_profile("fixed")
+
+
+def pytest_sessionstart(session):
+    if not hasattr(session.config, "workerinput"):
+        quick_compilation.forget_old()
 
 
 @pytest.fixture(autouse=True, scope="module")

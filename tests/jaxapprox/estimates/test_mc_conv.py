@@ -215,10 +215,10 @@ def test_corners_are_finite(unit, mode, shape, dtype):
 @units
 @modes
 def test_nan_shows(unit, mode):
-    """A NaN in the middle of x is a NaN in the output: its row is always kept."""
+    """A NaN in the middle of x is a NaN in the output: its row, which would be half the time, is always kept."""
     x, kernel, g = operands()
-    for key in jax.random.split(jax.random.key(8), 5):
-        y = estimates(systematic, unit, mode, 0.2, key, x.at[1, 2, 2, 0].set(jnp.nan), kernel, g)[0]
+    for key in jax.random.split(jax.random.key(8), 12):  # by programs that other tests have compiled
+        y = estimates(systematic, unit, mode, 0.5, key, x.at[1, 2, 2, 0].set(jnp.nan), kernel, g)[0]
         assert np.any(np.isnan(y))
 
 

@@ -50,10 +50,17 @@ def many(sampler, scores, k):
     return weights, samples
 
 
-@functools.lru_cache(4)
+@functools.cache
 def draws(sampler, name, k):
     """`KEYS` draws, under `vmap` over keys and `jit`: a (KEYS, n) matrix of weights, and the samples."""
     return jax.tree.map(np.asarray, many(sampler, SCORES[name], k))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_draws():
+    """Half a gigabyte: most draws are looked at by several tests."""
+    yield
+    draws.cache_clear()
 
 
 @named(ALL)
