@@ -1,8 +1,6 @@
 """Compilation is the most of what tests do: LLVM need not do its best for them. XLA's own passes are the same."""
 
 import contextlib
-import os
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +14,8 @@ LEVEL_0 = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_c
 # (`tests/experiments/test_programs.py`), and those on several devices, have the emitters that users have.
 FLAGS = LEVEL_0 + ("" if jax.version.__version_info__ >= (0, 11) else " --xla_cpu_use_fusion_emitters=false")
 # What one process has compiled no other need, of this test run or of a later one: JAX finds programs by what they are,
-# and by the versions, flags and machine that they are for. `JAX_ENABLE_COMPILATION_CACHE=0 pytest` compiles all anew.
-CACHE = Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or f"{tempfile.gettempdir()}/jaxapprox-tests-{os.getuid()}")
+# and by the versions, flags and machine that they are for. `pytest --cache-clear` forgets them.
+CACHE = Path(__file__).parents[2] / ".pytest_cache" / "d" / "programs"
 KEPT_DAYS = 7
 ENVIRONMENT = {
     "XLA_FLAGS": FLAGS,
