@@ -36,7 +36,7 @@ RECORDED = {
 }  # the others: bench
 
 
-MORE_OF_TPU = ("bench-tpu-float32", "bench-tpu-layers")
+MORE_OF_TPU = ("bench-tpu-float32", "bench-tpu-layers", "bench-tpu-batches")
 
 
 @pytest.mark.parametrize(
