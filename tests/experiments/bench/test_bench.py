@@ -36,7 +36,7 @@ RECORDED = {
 }  # the others: bench
 
 
-MORE_OF_TPU = ("bench-tpu-float32", "bench-tpu-layers")
+MORE_OF_TPU = tuple(f"bench-tpu-{of}" for of in ("float32", "layers", "batches", "sweeps"))
 
 
 @pytest.mark.parametrize(
