@@ -36,7 +36,7 @@ RECORDED = {
 }  # the others: bench
 
 
-MORE_OF_TPU = tuple(f"bench-tpu-{of}" for of in ("float32", "layers", "batches", "sweeps"))
+MORE_OF_TPU = tuple(f"bench-tpu-{of}" for of in ("float32", "layers", "batches", "sweeps", "resample"))
 
 
 @pytest.mark.parametrize(
