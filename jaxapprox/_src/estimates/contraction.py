@@ -7,7 +7,7 @@ kernel, and so are their two gradients: the input's a sum over output channels, 
 
 import dataclasses
 import functools
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -200,7 +200,7 @@ _BY_MODE: dict[str, _Estimate] = dict(zip(MODES, _IN_ORDER, strict=True))
 def estimate(
     contraction: Contraction,
     method: MC,
-    key: jax.Array,
+    key: jax.Array | None,
     scores: jax.Array | None,
     x: jax.Array,
     kernel: jax.Array,
@@ -210,13 +210,15 @@ def estimate(
     Args:
         contraction: the product.
         method: how it is sampled.
-        key: a PRNG key.
+        key: a PRNG key, or None for the exact value.
         scores: `(n,)` of the rows of the value's sum, to draw by in the place of their own; or None.
         x, kernel: as for `contraction.forward`.
 
     Raises:
         ValueError: if `key` is not one PRNG key, or scores do not fit.
     """
+    if key is None:
+        return contraction.forward(x, kernel), None
     check_key(key)
     if scores is not None and not method.samples_the_value:
         raise ValueError(f'scores must be None in mode "{method.mode}", which draws no row of the value')
@@ -224,12 +226,5 @@ def estimate(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), inline=True)
-def _estimate(
-    contraction: Contraction,
-    method: MC,
-    key: jax.Array,
-    scores: jax.Array | None,
-    x: jax.Array,
-    kernel: jax.Array,
-) -> Estimated:
-    return _BY_MODE[method.mode](contraction, method, key, scores, x, kernel)
+def _estimate(contraction: Contraction, method: MC, *operands: Any) -> Estimated:
+    return _BY_MODE[method.mode](contraction, method, *operands)

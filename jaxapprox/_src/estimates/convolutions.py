@@ -122,7 +122,7 @@ def convolve(
     if groups == 1:
         geometry = make_geometry(x.shape, kernel.shape, strides, padding, kernel_dilation)
         conv = conv_maps.Conv(geometry, precision, dtype)
-        return _value(_BY_UNIT[method.unit](conv), method, key, scores, x, kernel)
+        return estimate(_BY_UNIT[method.unit](conv), method, key, scores, x, kernel)
     if groups < 1 or x.shape[-1] % groups or kernel.shape[-1] % groups:
         raise ValueError(
             f"feature_group_count must divide the input and the output channels ({x.shape[-1]}, {kernel.shape[-1]}),"
@@ -133,7 +133,7 @@ def convolve(
     if key is None or _keeps_all(method, x, kernel, groups):
         return conv_maps.lax_conv(conv, x, kernel, groups), None
     by_group = [a.reshape(*a.shape[:-1], groups, a.shape[-1] // groups) for a in (x, kernel)]
-    estimated = functools.partial(_value, _BY_UNIT[method.unit](conv), method)
+    estimated = functools.partial(estimate, _BY_UNIT[method.unit](conv), method)
     if scores is not None:
         check_row_scores(scores, groups, None)
     over_groups = jax.vmap(estimated, in_axes=(0, 0, -2, -2), out_axes=(-2, 0))
@@ -176,21 +176,8 @@ def convolve_transposed(
     conv = conv_maps.Conv(transposed(spread, strides, x.shape), precision)
     out = x.dtype if dtype is None else dtype
     x, kernel = (a.astype(wider(a.dtype, out)) for a in (x, kernel))
-    y, scores = _value(TransposedConv(conv), method, key, scores, x, kernel)
+    y, scores = estimate(TransposedConv(conv), method, key, scores, x, kernel)
     return y.astype(out), scores
-
-
-def _value(
-    contraction: Contraction,
-    method: MC,
-    key: jax.Array | None,
-    scores: jax.Array | None,
-    x: jax.Array,
-    kernel: jax.Array,
-) -> Estimated:
-    if key is None:
-        return contraction.forward(x, kernel), None
-    return estimate(contraction, method, key, scores, x, kernel)
 
 
 def _keeps_all(method: MC, x: jax.Array, kernel: jax.Array, groups: int) -> bool:
