@@ -27,7 +27,7 @@ def sizes_of(fused: Fused, kinds: tuple[str, str, str], indices: Any, a: Any, b:
     """
     factors = dict(zip(kinds, (a, b), strict=False))
     geometry = fused.geometry
-    inputs, positions, taps = (math.prod(map(int, n)) for n in (geometry.in_shape, geometry.out_shape, geometry.window))
+    inputs, positions, taps = (math.prod(n) for n in (geometry.in_shape, geometry.out_shape, geometry.window))
     return Sizes(
         seeds=a.shape[0],
         examples=a.shape[-2],

@@ -1,7 +1,7 @@
 """What the kernels of all platforms are told of a product besides its operands."""
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxapprox._src.estimates.fused.taps import Tap, split_inputs, taps_of
 from jaxapprox._src.estimates.geometry import Geometry
@@ -32,3 +32,28 @@ class Fused:
     def taps(self) -> list[Tap]:
         """The taps of its window, as these kernels take them."""
         return taps_of(self.geometry)
+
+
+class Limits(NamedTuple):
+    """What a platform's kernels take.
+
+    Attributes:
+        block: channels that a block must be a multiple of.
+        dtypes: of the factors.
+        precisions: of the products.
+    """
+
+    block: int
+    dtypes: tuple[Any, ...]
+    precisions: tuple[Any, ...]
+
+    def refusal(self, fused: Fused, a: Any, b: Any) -> str:
+        """Why they can't compute a product of these factors, or of such shapes, as the end of a sentence; or ""."""
+        if fused.block % self.block:
+            return f"for blocks of {fused.block} channels, which are no multiple of {self.block}"
+        for factor in (a, b):
+            if factor.dtype not in self.dtypes:
+                return f"for {factor.dtype}"
+        if fused.precision not in self.precisions:
+            return f"at precision {fused.precision}"
+        return f"for shapes {a.shape} and {b.shape}" if 0 in (*a.shape, *b.shape) else ""

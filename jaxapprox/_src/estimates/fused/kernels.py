@@ -10,12 +10,11 @@ from jax.custom_batching import custom_vmap
 
 from jaxapprox._src.estimates.fused import forward, input_grad, kernel_grad
 from jaxapprox._src.estimates.fused.call import sizes_of
-from jaxapprox._src.estimates.fused.convolution import Fused
+from jaxapprox._src.estimates.fused.convolution import Fused, Limits
 from jaxapprox._src.estimates.fused.tiles import LANES, Cost, Sizes, Tiles, best
 from jaxapprox._src.estimates.mc import Rows
 
-_DTYPES = (jnp.bfloat16, jnp.float32)
-_PRECISIONS = (None, lax.Precision.DEFAULT, lax.Precision.HIGHEST)
+_LIMITS = Limits(LANES, (jnp.bfloat16, jnp.float32), (None, lax.Precision.DEFAULT, lax.Precision.HIGHEST))
 _OLD = ("TPU v2", "TPU v3", "TPU v4", "TPU v4 lite")  # with 16 MiB of VMEM
 
 
@@ -48,16 +47,10 @@ def refusal(kernel: Kernel, fused: Fused, dtype: Any, indices: Any, a: Any, b: A
         indices: `(slots,)`, an array or its shape; so are the factors:
         a, b: x and kernel, g and kernel, or x and g, as `jaxapprox.mc_conv` has them.
     """
-    if fused.block % LANES:
-        return f"for blocks of {fused.block} channels, which are no multiple of {LANES}"
-    if a.dtype not in _DTYPES:
-        return f"for {a.dtype}"
-    if fused.precision not in _PRECISIONS:
-        return f"at precision {fused.precision}"
+    if why := _LIMITS.refusal(fused, a, b):
+        return why
     if any(n % stride for n, stride in zip(fused.geometry.in_shape, fused.geometry.strides, strict=True)):
         return f"for strides {fused.geometry.strides} that do not divide the input's shape {fused.geometry.in_shape}"
-    if 0 in (*a.shape, *b.shape):
-        return f"for shapes {a.shape} and {b.shape}"
     if jax.default_backend() == "tpu" and jax.devices()[0].device_kind in _OLD:
         return f"on a {jax.devices()[0].device_kind}"
     if _tiles(kernel, fused, indices, a, b, dtype) is None:

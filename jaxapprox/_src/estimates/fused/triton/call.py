@@ -1,5 +1,6 @@
 """What the three kernels share: a call of Pallas, loads and stores of tiles, and their product."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,34 +11,44 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
 from jaxapprox._src.estimates.fused.convolution import Fused
-from jaxapprox._src.estimates.fused.triton.tiles import STAGES, Tiles
+from jaxapprox._src.estimates.fused.triton.tiles import STAGES, Tiles, Work
+from jaxapprox._src.varying import shape_varying_as
 
 
 def call(
     fused: Fused,
     tiles: Tiles,
+    work: Work,
     body: Callable[..., None],
-    grid: Sequence[int],
-    out: jax.ShapeDtypeStruct,
-    *operands: jax.Array,
+    sample: Sequence[jax.Array],
+    a: jax.Array,
+    b: jax.Array,
+    dtype: Any,
 ) -> jax.Array:
-    """Runs a kernel over a grid; its operands and its result are whole arrays, of which it loads and stores tiles.
+    """Runs a kernel; its operands and its result are whole arrays, of which it loads and stores tiles.
+
+    Its grid runs over tiles of columns, which change fastest as rows are many, of rows, and over the other results.
 
     Args:
         fused: the convolution.
         tiles: how the work is divided.
-        body: the kernel.
-        grid: its axes; the first changes fastest.
-        out: shape and dtype of the result.
-        *operands: of the kernel.
+        work: what is to be done.
+        body: the kernel, a function of `fused`, `tiles`, operands and result.
+        sample: its first operands.
+        a, b: its factors.
+        dtype: of the result.
+
+    Returns:
+        `(others * rows, columns)`.
     """
+    across_rows, across_columns = tiles.grid(work)
     return pl.pallas_call(
-        body,
-        out_shape=out,
-        grid=tuple(grid),
+        functools.partial(body, fused, tiles),
+        out_shape=shape_varying_as(a, (work.others * work.rows.size, work.columns.size), dtype),
+        grid=(across_columns, across_rows, work.others),
         compiler_params=plgpu.CompilerParams(num_warps=tiles.warps, num_stages=STAGES),
         interpret=fused.interpret,
-    )(*operands)
+    )(*sample, a, b)
 
 
 def load(a: Any, rows: jax.Array, columns: jax.Array, there: jax.Array) -> jax.Array:

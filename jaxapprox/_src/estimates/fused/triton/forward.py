@@ -1,6 +1,5 @@
 """The sum over sampled blocks of channels, y = sum_j w_j x[.., block_j] * kernel[block_j]: the kernel for GPUs."""
 
-import functools
 import math
 from typing import Any
 
@@ -12,7 +11,6 @@ from jaxapprox._src.estimates.fused.triton.call import call, load, product, stor
 from jaxapprox._src.estimates.fused.triton.positions import divide, examples_of, inputs_seen, numbers_of
 from jaxapprox._src.estimates.fused.triton.tiles import Axis, Tiles, Work
 from jaxapprox._src.estimates.mc import Rows
-from jaxapprox._src.varying import shape_varying_as
 
 KINDS = ("x", "kernel", "y")  # of its first factor, its second and its result
 
@@ -38,11 +36,8 @@ def forward(fused: Fused, tiles: Tiles, rows: Rows, x: jax.Array, kernel: jax.Ar
     Returns:
         `(examples * positions, outputs)`.
     """
-    size = work(fused, x, kernel)
-    out = shape_varying_as(x, (size.rows.size, size.columns.size), dtype)
-    grid = tiles.grid(size)[::-1]  # programs side by side share rows of x, which are many
-    body = functools.partial(_block_sum, fused, tiles)
-    return call(fused, tiles, body, grid, out, rows.indices, rows.weights, x, kernel)
+    sample = rows.indices, rows.weights
+    return call(fused, tiles, work(fused, x, kernel), _block_sum, sample, x, kernel, dtype)
 
 
 def _block_sum(fused: Fused, tiles: Tiles, indices, weights, x, kernel, y):

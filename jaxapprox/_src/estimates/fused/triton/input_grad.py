@@ -1,6 +1,5 @@
 """The input gradient of a sum over sampled blocks of channels, zero in the others: the kernel for GPUs."""
 
-import functools
 import math
 from typing import Any
 
@@ -12,7 +11,6 @@ from jaxapprox._src.estimates.fused.triton.call import call, load, product, stor
 from jaxapprox._src.estimates.fused.triton.positions import divide, examples_of, numbers_of, outputs_reached
 from jaxapprox._src.estimates.fused.triton.tiles import Axis, Tiles, Work, steps
 from jaxapprox._src.estimates.mc import Rows
-from jaxapprox._src.varying import shape_varying_as
 
 KINDS = ("y", "kernel", "x")  # of its first factor, its second and its result
 
@@ -36,11 +34,8 @@ def input_grad(fused: Fused, tiles: Tiles, rows: Rows, g: jax.Array, kernel: jax
     Returns:
         `(examples * inputs, channels)`.
     """
-    size = work(fused, g, kernel)
-    out = shape_varying_as(g, (size.rows.size, size.columns.size), dtype)
-    grid = tiles.grid(size)[::-1]
-    body = functools.partial(_block_input_grad, fused, tiles)
-    return call(fused, tiles, body, grid, out, rows.weights, rows.slot_of, g, kernel)
+    sample = rows.weights, rows.slot_of
+    return call(fused, tiles, work(fused, g, kernel), _block_input_grad, sample, g, kernel, dtype)
 
 
 def _block_input_grad(fused: Fused, tiles: Tiles, weights, slot_of, g, kernel, dx):

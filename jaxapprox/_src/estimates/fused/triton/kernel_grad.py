@@ -1,6 +1,5 @@
 """The kernel gradient of a sum over sampled blocks of channels, zero in the others: the kernel for GPUs."""
 
-import functools
 import math
 from typing import Any
 
@@ -12,7 +11,6 @@ from jaxapprox._src.estimates.fused.triton.call import call, load, product, stor
 from jaxapprox._src.estimates.fused.triton.positions import divide, inputs_seen, numbers_of
 from jaxapprox._src.estimates.fused.triton.tiles import Axis, Tiles, Work, steps
 from jaxapprox._src.estimates.mc import Rows
-from jaxapprox._src.varying import shape_varying_as
 
 KINDS = ("x", "y", "kernel")  # of its first factor, its second and its result
 
@@ -34,11 +32,8 @@ def kernel_grad(fused: Fused, tiles: Tiles, rows: Rows, x: jax.Array, g: jax.Arr
     Returns:
         `(taps * channels, outputs)`.
     """
-    size = work(fused, x, g)
-    out = shape_varying_as(x, (size.others * size.rows.size, size.columns.size), dtype)
-    grid = (*tiles.grid(size)[::-1], size.others)
-    body = functools.partial(_block_kernel_grad, fused, tiles)
-    return call(fused, tiles, body, grid, out, rows.weights, rows.slot_of, x, g)
+    sample = rows.weights, rows.slot_of
+    return call(fused, tiles, work(fused, x, g), _block_kernel_grad, sample, x, g, dtype)
 
 
 def _block_kernel_grad(fused: Fused, tiles: Tiles, weights, slot_of, x, g, dkernel):

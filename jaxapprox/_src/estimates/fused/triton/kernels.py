@@ -7,14 +7,17 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxapprox._src.estimates.fused.convolution import Fused
+from jaxapprox._src.estimates.fused.convolution import Fused, Limits
 from jaxapprox._src.estimates.fused.triton import forward, input_grad, kernel_grad
 from jaxapprox._src.estimates.fused.triton.tiles import LEAST, Work, best
 from jaxapprox._src.estimates.mc import Rows
 
-_DTYPES = (jnp.bfloat16, jnp.float16, jnp.float32)
+_LIMITS = Limits(
+    LEAST,
+    (jnp.bfloat16, jnp.float16, jnp.float32),
+    (None, lax.Precision.DEFAULT, lax.Precision.HIGH, lax.Precision.HIGHEST),
+)
 _OLDEST = 8  # the compute capability of Ampere: GPUs before it have less shared memory than the tiles take
-_PRECISIONS = (None, lax.Precision.DEFAULT, lax.Precision.HIGH, lax.Precision.HIGHEST)
 
 
 class Kernel(NamedTuple):
@@ -46,15 +49,8 @@ def refusal(kernel: Kernel, fused: Fused, dtype: Any, indices: Any, a: Any, b: A
         indices: `(slots,)`, an array or its shape; so are the factors:
         a, b: x and kernel, g and kernel, or x and g, as `jaxapprox.mc_conv` has them.
     """
-    if fused.block % LEAST:
-        return f"for blocks of {fused.block} channels, which are no multiple of {LEAST}"
-    for factor in (a, b):
-        if factor.dtype not in _DTYPES:
-            return f"for {factor.dtype}"
-    if fused.precision not in _PRECISIONS:
-        return f"at precision {fused.precision}"
-    if 0 in (*a.shape, *b.shape):
-        return f"for shapes {a.shape} and {b.shape}"
+    if why := _LIMITS.refusal(fused, a, b):
+        return why
     if jax.default_backend() == "gpu" and is_old(jax.devices()[0]):
         return f"on a {jax.devices()[0].device_kind}"
     return ""
