@@ -4,6 +4,7 @@ import functools
 import itertools
 import math
 
+import block_estimates
 import chex
 import jax
 import jax.numpy as jnp
@@ -108,37 +109,16 @@ def interpreted(monkeypatch):
     jax.clear_caches()
 
 
-def _estimates(key, implementation=None):
-    """Value and both gradients of a convolution and of a product of matrices, from two of four blocks."""
-    rng = np.random.default_rng(1)
-    images, window = (jnp.asarray(rng.normal(size=n), jnp.float32) for n in ((3, 3, 512), (2, 512, 8)))
-    matrix, kernel = (jnp.asarray(rng.normal(size=n), jnp.float32) for n in ((6, 512), (512, 10)))
-    options = dict(ratio=0.5, unit="block", implementation=implementation)
-    found = []
-    for function, *factors in ((mc_conv, images, window), (mc_dense, matrix, kernel)):
-        y, pull = jax.vjp(functools.partial(function, key, **options), *factors)
-        found.append((y, *pull(jnp.cos(y))))
-    return found
+_estimates = functools.partial(block_estimates.estimates, block=128)
 
 
-def test_the_same_estimates_in_every_program(interpreted):
+@pytest.mark.parametrize("program", block_estimates.programs(_estimates))
+def test_the_same_estimates_in_every_program(interpreted, program):
     """Kernels and XLA's form, under `vmap` over keys, `scan`, `jax.checkpoint` and `shard_map`."""
     keys = jax.random.split(jax.random.key(0), 3)
-    mesh = jax.sharding.Mesh(jax.devices()[:1], ("d",))
-    of_device = jax.sharding.PartitionSpec("d")
-    kept = jax.checkpoint(_estimates)
-    programs = {
-        "vmap": jax.vmap(_estimates),
-        "vmap twice": lambda keys: jax.tree.map(lambda a: a[0], jax.vmap(jax.vmap(_estimates))(keys[None])),
-        "scan and checkpoint": lambda keys: jax.lax.scan(lambda c, key: (c, kept(key)), 0, keys)[1],
-        # What varies from device to device is told to the compiler; the interpreter does not know of it.
-        "shard_map": jax.shard_map(
-            jax.vmap(_estimates), mesh=mesh, in_specs=of_device, out_specs=of_device, check_vma=False
-        ),
-    }
     expected = jax.jit(jax.vmap(functools.partial(_estimates, implementation="xla")))(keys)
-    for name, program in programs.items():
-        chex.assert_trees_all_close(jax.jit(program)(keys), expected, rtol=1e-4, atol=1e-4, custom_message=name)
+    actual = jax.jit(block_estimates.programs(_estimates)[program])(keys)
+    chex.assert_trees_all_close(actual, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_derivatives_of_any_order(interpreted):

@@ -5,6 +5,7 @@ import functools
 import types
 import warnings
 
+import block_estimates
 import chex
 import jax
 import jax.numpy as jnp
@@ -118,39 +119,20 @@ def interpreted(monkeypatch):
     jax.clear_caches()
 
 
-def _estimates(key, implementation=None, dtype=jnp.float32, precision=None):
-    """Value and both gradients of a convolution and of a product of matrices, from about two of four blocks."""
-    rng = np.random.default_rng(1)
-    images, window = (jnp.asarray(rng.normal(size=n), dtype) for n in ((3, 5, 64), (2, 64, 8)))
-    matrix, kernel = (jnp.asarray(rng.normal(size=n), dtype) for n in ((6, 64), (64, 10)))
-    options = dict(ratio=0.5, unit="block", block_size=16, implementation=implementation, precision=precision)
-    options["sampler"] = bernoulli  # which leaves slots unused
-    found = []
-    for function, strided, *factors in ((mc_conv, {"strides": 2}, images, window), (mc_dense, {}, matrix, kernel)):
-        y, pull = jax.vjp(functools.partial(function, key, **options, **strided), *factors)
-        found.append((y, *pull(jnp.cos(y))))
-    return found
+# A stride that does not divide the image, and a sampler that leaves slots unused.
+_estimates = functools.partial(block_estimates.estimates, block=16, strides=2, spatial=5, sampler=bernoulli)
 
 
-def test_the_same_estimates_in_every_program(interpreted):
+@pytest.mark.parametrize("program", ["vmap twice", "shard_map"])
+def test_the_same_estimates_in_every_program(interpreted, program):
     """Kernels and XLA's form, under `vmap` over keys, twice too, and `shard_map`."""
     keys = jax.random.split(jax.random.key(0), 3)
-    mesh = jax.sharding.Mesh(jax.devices()[:1], ("d",))
-    of_device = jax.sharding.PartitionSpec("d")
-    programs = {
-        "vmap twice": lambda keys: jax.tree.map(lambda a: a[0], jax.vmap(jax.vmap(_estimates))(keys[None])),
-        # What varies from device to device is told to the compiler; the interpreter does not know of it.
-        "shard_map": jax.shard_map(
-            jax.vmap(_estimates), mesh=mesh, in_specs=of_device, out_specs=of_device, check_vma=False
-        ),
-    }
     expected = jax.jit(jax.vmap(functools.partial(_estimates, implementation="xla")))(keys)
-    for name, program in programs.items():
-        interpreted.clear()
-        chex.assert_trees_all_close(jax.jit(program)(keys), expected, rtol=1e-4, atol=1e-4, custom_message=name)
-        assert [interpreted.count(kind) for kind in (kernels.FORWARD, kernels.INPUT_GRAD, kernels.KERNEL_GRAD)] == [
-            2
-        ] * 3
+    interpreted.clear()
+    actual = jax.jit(block_estimates.programs(_estimates)[program])(keys)
+    chex.assert_trees_all_close(actual, expected, rtol=1e-4, atol=1e-4)
+    ran = [interpreted.count(kind) for kind in (kernels.FORWARD, kernels.INPUT_GRAD, kernels.KERNEL_GRAD)]
+    assert ran == [2, 2, 2]
 
 
 def test_second_derivatives(interpreted):
