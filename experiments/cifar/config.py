@@ -67,10 +67,15 @@ class Config(ImageOptions):
         named = "ResNet-18" if self.blocks == Config.blocks else f"ResNet of {'-'.join(map(str, self.blocks))} blocks"
         return f"{named}, width {self.width}"
 
+    @property
+    def exact_forward(self) -> bool:
+        """Whether it is gradients alone that mc estimates."""
+        return self.mode in ("backward", "kernel")
+
     def check(self) -> None:
         super().check()
         check_at_least(1, self, "width", "recalibration_batches", "min_blocks", "resample_every")
-        if self.resample_every > 1 and self.mode not in ("forward", "straight_through"):
+        if self.resample_every > 1 and self.exact_forward:
             raise UsageError(
                 f"--resample-every must be 1 with --mode {self.mode}, which draws by gradients and examples of a step,"
                 f" got {self.resample_every}"

@@ -83,8 +83,7 @@ def mc(config: Config) -> CNNLayers:
         layer = functools.partial(OfManyBlocks, min_blocks=config.min_blocks)
     sampler = SAMPLERS[config.sampler]
     conv = functools.partial(layer, ratio=config.ratio, sampler=sampler, unit=config.unit, mode=config.mode)
-    exact_statistics = config.mode in ("backward", "kernel")
-    return CNNLayers(exact=False, exact_statistics=exact_statistics, conv=conv, scored_every=config.resample_every)
+    return CNNLayers(exact=False, exact_statistics=config.exact_forward, conv=conv, scored_every=config.resample_every)
 
 
 def hashed_layers(
