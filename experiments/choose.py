@@ -3,7 +3,7 @@
     python -m experiments.choose --width 16 --epochs 2
 
 The test set is never looked at. The results are written to mc_selection.json in `--out`; those recorded in
-`experiments/results` led to the defaults of `experiments.cifar`, and its summaries show them.
+`experiments/results/choose` led to the defaults of `experiments.cifar`, and its summaries show them.
 """
 
 from experiments.cifar.config import Config

@@ -19,7 +19,7 @@ from experiments.seeds.segments import numbered_seeds
 from experiments.seeds.settings import families
 from experiments.seeds.train_family import train_family
 
-RESULTS = Path(__file__).parents[1] / "results" / "mc_selection.json"
+RESULTS = Path(__file__).parents[1] / "results" / "choose" / "mc_selection.json"
 _CANDIDATES: tuple[dict[str, Any], ...] = (
     {"mode": "backward", "samplers": ("systematic",)},
     {"mode": "forward", "samplers": ("topk",)},

@@ -1,6 +1,5 @@
 """Where a result comes from: the command, versions, device and revision."""
 
-import importlib.metadata
 import os
 import platform
 import shlex
@@ -11,7 +10,7 @@ from typing import Any
 
 import jax
 
-_PACKAGES = ("jaxapprox", "jax", "jaxlib", "flax", "optax", "numpy")
+from experiments.process.versions import versions
 
 
 def environment() -> dict[str, Any]:
@@ -21,7 +20,7 @@ def environment() -> dict[str, Any]:
     )
     return {
         "command": command(),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "versions": versions(),
         "device": device_line(),
         "git_revision": git.stdout.strip() or None,
     }
@@ -39,10 +38,3 @@ def device_line() -> str:
     devices = jax.devices()
     host = f"{os.cpu_count()} {platform.machine()} cores"
     return f"{len(devices)} x {devices[0].device_kind} ({jax.default_backend()}), {host}"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -26,26 +26,17 @@ from experiments.process.errors import UsageError
 from experiments.seeds.axis import SeedAxis
 from experiments.seeds.compiled import compile_training
 
-RECORDED = {
-    "hashing": "bench-hashing",
-    "mlp": "bench-mlp",
-    "sweep": "bench-sweep",
-    "wide": "bench-wide",
-    "transformer": "bench-transformer",
-    "tpu": "bench-tpu",
-}  # the others: bench
-
-
-MORE_OF_TPU = tuple(f"bench-tpu-{of}" for of in ("float32", "layers", "batches", "sweeps", "resample"))
+RECORDED = {"kernels": "convolutions", "resnet18": "convolutions"}  # the others: by their own names
+MORE_OF_TPU = tuple(f"tpu-{of}" for of in ("float32", "layers", "batches", "sweeps", "resample"))
 
 
 @pytest.mark.parametrize(
-    ("name", "file"),
-    [*((name, RECORDED.get(name, "bench")) for name in PARTS), *(("tpu", file) for file in MORE_OF_TPU)],
+    ("name", "record"),
+    [*((name, RECORDED.get(name, name)) for name in PARTS), *(("tpu", record) for record in MORE_OF_TPU)],
 )
-def test_recorded_results_are_shown(name, file):
+def test_recorded_results_are_shown(name, record):
     """Every part prints the results that are recorded, which have the names that it reads."""
-    results = json.loads((ROOT / "experiments" / "results" / f"{file}.json").read_text())
+    results = json.loads((ROOT / "experiments" / "results" / "bench" / record / "bench.json").read_text())
     console = Console(width=120, file=io.StringIO())
     PARTS[name].show(Bench(), results, console)
     assert len(console.file.getvalue().splitlines()) >= 3

@@ -30,6 +30,7 @@ _REFUSED = {
     "hashing": ("--draws", "0"),
     "mlp": ("--data", "magic"),
     "race": ("--seeds", "0"),
+    "record": ("--repository", "/nowhere"),
     "words": ("--methods", "magic"),
 }
 
@@ -43,5 +44,5 @@ def test_help_and_bad_options(program):
     )
     assert process.returncode == 0, process.stderr
     assert process.stdout.splitlines()[-1] == "[0, 2]"
-    assert f"python -m experiments.{program}" in process.stdout and "--out" in process.stdout
+    assert f"python -m experiments.{program}" in process.stdout and flag in process.stdout
     assert process.stderr.startswith(f"error: {flag} must be ") and process.stderr.count("\n") == 1

@@ -1,0 +1,41 @@
+"""What a record needs that is not in the repository, and whether it is there."""
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from experiments.record.manifest import Entry
+
+_DATA = "TFDS_DATA_DIR"
+_IMPORTED = {"tpu": "libtpu"}  # by which the optional dependencies are told to be there
+_CPU = Path("/proc/cpuinfo")
+
+
+def lacking(root: Path, entry: Entry) -> str:
+    """What is missing of its needs, in a line; empty if nothing is."""
+    return "; ".join(_lacks(root, entry))
+
+
+def cpu_features() -> set[str]:
+    """As Linux lists them; none elsewhere."""
+    lines = _CPU.read_text().splitlines() if _CPU.exists() else []
+    return set(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())
+
+
+def _lacks(root: Path, entry: Entry) -> Iterator[str]:
+    data_dir = Path(os.environ.get(_DATA, "~/tensorflow_datasets")).expanduser()
+    for name in entry.data:
+        if not (data_dir / name).is_dir():
+            yield f"{_DATA} must be a directory that holds {name} as TensorFlow Datasets prepares it, got {data_dir}"
+    for name in entry.inputs:
+        if not (root / name).exists():
+            yield f"{name} must be in the repository's root"
+    for name in entry.extra:
+        if importlib.util.find_spec(_IMPORTED[name]) is None:
+            yield f"{_IMPORTED[name]} must be installed (pip install 'jaxapprox[{name}]')"
+    if entry.gpu and shutil.which("nvidia-smi") is None:
+        yield "it needs a GPU"
+    if entry.without in cpu_features():
+        yield f"it needs a CPU without {entry.without}"
