@@ -30,7 +30,7 @@ def main(options: Recording) -> int:
             print(f"{entry.name}: {state}{' (needs a GPU)' if entry.gpu else ''}")
         return int(any(not state.current and not entry.gpu for entry, state in found.items()))
     if options.pages:
-        from experiments.record.pages import write_pages
+        from experiments.record.quote.pages import write_pages
 
         write_pages(options.repository)
         return 0

@@ -1,5 +1,6 @@
 """Makes records, one at a time, from a worktree of the revision that is checked out when it begins."""
 
+import json
 import os
 import shlex
 import shutil
@@ -146,20 +147,19 @@ def _facts(entry: Entry, sources: dict[str, str], revision: str, work: Work) -> 
         "recorded": time.strftime("%Y-%m-%d", time.gmtime()),
         "versions": versions(),
         "hardware": hardware(entry.gpu),
-        "hours": round(work.seconds / 3600, 3),
+        "hours": round(work.seconds / 3600, 4),
         "starts": work.starts,
         "cores_of_others": None if work.busy is None else round(work.busy, 2),
         "quiet": work.busy is not None and work.busy <= QUIET,
-        "seeds": _seeds(entry),
+        "seeds": _seeds(work.out),
         "sources": sources,
     }
 
 
-def _seeds(entry: Entry) -> list[int | None]:
-    """How many each command names; None where that is left to the program, whose own files have its options."""
-    found: list[int | None] = []
-    for command in entry.commands:
-        _, arguments = split(command)
-        named = arguments[arguments.index("--seeds") + 1] if "--seeds" in arguments else ""
-        found.append(int(named) if named.isdecimal() else None)
+def _seeds(out: Path) -> dict[str, list[int]]:
+    """Those of each run that has a config.json, by its directory; what other programs took is in their own files."""
+    found = {}
+    for path in sorted(out.glob("**/config.json")):
+        config = json.loads(path.read_text())["config"]
+        found[path.parent.relative_to(out).as_posix()] = [config["seed"] + i for i in range(config["seeds"])]
     return found
