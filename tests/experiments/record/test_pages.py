@@ -116,4 +116,4 @@ def test_two_digits(value, said):
 
 def test_all_tables_are_used():
     text = "".join(page.read_text() for page in pages(ROOT))
-    assert set(TABLES) == {marker.split()[-1] for marker in re.findall(r"<!-- record: (.*?) -->", text)}
+    assert set(TABLES) == {marker.split()[-1] for marker in re.findall(r"<!-- record: (.*?) -->\n", text)}
