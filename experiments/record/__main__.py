@@ -37,7 +37,7 @@ def main(options: Recording) -> int:
     from experiments.record.recorder import record
 
     try:
-        return record(options.repository, options.names)
+        return record(options.repository, options.names, again=options.again)
     except Stopped as stopped:
         return stopped.exit_code
 

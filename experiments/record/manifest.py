@@ -52,12 +52,19 @@ class Entry:
     also: tuple[str, ...] = ()
 
     def sources(self, root: Path) -> dict[str, str]:
-        """The hashes of all sources of its commands, by path."""
+        """The hashes of all sources of its commands, by path.
+
+        Raises:
+            UsageError: if a command is of a program that is not there.
+        """
         found: dict[str, str] = {}
         for command in self.commands:
             module, arguments = split(command)
             first_option = next((i for i, word in enumerate(arguments) if word.startswith("-")), len(arguments))
-            found |= sources(root, (module, *self.also), arguments[:first_option])
+            try:
+                found |= sources(root, (module, *self.also), arguments[:first_option])
+            except ValueError as error:
+                raise UsageError(f"{root / MANIFEST}: {self.name}: {error}") from error
         return dict(sorted(found.items()))
 
 

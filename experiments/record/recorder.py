@@ -27,8 +27,13 @@ QUIET = 0.25
 """Cores at work on something else, from which on seconds are not to be read."""
 
 
-def record(root: Path, names: tuple[str, ...]) -> int:
+def record(root: Path, names: tuple[str, ...], *, again: bool = False) -> int:
     """Makes what is missing or stale of these records, or of all.
+
+    Args:
+        root: of the repository.
+        names: of the records; none for all.
+        again: whether those that are current are made too.
 
     Returns:
         The exit code: 0 if all of them are current now, 1 if not.
@@ -39,7 +44,7 @@ def record(root: Path, names: tuple[str, ...]) -> int:
     """
     revision = head(root)
     with alone(root), worktree(root, revision, root.resolve() / UNFINISHED / "worktree") as tree:
-        chosen = [entry for entry in select(read_manifest(tree), names) if not _current(root, tree, entry)]
+        chosen = [entry for entry in select(read_manifest(tree), names) if again or not _current(root, tree, entry)]
         lacks = {entry.name: lacking(root, entry) for entry in chosen}
         for name in names:
             if lacks.get(name):
@@ -52,10 +57,10 @@ def record(root: Path, names: tuple[str, ...]) -> int:
 
 def _current(root: Path, tree: Path, entry: Entry) -> bool:
     """By the sources of the worktree, and the record of the repository."""
-    facts = status(root, entry, sources_of=tree)
-    if facts.current:
+    current = status(root, entry, sources_of=tree).current
+    if current:
         print(f"{entry.name} is current", flush=True)
-    return facts.current
+    return current
 
 
 def _made(root: Path, tree: Path, revision: str, entry: Entry, lacks: str) -> bool:

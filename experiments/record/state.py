@@ -20,7 +20,7 @@ class Status(NamedTuple):
 
     Attributes:
         kind: as a word.
-        why: it is not current; empty if it is.
+        why: it is not current, or what a reader must know of it; empty if there is nothing.
     """
 
     kind: str
@@ -64,7 +64,10 @@ def status(root: Path, entry: Entry, sources_of: Path | None = None) -> Status:
         reasons.append("another command")
     here = root / RESULTS / entry.name
     reasons += [f"no {pattern}" for pattern in entry.files if not any(here.glob(pattern))]
-    return Status("stale", "; ".join(reasons)) if reasons else Status("current")
+    if reasons:
+        return Status("stale", "; ".join(reasons))
+    disturbed = entry.seconds and not facts["quiet"]
+    return Status("current", f"others kept {facts['cores_of_others']} cores busy" if disturbed else "")
 
 
 def differing(before: dict[str, str], now: dict[str, str]) -> list[str]:

@@ -29,13 +29,18 @@ gpu = true
 # Says where it runs and what it computed; waits or fails if told to by a file beside the repository.
 _FAST = '''
 """Fast."""
-import pathlib, sys, time
+import json, os, pathlib, sys, time
 
 def main():
     """Writes its result."""
     from experiments.rooms import answer  # within a function
-    name, _, out = sys.argv[1:]
-    out = pathlib.Path(out)
+    resumed = sys.argv[1] == "--resume"
+    out = pathlib.Path(sys.argv[-1])
+    options = out / "config.json"
+    name = json.loads(options.read_text())["name"] if resumed else sys.argv[1]
+    platform = os.environ["JAX_PLATFORMS"]
+    config = {"seed": 3, "seeds": 2}
+    options.write_text(json.dumps({"config": config, "name": name, "platform": platform, "resumed": resumed}))
     orders = pathlib.Path(CONTROL)
     (orders / f"started-{name}").touch()
     (out / "checkpoint").write_text("large")

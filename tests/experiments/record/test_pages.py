@@ -55,6 +55,15 @@ def test_every_number_of_readme_has_a_record_or_is_none():
     assert not missing, "\n".join(missing)
 
 
+def test_commands_of_readme_are_those_of_records():
+    """Where a result stands beside a command, a record is made, or was made, by it; `--out` aside."""
+    known = {command for entry in read_manifest(ROOT).values() for command in entry.commands}
+    known |= {c for path in RESULTS.rglob("record.json") for c in json.loads(path.read_text())["commands"]}
+    known = {re.sub(r" --out \S+", "", command) for command in known}
+    quoted = re.findall(r"\| `(python -m experiments\.[^`]*)` \|", README.read_text())
+    assert len(quoted) > 5 and {re.sub(r" --out \S+", "", command) for command in quoted} <= known
+
+
 def test_what_has_no_record_has_none():
     """Once a record is there, the number is to be taken from it."""
     manifest = read_manifest(ROOT)

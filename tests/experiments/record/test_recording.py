@@ -107,6 +107,37 @@ def test_an_interrupted_record_is_not_done_and_goes_on(start, run, repository, n
     assert facts["starts"] == 2
 
 
+def test_a_program_that_resumes_is_resumed(start, run, repository):
+    """By `--resume`, where it has begun; its seeds are in the record, and it never sees a GPU."""
+    repository.replace("experiments/record/manifest.toml", '["result.txt"]\nhours = 0.01\n\n', _RESUMED)
+    repository.commit()
+    process = start("first", "first")
+    os.kill(process.pid, signal.SIGTERM)
+    process.wait()
+    (repository.orders / "wait-first").unlink()
+    assert run("first")[0] == 0
+    here = repository.root / "experiments" / "results" / "first"
+    found = json.loads((here / "config.json").read_text())
+    assert found["resumed"] and found["platform"] == "cpu"
+    assert json.loads((here / "record.json").read_text())["seeds"] == {".": [3, 4]}
+
+
+_RESUMED = '["*"]\nhours = 0.01\nagain = "resume"\nseconds = true\n\n'
+
+
+def test_records_are_made_again_where_that_is_asked_for(run, repository):
+    """As where the machine was not quiet, which the check says of what pages quote seconds of."""
+    repository.replace("experiments/record/manifest.toml", '["result.txt"]\nhours = 0.01\n\n', _RESUMED)
+    repository.commit()
+    run("first")
+    path = repository.root / "experiments" / "results" / "first" / "record.json"
+    for quiet, said in ((True, "first: current"), (False, "first: current: others kept 1.5 cores busy")):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "quiet": quiet, "cores_of_others": 1.5}))
+        assert run("--check", "first") == (0, [said])
+    assert run("first")[0] == 0 and repository.log == ["first"]
+    assert run("first", "--again")[0] == 0 and repository.log == ["first", "first"]
+
+
 def test_killed_and_begun_with_other_sources(start, run, repository):
     """What was done by other sources is not gone on with, and what a killed process leaves is in nobody's way."""
     process = start("right", "two/parts")
@@ -185,8 +216,17 @@ def test_refusals(forked, run, repository, tmp_path):
     process = forked.run(PROGRAM, "gpu/first", "--repository", str(repository.root), TFDS_DATA_DIR="/nowhere")
     assert_usage_error(process, "gpu/first: TFDS_DATA_DIR must be a directory that holds mnist")
     assert process.stderr.count("\n") == 1
+    code, lines = run("--again")
+    assert code == 2 and lines[0].startswith("error: --again must have the names of records")
     repository.replace("experiments/record/manifest.toml", '"first"', '"two"')
     assert "two must not have other records in its directory" in run("--check")[1][0]
+
+
+def test_a_program_that_is_gone_is_named(run, repository):
+    run("first")
+    repository.replace("experiments/record/manifest.toml", "experiments.fast first", "experiments.magic first")
+    code, lines = run("--check")
+    assert code == 2 and lines[-1].endswith("the program must be a module of this repository, got experiments.magic")
 
 
 def test_the_projects_records_are_checked(forked):

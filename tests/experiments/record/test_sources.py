@@ -28,7 +28,7 @@ def test_imports_are_followed_into_functions_and_packages(repository):
         ("experiments/rooms.py", "# a comment", "# another one\n"),
         ("experiments/rooms.py", '"""Rooms."""', ""),
         ("experiments/rooms.py", '"""The answer."""', '"""Of all questions."""\n'),
-        ("experiments/fast.py", "import pathlib, sys, time", "import pathlib, sys, time\n\n\n"),
+        ("experiments/fast.py", "pathlib, sys, time", "pathlib, sys, time\n\n\n"),
         ("experiments/unrelated.py", "", "import experiments.fast\nprint(1)\n"),
         (".gitignore", "/", "#"),
     ],
