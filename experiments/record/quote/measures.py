@@ -153,6 +153,17 @@ def agreed(here: Path, what: str, *others: str) -> float:
     return sum(read(path / "race.json")["agreement"][what] for path in (here, *(here.parent / name for name in others)))
 
 
+def roofline(here: Path, part: str, group: str, name: str) -> float:
+    """A program's least seconds on a described chip over those of the first one that it is listed with."""
+    found = bench(here, "tpu", part, group)
+    return found[name]["seconds"] / next(iter(found.values()))["seconds"]
+
+
+def roofline_saved(here: Path, part: str, group: str, name: str) -> float:
+    """What share of them it saves, in per cent."""
+    return PERCENT * (1 - roofline(here, part, group, name))
+
+
 def _hits(here: Path, method: str) -> list[float]:
     race = bench(here, "wide_race")
     return [hit_after(curve, race["seconds"]) for curve in race["curves"][method]]
@@ -186,5 +197,7 @@ MEASURES: Mapping[str, Callable[..., float]] = {
     "raced": raced,
     "least_raced": least_raced,
     "agreed": agreed,
+    "roofline": roofline,
+    "roofline_saved": roofline_saved,
 }
 """Functions of a record's directory and the words that a phrase gives."""
