@@ -4,6 +4,7 @@ A hash is of what the code says, without its comments, docstrings and layout, an
 """
 
 import ast
+import functools
 import hashlib
 import re
 from collections.abc import Collection, Iterator
@@ -35,13 +36,20 @@ def sources(root: Path, modules: Collection[str], words: Collection[str] = ()) -
     while waiting:
         path = _file(root, waiting.pop())
         assert path is not None, "only modules that exist are waiting"
-        tree = ast.parse(path.read_bytes(), str(path))
-        found[path.relative_to(root).as_posix()] = code_hash(tree)
-        package = path.parent.relative_to(root).parts
-        new = {name for imported in _imports(tree, package, words) for name in _known(root, imported)} - seen
+        source, package = path.read_bytes(), path.parent.relative_to(root).parts
+        chosen = tuple(words) if b"Registry(" in source else ()  # so that most are read once for all commands
+        found[path.relative_to(root).as_posix()], imported = _read(source, package, chosen)
+        new = {name for module in imported for name in _known(root, module)} - seen
         waiting += sorted(new)
         seen |= new
     return dict(sorted(found.items()))
+
+
+@functools.cache
+def _read(source: bytes, package: tuple[str, ...], words: tuple[str, ...]) -> tuple[str, frozenset[str]]:
+    """The hash of a module's code, and what it may import."""
+    tree = ast.parse(source)
+    return code_hash(tree), frozenset(_imports(tree, package, words))
 
 
 def code_hash(tree: ast.Module) -> str:
