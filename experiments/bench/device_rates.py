@@ -1,7 +1,7 @@
 """What this machine's device can do: its rate of products and of copies, and how long calls take it."""
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -39,15 +39,14 @@ def measure_rates(rounds: int) -> Rates:
     return Rates(2 * side**3 / of_product, 2 * numbers.nbytes / of_copy)
 
 
-def each_by_round(called: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+def each_by_round(called: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
     """Seconds of a call of each by round, in turn, after one call of each."""
-    calls = _CALLS.get(jax.default_backend(), 20)
     for call in called.values():
         seconds(call)
     times: dict[str, list[float]] = {name: [] for name in called}
     for _ in range(rounds):
         for name, call in called.items():
-            times[name].append(seconds(lambda call=call: [call() for _ in range(calls)][-1]) / calls)
+            times[name].append(_seconds_of_each(call))
     return times
 
 
@@ -62,3 +61,8 @@ def show_rates(rates: Rates, console: Console) -> None:
     console.print(
         f"products of bfloat16: {rates.flops / 1e12:.3g} TFLOP/s, copies: {rates.bytes / 1e9:.4g} GB/s", highlight=False
     )
+
+
+def _seconds_of_each(call: Callable[[], Any]) -> float:
+    calls = _CALLS.get(jax.default_backend(), 20)
+    return seconds(lambda: [call() for _ in range(calls)][-1]) / calls
