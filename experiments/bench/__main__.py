@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from experiments.bench.options import Bench
-from experiments.bench.parts import NOT_MEASURED, PARTS
+from experiments.bench.parts import ELSEWHERE, PARTS
 from experiments.process.command_line import read_options
 from experiments.process.exits import make_output_directory, run
 from experiments.process.files import write_json
@@ -30,7 +30,7 @@ def main(options: Bench) -> None:
     # Imported here, as the parts are: help and refusals need not wait for JAX.
     from experiments.process.environment import environment
 
-    if NOT_MEASURED.issuperset(options.parts):
+    if ELSEWHERE.issuperset(options.parts):
         from experiments.compiler.topology import without_accelerator
 
         without_accelerator()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from experiments.bench.chip_variants import CHIP_VARIANTS
-from experiments.bench.parts import NOT_MEASURED, PARTS
+from experiments.bench.parts import BY_NAME_ALONE, PARTS
 from experiments.bench.peer_process import check_interpreter
 from experiments.compiler.chips import check_topology
 from experiments.process.checks import check_at_least, listed
@@ -35,13 +35,16 @@ class Bench:
     """How many times everything is measured, in turn."""
     torch_python: Path = Path(sys.executable)
     """An interpreter that has PyTorch, where this one has not."""
-    parts: tyro.conf.Positional[tuple[_PartName, ...]] = tuple(name for name in PARTS if name not in NOT_MEASURED)
+    parts: tyro.conf.Positional[tuple[_PartName, ...]] = tuple(name for name in PARTS if name not in BY_NAME_ALONE)
     """What to measure: kernels (single convolutions), resnet18 (a training step, sampled and exact), hashing (hashed
     dense layers), mlp (a training step of an MLP at batch 1), sweep (seeds per hour), wide (output layers of very many
-    classes), transformer (a training step of one, with kernel gradients from samples and with checkpoints); and, by its
-    name alone, tpu (layers, steps and sweeps compiled for a TPU that need not be there, and counted)."""
+    classes), transformer (a training step of one, with kernel gradients from samples and with checkpoints); and by name
+    alone device (layers and steps in bfloat16, against what the device can do) and tpu (the same and sweeps, compiled
+    for a TPU that need not be there, and counted)."""
     seeds: tuple[int, ...] = (1, 2, 4, 8)
     """Numbers of seeds of the part sweep; the first must be 1."""
+    sweep_networks: tuple[Literal["resnet18", "mlp"], ...] = ("resnet18", "mlp")
+    """Of which networks it trains them."""
     classes: tuple[int, ...] = (10_000, 100_000, 1_000_000)
     """Numbers of classes of the part wide."""
     batch_sizes: tuple[int, ...] = (1, 16, 128, 1_024)
@@ -70,17 +73,17 @@ class Bench:
     topology: str = "v5e:2x2"
     """The chips that the part tpu compiles for: v5e, v6e, v5p or v4, and the sides of their arrangement."""
     chip_programs: tuple[Literal["layers", "steps", "sweeps"], ...] = ("layers", "steps", "sweeps")
-    """What the part tpu compiles: single layers, training steps, sweeps over seeds."""
+    """Of what the parts device and tpu have: single layers, training steps, sweeps over seeds (tpu alone)."""
     chip_networks: tuple[Literal["resnet18", "mlp", "words"], ...] = ("resnet18", "mlp", "words")
-    """Of which networks it compiles training steps."""
+    """Of which networks they have training steps."""
     chip_variants: tuple[_ChipVariant, ...] = tuple(CHIP_VARIANTS)
-    """How its ResNet-18 is trained. Of blocks there are no sweeps: at width 16 all of its layers stay exact."""
+    """How their ResNet-18 is trained. Of blocks there are no sweeps: at width 16 all of its layers stay exact."""
     chip_widths: tuple[int, ...] = (16, 64, 256)
-    """Widths of the ResNet-18 whose steps it compiles."""
+    """Its widths."""
     chip_batches: tuple[int, ...] = (128,)
     """Sizes of its batch."""
     chip_seeds: tuple[int, ...] = (1, 4, 16, 64)
-    """Numbers of seeds of its sweeps, at width 16 and batch 64."""
+    """Numbers of seeds of the sweeps of the part tpu, at width 16 and batch 64."""
     out: Path | None = None
     """Directory for bench.json."""
 

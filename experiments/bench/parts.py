@@ -31,9 +31,13 @@ PARTS: Registry[Part] = Registry(
     sweep="experiments.bench.seeds",
     wide="experiments.bench.wide",
     transformer="experiments.bench.transformer_step",
+    device="experiments.bench.device",
     tpu="experiments.bench.tpu",
 )
 """The parts by the names that the command line gives them, in the order in which they are measured by default."""
 
-NOT_MEASURED = {"tpu"}
-"""Those that say nothing of this machine, and are left out by default."""
+ELSEWHERE = {"tpu"}
+"""Those that say nothing of this machine."""
+
+BY_NAME_ALONE = {"device", *ELSEWHERE}
+"""Those that are left out by default."""

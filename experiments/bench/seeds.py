@@ -37,7 +37,9 @@ def measure(options: Bench) -> dict[str, Any]:
     16 at batch 64, and an MLP of three layers of 1,000 units with Adam at batch 1, both exact.
     """
     results: dict[str, Any] = {}
-    for name, (family, task) in {"resnet18": _resnet18(), "mlp": _mlp()}.items():
+    networks = {"resnet18": _resnet18, "mlp": _mlp}
+    for name in options.sweep_networks:
+        family, task = networks[name]()
         runs: dict[tuple[str, int], Callable[[], float]] = {}
         compiling: dict[str, list[float]] = {}
         steps = 0

@@ -27,8 +27,8 @@ def main(options: Recording) -> int:
     if options.check:
         found = {entry: status(options.repository, entry) for entry in entries}
         for entry, state in found.items():
-            print(f"{entry.name}: {state}{' (needs a GPU)' if entry.gpu else ''}")
-        return int(any(not state.current and not entry.gpu for entry, state in found.items()))
+            print(f"{entry.name}: {state}{'' if entry.gpu is None else ' (needs a GPU)'}")
+        return int(any(not state.current and entry.gpu is None for entry, state in found.items()))
     if options.pages:
         from experiments.record.quote.pages import write_pages
 

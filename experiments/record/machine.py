@@ -2,12 +2,11 @@
 
 import os
 import platform
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
-from experiments.record.needs import cpu_features
+from experiments.record.needs import cpu_features, gpus
 
 _STAT, _CPU, _MEMORY = Path("/proc/stat"), Path("/proc/cpuinfo"), Path("/proc/meminfo")
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
@@ -24,8 +23,7 @@ def hardware(gpu: bool) -> dict[str, Any]:
         "memory": _field(_MEMORY, "MemTotal"),
     }
     if gpu:
-        query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
-        found["gpus"] = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()
+        found["gpus"] = gpus()
     return found
 
 

@@ -26,7 +26,7 @@ class Entry:
         files: patterns of what is kept, each of which something must match.
         hours: how long it takes, about.
         cores: on how many.
-        gpu: whether it is of a GPU.
+        gpu: of which GPU it is, a part of its name; None for the CPU.
         data: sets of TensorFlow Datasets that it reads.
         inputs: files and directories that it reads in the repository's root, which git does not have.
         extra: what must be installed: optional dependencies of `pyproject.toml`.
@@ -42,7 +42,7 @@ class Entry:
     files: tuple[str, ...]
     hours: float
     cores: int = 2
-    gpu: bool = False
+    gpu: str | None = None
     data: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,14 @@ def cpu_features() -> set[str]:
     return set(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())
 
 
+def gpus() -> list[str]:
+    """Names and memory of those of NVIDIA."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    return subprocess.run(query, capture_output=True, text=True, check=False).stdout.splitlines()
+
+
 def _lacks(root: Path, entry: Entry) -> Iterator[str]:
     data_dir = Path(os.environ.get(_DATA, "~/tensorflow_datasets")).expanduser()
     for name in entry.data:
@@ -35,7 +44,7 @@ def _lacks(root: Path, entry: Entry) -> Iterator[str]:
     for name in entry.extra:
         if importlib.util.find_spec(_IMPORTED[name]) is None:
             yield f"{_IMPORTED[name]} must be installed (pip install 'jaxapprox[{name}]')"
-    if entry.gpu and shutil.which("nvidia-smi") is None:
-        yield "it needs a GPU"
+    if entry.gpu is not None and not any(entry.gpu in name for name in gpus()):
+        yield f"it needs a GPU, {entry.gpu}"
     if entry.without in cpu_features():
         yield f"it needs a CPU without {entry.without}"

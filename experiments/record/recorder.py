@@ -141,7 +141,7 @@ def _exit_code(command: list[str], directory: Path, environment: dict[str, str])
 def _environment(tree: Path, entry: Entry) -> dict[str, str]:
     """The user's, with the worktree's packages, on the platform that the record is of, with XLA's own settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
-    return {**kept, "PYTHONPATH": str(tree), "JAX_PLATFORMS": "cuda" if entry.gpu else "cpu"}
+    return {**kept, "PYTHONPATH": str(tree), "JAX_PLATFORMS": "cpu" if entry.gpu is None else "cuda"}
 
 
 def _facts(entry: Entry, sources: dict[str, str], revision: str, work: Work) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def _facts(entry: Entry, sources: dict[str, str], revision: str, work: Work) -> 
         "revision": revision,
         "recorded": time.strftime("%Y-%m-%d", time.gmtime()),
         "versions": versions(),
-        "hardware": hardware(entry.gpu),
+        "hardware": hardware(gpu=entry.gpu is not None),
         "hours": round(work.seconds / 3600, 4),
         "starts": work.starts,
         "cores_of_others": None if work.busy is None else round(work.busy, 2),

@@ -3,7 +3,6 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 
 
@@ -20,12 +19,6 @@ def same_varying(*trees: Any) -> tuple[Any, ...]:
     """
     axes = frozenset[str]().union(*map(varying_axes, jax.tree.leaves(trees)))
     return jax.tree.map(lambda array: _vary(array, axes - varying_axes(array)), trees)
-
-
-def searchsorted(values: jax.Array, points: jax.Array, side: str = "left") -> jax.Array:
-    """`jnp.searchsorted`, which before JAX 0.10 needs operands of one type."""
-    values, points = same_varying(values, points)
-    return jnp.searchsorted(values, points, side=side)
 
 
 def varying_axes(array: Any) -> frozenset[str]:

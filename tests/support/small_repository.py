@@ -24,7 +24,7 @@ name = "gpu/first"
 commands = ["python -m experiments.fast gpu --out out"]
 files = ["result.txt"]
 hours = 0.01
-gpu = true
+gpu = "H100"
 """
 # Says where it runs and what it computed; waits or fails if told to by a file beside the repository.
 _FAST = '''

@@ -62,7 +62,7 @@ def paired(directories: Sequence[Path]) -> list[str]:
         rows.append(
             (
                 label(here, name),
-                deviation(accuracies(here, name), " %"),
+                _both_accuracies(here, name),
                 "" if found is None else f"{found.mean:.1f} ± {found.half_interval:.1f}",
                 "" if found is None or found.p_value is None else digits(found.p_value, 1),
                 f"{step_seconds(here, name) / step_seconds(here, names[0]):.2f}",
@@ -136,12 +136,16 @@ def depths(directories: Sequence[Path]) -> list[str]:
     for name in methods(directories[0]):
         cells = [label(directories[0], name)]
         for here in directories:
-            hashed = deviation(accuracies(here, name, HASHED), " %")
-            through = f" (through the hash {hashed})" if hashed else ""
             seconds = statistics.mean(row["train_seconds"] for row in final(here, name))
-            cells += [f"{seconds:.1f}", deviation(accuracies(here, name), " %") + through]
+            cells += [f"{seconds:.1f}", _both_accuracies(here, name)]
         rows.append(cells)
     return table(("", *head), rows)
+
+
+def _both_accuracies(here: Path, name: str) -> str:
+    """Exact, and through the hash where there is one."""
+    hashed = deviation(accuracies(here, name, HASHED), " %")
+    return deviation(accuracies(here, name), " %") + (f" (through the hash {hashed})" if hashed else "")
 
 
 def _quotient(own: float | None, base: float | None) -> str:

@@ -182,7 +182,7 @@ def seeds_per_hour(directories: Sequence[Path]) -> list[str]:
                     continue
                 per_hour = 3600 * int(count) / statistics.median(times) * network["steps"] / network["full_epoch"]
                 cost = statistics.median(t / int(count) / one for t, one in zip(times, alone, strict=True))
-                cells.append(f"{per_hour:.1f} ({'1' if count == '1' else f'{cost:.2f}'})")
+                cells.append(f"{per_hour:,.1f} ({'1' if count == '1' else f'{cost:.2f}'})")
         rows.append(cells)
     head = [title for name in found for title in (f"{_CALLED[name]}: map", "vmap")]
     return table(("seeds", *head), rows)

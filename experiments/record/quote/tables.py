@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from experiments.record.quote import accuracy_tables, chip_tables, race_tables, speed_tables
+from experiments.record.quote import accuracy_tables, chip_tables, device_tables, race_tables, speed_tables
 
 TABLES: Mapping[str, Callable[[Sequence[Path]], list[str]]] = {
     "accuracy": accuracy_tables.accuracy,
@@ -20,6 +20,8 @@ TABLES: Mapping[str, Callable[[Sequence[Path]], list[str]]] = {
     "wide-steps": speed_tables.wide_steps,
     "transformer": speed_tables.transformer,
     "seeds-per-hour": speed_tables.seeds_per_hour,
+    "device-layers": device_tables.layers,
+    "device-steps": device_tables.steps,
     "tpu-layers": chip_tables.layers,
     "tpu-steps": chip_tables.steps,
     "tpu-sweeps": chip_tables.sweeps,

@@ -23,9 +23,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxapprox._src.ordered import cummax, searchsorted
 from jaxapprox._src.sampling.scores import inclusion_probabilities, one_program, shares_of
 from jaxapprox._src.sampling.second_moments import Moments, with_second_moments
-from jaxapprox._src.varying import searchsorted
 
 _BERNOULLI_OVERFLOW = 1e-6
 
@@ -221,7 +221,7 @@ def systematic(key: jax.Array, scores: jax.Array, num_samples: int, *, uniform_m
     positions = searchsorted(ends, points, "right")
     # Rounding may put two points into one segment just shorter than 1: move the second to the next row.
     steps = jnp.arange(k, dtype=positions.dtype)
-    positions = jnp.minimum(lax.cummax(positions - steps) + steps, n - k + steps)
+    positions = jnp.minimum(cummax(positions - steps) + steps, n - k + steps)
     indices = order[positions].astype(jnp.int32)
     return Sample(indices, 1 / probabilities[indices])
 

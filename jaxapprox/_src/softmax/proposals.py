@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxapprox._src.checks import check_int
+from jaxapprox._src.ordered import searchsorted
 from jaxapprox._src.softmax.candidates import Proposal
-from jaxapprox._src.varying import searchsorted
 
 
 class Stratified(NamedTuple):

@@ -14,11 +14,12 @@ import pytest
 from forked import ROOT, assert_usage_error
 from rich.console import Console
 
-from experiments.bench import mlp_step, peer_process, seeds, transformer_step
+from experiments.bench import device, device_layers, device_rates, mlp_step, peer_process, seeds, transformer_step
 from experiments.bench.in_place import in_place
 from experiments.bench.options import Bench
 from experiments.bench.parts import PARTS
 from experiments.bench.random_data import random_cifar, random_digits
+from experiments.bench.single_layers import Sizes
 from experiments.bench.transformer_variants import Variant
 from experiments.mlp.config import MLPConfig
 from experiments.mlp.learner import mlp_learner
@@ -26,17 +27,22 @@ from experiments.process.errors import UsageError
 from experiments.seeds.axis import SeedAxis
 from experiments.seeds.compiled import compile_training
 
-RECORDED = {"kernels": "convolutions", "resnet18": "convolutions"}  # the others: by their own names
-MORE_OF_TPU = tuple(f"tpu-{of}" for of in ("float32", "layers", "batches", "sweeps", "resample"))
+RECORDED = {
+    "kernels": "bench/convolutions",
+    "resnet18": "bench/convolutions",
+    "device": "h100/layers",
+}  # the others: by their own names
+MORE = [
+    *(("tpu", f"bench/tpu-{of}") for of in ("float32", "layers", "batches", "sweeps", "resample")),
+    ("device", "h100/steps"),
+    ("sweep", "h100/sweep"),
+]
 
 
-@pytest.mark.parametrize(
-    ("name", "record"),
-    [*((name, RECORDED.get(name, name)) for name in PARTS), *(("tpu", record) for record in MORE_OF_TPU)],
-)
+@pytest.mark.parametrize(("name", "record"), [*((name, RECORDED.get(name, f"bench/{name}")) for name in PARTS), *MORE])
 def test_recorded_results_are_shown(name, record):
     """Every part prints the results that are recorded, which have the names that it reads."""
-    results = json.loads((ROOT / "experiments" / "results" / "bench" / record / "bench.json").read_text())
+    results = json.loads((ROOT / "experiments" / "results" / record / "bench.json").read_text())
     console = Console(width=120, file=io.StringIO())
     PARTS[name].show(Bench(), results, console)
     assert len(console.file.getvalue().splitlines()) >= 3
@@ -78,6 +84,35 @@ def test_the_transformer_part_measures_what_it_shows(monkeypatch):
     console = Console(width=100, file=io.StringIO())
     transformer_step.show(options, {"transformer": found}, console)
     assert "kernel 0.3" in console.file.getvalue() and "…" not in console.file.getvalue()
+
+
+def test_the_device_part_measures_what_it_shows(monkeypatch):
+    """On small programs: rates, every variant by round, products that are computed, and why others are refused."""
+    monkeypatch.setattr(device_layers, "SIZES", {"dense": Sizes((16, 256), (256, 8))})
+    for constant, small in (("_SIDE", 64), ("_COPIED", 4096)):
+        monkeypatch.setitem(getattr(device_rates, constant), "cpu", small)
+    options = Bench(
+        rounds=2,
+        chip_networks=("resnet18",),
+        chip_widths=(2,),
+        chip_batches=(4,),
+        chip_variants=("exact", "mc 0.5 topk"),
+    )
+    results = device.measure(options)
+    found = results["device"]
+    layer, (step,) = found["layers"]["dense"], found["steps"].values()
+    assert {len(times) for by in (layer, step) for times in by["seconds"].values()} == {2}
+    exact = 3 * 2 * 16 * 256 * 8
+    shares = {"exact": 1, "bound": 1 / 2, "mc 0.25 block": 1 / 4, "mc 0.5 kernel": 2.5 / 3}
+    assert {name: layer["flops"][name] / exact for name in shares} == pytest.approx(shares)
+    assert layer["operands_and_results"] == 2 * 2 * (16 * 256 + 256 * 8 + 16 * 8)
+    kernels = {name for name in device_layers.FORMS if name.endswith("kernels")}
+    assert layer["refused"].keys() == kernels and all("on a cpu" in why for why in layer["refused"].values())
+    assert step["flops"]["mc 0.5 topk"] < step["flops"]["exact"]
+    console = Console(width=120, file=io.StringIO())
+    device.show(options, results, console)
+    shown = console.file.getvalue()
+    assert all(name in shown for name in ("bound", "refused", "ResNet-18, width 2", "GB/s")) and "…" not in shown
 
 
 def test_the_sweep_part_times_training_alone():

@@ -6,22 +6,22 @@ import io
 import pytest
 from rich.console import Console
 
-from experiments.bench import tpu, tpu_counts, tpu_layers, tpu_steps, tpu_sweeps
+from experiments.bench import chip_trainings, tpu, tpu_counts, tpu_layers, tpu_steps, tpu_sweeps
 from experiments.bench.chip_variants import CHIP_VARIANTS, SWEPT
 from experiments.bench.options import Bench
 from experiments.bench.parts import PARTS
 from experiments.bench.random_data import random_digits
 from experiments.bench.seeds import only_family
+from experiments.bench.single_layers import Sizes
 from experiments.bench.tpu_errors import predicted_errors
-from experiments.bench.tpu_layers import Sizes
 from experiments.mlp.config import MLPConfig
 from experiments.mlp.learner import mlp_learner
 from jaxapprox import MC, topk
 
 
-def test_the_part_is_measured_by_its_name_alone():
-    """It says nothing of this machine."""
-    assert Bench().parts == tuple(name for name in PARTS if name != "tpu")
+def test_parts_that_are_measured_by_their_names_alone():
+    """One says nothing of this machine, and one is meant for accelerators."""
+    assert Bench().parts == tuple(name for name in PARTS if name not in ("device", "tpu"))
 
 
 def test_the_tpu_part_measures_what_it_shows(monkeypatch):
@@ -31,8 +31,8 @@ def test_the_tpu_part_measures_what_it_shows(monkeypatch):
     monkeypatch.setattr(tpu_layers, "SIZES", sizes)
     few = {name: tpu_layers.VARIANTS[name] for name in ("exact", "mc 0.5 block, scores kept", "bound")}
     monkeypatch.setattr(tpu_layers, "VARIANTS", few)
-    monkeypatch.setattr(tpu_steps, "_MLP_METHODS", ("standard",))
-    monkeypatch.setattr(tpu_steps, "_MLP_BATCHES", (128,))
+    monkeypatch.setattr(chip_trainings, "_MLP_METHODS", ("standard",))
+    monkeypatch.setattr(chip_trainings, "_MLP_BATCHES", (128,))
     config = MLPConfig(layers=(1,), width=256, batch_size=32, epochs=1, seeds=10_000, methods=("standard",))
     monkeypatch.setattr(tpu_sweeps, "_family", lambda *_: only_family(config, mlp_learner, random_digits(64)))
     options = Bench(chip_networks=("mlp",), chip_variants=("exact", "mc 0.5 block"), chip_seeds=(1, 8))

@@ -1,6 +1,6 @@
 """The tiles of the kernels for GPUs: each program of a grid has a tile of the result, and sums in steps of some depth.
 
-Chosen by rules of thumb: no tile has been timed.
+Chosen by rules of thumb: no other tiles have been timed.
 """
 
 import itertools
