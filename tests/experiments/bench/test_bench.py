@@ -39,7 +39,10 @@ RECORDED = {
 
 
 MORE = [
-    *(("tpu", f"bench-tpu-{of}") for of in ("float32", "layers", "batches", "sweeps", "resample")),
+    *(
+        ("tpu", f"bench-tpu-{of}")
+        for of in ("float32", "layers", "batches", "256-512", "256-1024", "sweeps", "resample")
+    ),
     ("device", "h100/steps/bench"),
     ("sweep", "h100/sweep/bench"),
 ]
