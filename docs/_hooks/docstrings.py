@@ -20,15 +20,15 @@ _SYMBOLS = {
     r"\^2\b": "²",
 }
 _CODE = re.compile(r"(`[^`]*`)")
-_NAMES = re.compile(r"^ +(?:\*{0,2}\w+, )+\*{0,2}\w+(?=: )")
-_PUBLIC = re.compile(r"`(jaxapprox(?:\.\w+)*)`")
+_SEVERAL = re.compile(r"^    ((?:\*{0,2}\w+, )+\*{0,2}\w+)(: .*(?:\n {5,}.*)*)", re.MULTILINE)
+_PUBLIC = re.compile(r"`(jaxapprox(?:\.\w+)+)(\([^`]*\))?`")
 
 
 def to_markdown(text: str) -> str:
     """A docstring in which Markdown shows what is meant: doctests, indented formulas and signs."""
     lines: list[str] = []
     indent = None  # of the example that the line is in
-    for line in text.split("\n"):
+    for line in _SEVERAL.sub(_one_by_one, text).split("\n"):
         if indent is None and line.lstrip().startswith(">>>"):
             indent = line[: -len(line.lstrip())]
             lines += ["", f"{indent}```pycon"]
@@ -39,19 +39,20 @@ def to_markdown(text: str) -> str:
     return "\n".join(lines if indent is None else [*lines, f"{indent}```"])
 
 
+def _one_by_one(match: re.Match[str]) -> str:
+    """Arguments that share a description, each with it: then each has its own type and default."""
+    return "\n".join(f"    {name}{match[2]}" for name in match[1].split(", "))
+
+
 def _prose(line: str) -> str:
     """A line outside of examples: signs for TeX's commands, names that lead to the reference, no tags by accident."""
-    # Several arguments with one description: griffe ends a name at a space.
-    line = _NAMES.sub(lambda match: match[0].replace(", ", ",\N{NO-BREAK SPACE}"), line)
     parts = _CODE.split(line)
     for i in range(0, len(parts), 2):
         for command, symbol in _SYMBOLS.items():
             parts[i] = re.sub(command, symbol, parts[i])
         if not line.startswith(" "):
             parts[i] = re.sub(r"<(?=\w)", "&lt;", parts[i])
-    return _PUBLIC.sub(
-        lambda match: f'<autoref identifier="{match[1]}" optional><code>{match[1]}</code></autoref>', "".join(parts)
-    )
+    return _PUBLIC.sub(r'<autoref identifier="\1" optional><code>\1\2</code></autoref>', "".join(parts))
 
 
 class Docstrings(griffe.Extension):

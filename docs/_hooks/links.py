@@ -10,7 +10,9 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 
-_NAME = re.compile(r"(^ *(```+|~~~+).*?^ *\2 *$)|(?<![`\[])`(jaxapprox(?:\.\w+)*)`(?!`)", re.MULTILINE | re.DOTALL)
+# Code in a block, which is skipped, or a public name in backticks, with what it may be called with.
+_BLOCK = r"(^ *(```+|~~~+).*?^ *\2 *$)"
+_NAME = re.compile(_BLOCK + r"|(?<![`\[])`(jaxapprox(?:\.\w+)+)(\([^`\n]*\))?`(?!`)", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^# `(jaxapprox\.\w+)`$", re.MULTILINE)
 _SOURCE = re.compile(r'href="source:([^"#]+)#L(\d+)"')
 
@@ -46,5 +48,5 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
 
 
 def _to_reference(match: re.Match[str]) -> str:
-    name = match[3]
-    return f'<autoref identifier="{name}" optional><code>{name}</code></autoref>' if name else match[0]
+    name, call = match[3], match[4] or ""
+    return f'<autoref identifier="{name}" optional><code>{name}{call}</code></autoref>' if name else match[0]

@@ -1,20 +1,19 @@
-"""Cells of tables that hold a sentence are marked, so that a wide table scrolls instead of breaking every word."""
+"""Cells of tables by the length of their text: a wide table scrolls, instead of breaking every word and number."""
 
 import re
 
 from mkdocs.structure.pages import Page
 
 _CELL = re.compile(r"<td( [^>]*)?>(.*?)</td>", re.DOTALL)
-_LONG = 45  # characters
+_SHORT, _LONG = 22, 45  # characters: in one line up to the first; given room from the second on
 
 
 def on_page_content(html: str, page: Page, **_: object) -> str:
-    """Gives long cells the class "long"."""
-    if page.file.src_uri.startswith("source/"):
-        return html
+    """Gives cells the class "short" or "long"."""
+    return html if page.file.src_uri.startswith("source/") else _CELL.sub(_with_class, html)
 
-    def marked(match: re.Match[str]) -> str:
-        is_long = len(re.sub("<[^>]*>", "", match[2])) > _LONG
-        return f'<td class="long"{match[1] or ""}>{match[2]}</td>' if is_long else match[0]
 
-    return _CELL.sub(marked, html)
+def _with_class(match: re.Match[str]) -> str:
+    length = len(re.sub("<[^>]*>", "", match[2]))
+    name = "short" if length <= _SHORT else "long" if length > _LONG else ""
+    return f'<td class="{name}"{match[1] or ""}>{match[2]}</td>' if name else match[0]
