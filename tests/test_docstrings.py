@@ -15,7 +15,7 @@ import jaxapprox.linen
 import jaxapprox.nnx
 
 _ROOT = Path(__file__).parents[1]
-_PAGES = [_ROOT / "README.md", *sorted(_ROOT.glob("docs/*.md"))]
+_PAGES = [_ROOT / "README.md", *sorted(_ROOT.glob("docs/**/*.md"))]
 # Types that others return, take or hold; and samplers, which `systematic` shows.
 _WITHOUT_EXAMPLE = {
     *("jaxapprox.Sample", "jaxapprox.Sampler", "jaxapprox.linen.Converted", "jaxapprox.nnx.HashTable"),
@@ -37,7 +37,7 @@ def _page_blocks():
         text = page.read_text()
         for match in re.finditer(r"^ *```python\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL):
             before = text[: match.start(1)].count("\n")
-            blocks[f"{page.name}:{before + 1}"] = page, "\n" * before + textwrap.dedent(match[1])
+            blocks[f"{page.relative_to(_ROOT)}:{before + 1}"] = page, "\n" * before + textwrap.dedent(match[1])
     return blocks
 
 

@@ -60,13 +60,15 @@ def test_wheel_is_the_package_alone(built):
 
 
 def test_source_distribution(built):
-    """Package, experiments and tests, README and licence."""
+    """Package, experiments and tests, README and licence, and what the documentation site is made of."""
     with tarfile.open(built["gz"]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     needed = {
         "README.md",
         "LICENSE",
         "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "mkdocs.yml",
         "pyproject.toml",
         "experiments/cifar/__main__.py",
         "tests/conftest.py",

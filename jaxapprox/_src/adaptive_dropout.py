@@ -26,6 +26,7 @@ RULES: dict[str, Rule] = {
     "standout": Rule(jax.nn.sigmoid, rescales=True),
     "released": Rule(lambda t: jnp.minimum(jax.nn.relu(t), 1), rescales=False),
 }
+"""The rules by name: Standout's, and that of the paper's released program."""
 
 
 def keep_probability(z: jax.Array, *, alpha: float, beta: float, rule: str = "standout") -> jax.Array:

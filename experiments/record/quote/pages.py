@@ -18,7 +18,7 @@ _MARKED = re.compile(r"(<!-- record: ([^>]*?) -->\n)(.*?)(<!-- end -->)", re.DOT
 
 def pages(root: Path) -> list[Path]:
     """README and those of docs."""
-    return [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+    return [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
 
 
 def rewritten(root: Path, page: Path) -> str:

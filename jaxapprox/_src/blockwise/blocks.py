@@ -34,6 +34,7 @@ class Where(NamedTuple):
 
 
 EVERYTHING = Where()
+"""The block that is the whole array."""
 
 
 class Block(NamedTuple):

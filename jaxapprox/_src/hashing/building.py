@@ -18,6 +18,8 @@ PROJECTIONS = ("rademacher", "gaussian")
 # times as long at 32,768 (one example, a twentieth active; five runs of `python -m experiments.bench hashing`).
 _BUCKETS_FROM_UNITS = 2048
 MOST_BITS = 30
+"""The most bits that a code may have."""
+
 _MOST_BUCKET_BITS = 24
 
 

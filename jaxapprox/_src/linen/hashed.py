@@ -50,7 +50,7 @@ class ALSHDense(nn.Dense):
         hashed_evaluation: evaluate through the hash too, instead of exactly (the paper).
         deterministic: True for evaluation; may be given to the call instead.
         rng_collection: the RNG stream that keys are drawn from.
-        features, and all others: as in `nn.Dense`.
+        features: as in `nn.Dense`, and so are all others.
     """
 
     active: float = 0.05

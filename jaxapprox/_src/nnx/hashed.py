@@ -59,8 +59,8 @@ class ALSHDense(nnx.Linear, RandomModule):
 
     Args:
         *args, **kwargs: as in `nnx.Linear`.
-        active, num_tables, num_bits, transform, num_powers, max_norm, projection, select, shared, form,
-            hashed_evaluation: as in `jaxapprox.linen.ALSHDense`.
+        active, num_tables, num_bits, transform, num_powers, max_norm: as in `jaxapprox.linen.ALSHDense`.
+        projection, select, shared, form, hashed_evaluation: as there.
         deterministic, rng_collection, rngs: as in `jaxapprox.nnx.MCDense`.
 
     Raises:

@@ -33,7 +33,10 @@ RECORDED = {
     "device": "h100/layers",
 }  # the others: by their own names
 MORE = [
-    *(("tpu", f"bench/tpu-{of}") for of in ("float32", "layers", "batches", "sweeps", "resample")),
+    *(
+        ("tpu", f"bench/tpu-{of}")
+        for of in ("float32", "layers", "batches", "256-512", "256-1024", "sweeps", "resample")
+    ),
     ("device", "h100/steps"),
     ("sweep", "h100/sweep"),
 ]

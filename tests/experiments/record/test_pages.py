@@ -34,7 +34,7 @@ def places(text, phrase):
     return [match.span() for match in found]
 
 
-@pytest.mark.parametrize("page", pages(ROOT), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", pages(ROOT), ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_pages_say_what_the_records_say(page):
     assert rewritten(ROOT, page) == page.read_text(), "python -m experiments.record --pages"
 
@@ -74,7 +74,7 @@ def test_what_has_no_record_has_none():
 def test_a_wrong_number_is_put_right(tmp_path, forked):
     """By the program: in a table and in a phrase, and nothing else changes."""
     for page in pages(ROOT):
-        (tmp_path / page.relative_to(ROOT)).parent.mkdir(exist_ok=True)
+        (tmp_path / page.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(page, tmp_path / page.relative_to(ROOT))
     shutil.copy(ROOT / NUMBERS, tmp_path / NUMBERS)
     shutil.copytree(ROOT / "experiments" / "record", tmp_path / "experiments" / "record")
