@@ -53,16 +53,13 @@ def _read(source: bytes, package: tuple[str, ...], words: tuple[str, ...]) -> tu
 
 
 def code_hash(tree: ast.Module) -> str:
-    """A hash of a module's code, docstrings aside."""
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and _has_docstring(node):
-            del node.body[0]
+    """A hash of a module's code, docstrings aside, those of attributes too."""
     return hashlib.sha256("".join(_written(tree)).encode()).hexdigest()[:_DIGITS]
 
 
-def _has_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    first = node.body[0] if node.body else None
-    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+def _is_text(node: object) -> bool:
+    """Whether a statement does nothing but stand there as a string."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def _written(value: object) -> Iterator[str]:
@@ -77,7 +74,8 @@ def _written(value: object) -> Iterator[str]:
     elif isinstance(value, list):
         yield "["
         for item in value:
-            yield from _written(item)
+            if not _is_text(item):
+                yield from _written(item)
         yield "]"
     else:
         yield f"{value!r},"

@@ -29,6 +29,7 @@ def test_imports_are_followed_into_functions_and_packages(repository):
         ("experiments/rooms.py", '"""Rooms."""', ""),
         ("experiments/rooms.py", '"""The answer."""', '"""Of all questions."""\n'),
         ("experiments/fast.py", "pathlib, sys, time", "pathlib, sys, time\n\n\n"),
+        ("jaxapprox/numbers.py", "NUMBER = 42", 'NUMBER = 42\n"""It is even."""'),
         ("experiments/unrelated.py", "", "import experiments.fast\nprint(1)\n"),
         (".gitignore", "/", "#"),
     ],
