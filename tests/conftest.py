@@ -1,5 +1,6 @@
 """Settings shared by all tests: strict about shapes, and nothing random from run to run."""
 
+import gc
 import os
 
 import hypothesis
@@ -23,6 +24,12 @@ hypothesis.settings.load_profile("fixed")
 def pytest_sessionstart(session):
     if not hasattr(session.config, "workerinput"):
         quick_compilation.forget_old()
+
+
+def pytest_collection_finish():
+    """Tracing makes many objects and little garbage: it is looked for seldom, and not among the modules."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 @pytest.fixture(autouse=True, scope="module")
