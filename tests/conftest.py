@@ -3,6 +3,7 @@
 import gc
 import os
 
+import compiled_lsh
 import hypothesis
 import jax
 import pytest
@@ -43,7 +44,9 @@ def forget_programs():
 def path(request, monkeypatch):
     """Both ways of finding units, whatever the layer's size."""
     monkeypatch.setattr(building, "_BUCKETS_FROM_UNITS", 1 if request.param == "buckets" else 1 << 30)
-    return request.param
+    compiled_lsh.forget()
+    yield request.param
+    compiled_lsh.forget()
 
 
 @pytest.fixture(params=["cpu", "accelerator"])
