@@ -1,7 +1,9 @@
 """Settings shared by all tests: strict about shapes, and nothing random from run to run."""
 
+import gc
 import os
 
+import compiled_lsh
 import hypothesis
 import jax
 import pytest
@@ -25,6 +27,12 @@ def pytest_sessionstart(session):
         quick_compilation.forget_old()
 
 
+def pytest_collection_finish():
+    """Tracing makes many objects and little garbage: it is looked for seldom, and not among the modules."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def forget_programs():
     """The more programs a process keeps, the longer it takes to compile the next ones."""
@@ -36,7 +44,9 @@ def forget_programs():
 def path(request, monkeypatch):
     """Both ways of finding units, whatever the layer's size."""
     monkeypatch.setattr(building, "_BUCKETS_FROM_UNITS", 1 if request.param == "buckets" else 1 << 30)
-    return request.param
+    compiled_lsh.forget()
+    yield request.param
+    compiled_lsh.forget()
 
 
 @pytest.fixture(params=["cpu", "accelerator"])

@@ -29,6 +29,7 @@ for module in {MODULES}:
     importlib.import_module("experiments." + module)
 warnings.simplefilter("ignore")
 gc.freeze()  # or every child would go through all of it at its end
+gc.set_threshold(50_000, 20, 100)  # tracing makes many objects and little garbage
 for line in sys.stdin:
     command = json.loads(line)
     if "pid" in command:

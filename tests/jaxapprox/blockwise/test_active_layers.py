@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled_lsh import build, shared_active_set
 from jax import lax
 from oracles import assert_unbiased, vectors
 
@@ -14,7 +15,6 @@ from jaxapprox import Sample, bernoulli, importance, systematic, topk, uniform
 from jaxapprox.active_layers import Active, adaptively_dropped, dense, dropped, hashed, sampled
 from jaxapprox.adaptive_dropout import keep_probability
 from jaxapprox.blocks import put
-from jaxapprox.lsh import build, shared_active_set
 
 UNITS, INPUTS = 12, 9
 KEY = jax.random.key(7)

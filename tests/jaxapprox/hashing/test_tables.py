@@ -6,11 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
+from compiled_lsh import build, collisions, query_codes, rebuild
 from oracles import vectors
 from scipy import stats
 
+from jaxapprox import lsh
 from jaxapprox._src.hashing import building
-from jaxapprox.lsh import build, collision_probability, collisions, cosines, query_codes, rebuild
+from jaxapprox.lsh import collision_probability, cosines
 
 transforms = pytest.mark.parametrize("transform", ["l2", "sign", "simple"])
 
@@ -89,7 +91,7 @@ def test_rebuild_hashes_anew_by_the_same_functions(transform, path):
 def test_buckets_list_the_units_by_code(monkeypatch):
     """Bucket c of a table holds the ids whose code is c."""
     monkeypatch.setattr(building, "_BUCKETS_FROM_UNITS", 1)
-    tables = build(jax.random.key(0), vectors(0, 50, 6), num_bits=3, num_tables=4)
+    tables = lsh.build(jax.random.key(0), vectors(0, 50, 6), num_bits=3, num_tables=4)
     for codes, order, offsets in zip(*map(np.asarray, (tables.codes, tables.order, tables.offsets)), strict=True):
         for code in range(8):
             np.testing.assert_array_equal(order[offsets[code] : offsets[code + 1]], np.flatnonzero(codes == code))
@@ -160,18 +162,18 @@ def test_build_names_bad_arguments(arguments, name):
     """Every bad argument is a ValueError that begins with its name."""
     arguments = {"weights": jnp.ones((5, 4)), **arguments}
     with pytest.raises(ValueError, match=f"^{name} must "):
-        build(jax.random.key(0), **arguments)
+        lsh.build(jax.random.key(0), **arguments)
 
 
 @pytest.mark.parametrize(
     ("call", "name"),
     [
-        (lambda t: rebuild(t, jnp.ones((5, 3))), "weights"),
-        (lambda t: collisions(t, jnp.ones((2, 3))), "x"),
-        (lambda t: collisions(t, jnp.ones(4)), "x"),
-        (lambda t: collisions({**t._asdict(), "order": t.codes, "more": 1}, jnp.ones((2, 4))), "tables"),
-        (lambda t: rebuild(tuple(t), jnp.ones((5, 4))), "tables"),
-        (lambda t: build(jax.random.split(jax.random.key(0), 2), jnp.ones((5, 4))), "key"),
+        (lambda t: lsh.rebuild(t, jnp.ones((5, 3))), "weights"),
+        (lambda t: lsh.collisions(t, jnp.ones((2, 3))), "x"),
+        (lambda t: lsh.collisions(t, jnp.ones(4)), "x"),
+        (lambda t: lsh.collisions({**t._asdict(), "order": t.codes, "more": 1}, jnp.ones((2, 4))), "tables"),
+        (lambda t: lsh.rebuild(tuple(t), jnp.ones((5, 4))), "tables"),
+        (lambda t: lsh.build(jax.random.split(jax.random.key(0), 2), jnp.ones((5, 4))), "key"),
     ],
 )
 def test_bad_arguments_are_named(call, name):
@@ -188,7 +190,7 @@ def test_zeros_have_codes_as_anything_else(path):
         tables = build(jax.random.key(0), weights, num_bits=4, transform=transform)
         assert np.all(np.asarray(tables.codes)[:, 3] == np.asarray(rebuild(tables, 2 * weights).codes)[:, 3])
         codes = query_codes(tables, x)
-        np.testing.assert_array_equal(codes, jax.jit(query_codes)(tables, x))
+        np.testing.assert_array_equal(codes, lsh.query_codes(tables, x))
         np.testing.assert_array_equal(codes[2], query_codes(tables, np.zeros((1, 7), np.float32))[0])
         broken = rebuild(tables, np.where(np.arange(7) == 1, np.nan, weights))
         assert np.all((np.asarray(broken.codes) >= 0) & (np.asarray(broken.codes) < 16))
