@@ -45,10 +45,10 @@ def _resnet18(options: Bench) -> Iterator[Training]:
         images = random_cifar(batch)
         for variant in options.chip_variants:
             method, own = CHIP_VARIANTS[variant]
-            config = cifar.Config(width=width, batch_size=batch, epochs=1, dtype="bfloat16", **own)
+            config = cifar.Config(width=width, batch_size=batch, epochs=1, dtype=options.chip_dtype, **own)
             learner = cnn_learner(config, cifar.METHODS[method].layers(config), images)
             train = make_train(config, learner, images)
-            yield Training(f"ResNet-18, width {width}, batch {batch}, bfloat16", variant, train, images)
+            yield Training(f"ResNet-18, width {width}, batch {batch}, {options.chip_dtype}", variant, train, images)
 
 
 def _mlp(options: Bench) -> Iterator[Training]:

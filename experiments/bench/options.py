@@ -82,6 +82,8 @@ class Bench:
     """Its widths."""
     chip_batches: tuple[int, ...] = (128,)
     """Sizes of its batch."""
+    chip_dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    """What it computes in."""
     chip_seeds: tuple[int, ...] = (1, 4, 16, 64)
     """Numbers of seeds of the sweeps of the part tpu, at width 16 and batch 64."""
     out: Path | None = None
