@@ -23,11 +23,18 @@ MODULES = (
 )
 # JAX has no threads yet when it forks: no backend has been made.
 _PARENT = f"""
-import gc, importlib, json, os, resource, runpy, signal, sys, time, warnings
-import sklearn.datasets
+import gc, importlib, io, json, os, resource, runpy, signal, sys, time, warnings
+import jaxlib.mlir.dialects.mhlo, matplotlib.figure, sklearn.datasets, tyro
 for module in {MODULES}:
     importlib.import_module("experiments." + module)
 warnings.simplefilter("ignore")
+# What the first use of a library loads.
+sklearn.datasets.load_digits()
+tyro.cli(int, args=["1"])
+figure = matplotlib.figure.Figure(layout="constrained")
+figure.subplots().plot([0, 1], label="a")
+figure.legend()
+figure.savefig(io.BytesIO())
 gc.freeze()  # or every child would go through all of it at its end
 gc.set_threshold(50_000, 20, 100)  # tracing makes many objects and little garbage
 for line in sys.stdin:

@@ -1,6 +1,7 @@
 """Compilation is the most of what tests do: LLVM need not do its best for them. XLA's own passes are the same."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,11 @@ ENVIRONMENT = {
 def jit(function: Callable[..., Any], *, platform: str | None = None, **options: Any) -> Any:
     """In the place of `experiments.training.compilation.jit`: for the CPU, and for programs that do little."""
     return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0}, **options)
+
+
+def once(function: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
+    """`function(*arguments, **settings)` by one program, where each of its operations would be one."""
+    return jit(functools.partial(function, **settings))(*arguments)
 
 
 def forget_old() -> None:

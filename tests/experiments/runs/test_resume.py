@@ -19,7 +19,7 @@ SWEEP = (
     *("--images", "300", "--width", "12", "--layers", "2", "--methods", "standard", "alsh", "--active", "0.3"),
     *("--epochs", "12", "--seeds", "2", "--seed-axis", "map", "--checkpoint-minutes", "0.000001"),
 )
-KILLS = 20
+KILLS = 12
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def wait_for_rows(program: Program, out: Path, count: int) -> None:
 
 
 def test_killed_at_random_moments(forked, undisturbed, tmp_path):
-    """Twenty SIGKILLs: the rows only ever grow, and in the end are those of the undisturbed run."""
+    """A dozen SIGKILLs: the rows only ever grow, and in the end are those of the undisturbed run."""
     rng, kills, run = random.Random(0), 0, 0
     while kills < KILLS:
         out, before, run = tmp_path / f"run-{run}", [], run + 1
@@ -79,12 +79,20 @@ def test_signals_save(forked, undisturbed, tmp_path, number):
     assert rows_of(out) == undisturbed
 
 
-def stopped(forked, out: Path) -> None:
-    """A run that was stopped within its second seed, so that several checkpoints lie there."""
+@pytest.fixture(scope="module")
+def stopped_once(forked, tmp_path_factory):
+    out = tmp_path_factory.mktemp("stopped") / "run"
     program = start(forked, out)
     wait_for_rows(program, out, 14)
     os.kill(program.pid, signal.SIGTERM)
     assert program.wait(30) == 143
+    return out
+
+
+@pytest.fixture
+def stopped(stopped_once, tmp_path):
+    """A run that was stopped within its second seed, so that several checkpoints lie there."""
+    return Path(shutil.copytree(stopped_once, tmp_path / "run"))
 
 
 def checkpoints(out: Path) -> list[Path]:
@@ -94,10 +102,9 @@ def checkpoints(out: Path) -> list[Path]:
     return paths
 
 
-def test_a_checkpoint_is_gone_on_from(forked, undisturbed, tmp_path):
+def test_a_checkpoint_is_gone_on_from(forked, undisturbed, stopped):
     """Not begun again, of which the rows would be the same: the seconds of later epochs begin with the checkpoint's."""
-    out = tmp_path / "run"
-    stopped(forked, out)
+    out = stopped
     latest = checkpoints(out)[0]
     with np.load(latest) as archive:
         arrays = dict(archive)
@@ -115,12 +122,9 @@ def test_a_checkpoint_is_gone_on_from(forked, undisturbed, tmp_path):
     assert later and min(later) > 1e6
 
 
-def test_damaged_checkpoints(forked, undisturbed, tmp_path):
+def test_damaged_checkpoints(forked, undisturbed, stopped, stopped_once):
     """A byte changed, and a file cut short: named, the one before them used, and the same result; as where all are."""
-    out = tmp_path / "run"
-    stopped(forked, out)
-    kept = tmp_path / "kept"
-    shutil.copytree(out, kept)
+    out = stopped
     latest, before, _ = paths = checkpoints(out)
     content = bytearray(latest.read_bytes())
     content[len(content) // 2] ^= 1
@@ -135,15 +139,14 @@ def test_damaged_checkpoints(forked, undisturbed, tmp_path):
         assert "Traceback" not in output
         assert rows_of(out) == undisturbed
         shutil.rmtree(out)
-        shutil.copytree(kept, out)
+        shutil.copytree(stopped_once, out)
         for path in paths:
             path.write_bytes(b"")
 
 
-def test_checkpoints_of_an_earlier_version(forked, undisturbed, tmp_path):
+def test_checkpoints_of_an_earlier_version(forked, undisturbed, stopped):
     """Directories, by orbax: said to be that; what was reported counts, and what is unfinished begins again."""
-    out = tmp_path / "run"
-    stopped(forked, out)
+    out = stopped
     before = rows_of(out)
     for path in checkpoints(out):
         path.unlink()
@@ -168,10 +171,9 @@ def test_full_disk(forked, undisturbed, tmp_path):
     assert rows_of(out) == undisturbed and undisturbed[: len(before)] == before
 
 
-def test_half_a_row_is_cut_off(forked, undisturbed, tmp_path):
+def test_half_a_row_is_cut_off(forked, undisturbed, stopped):
     """As a crash of the whole machine may leave one; a finished run that is resumed stays as it is."""
-    out = tmp_path / "run"
-    stopped(forked, out)
+    out = stopped
     with (out / "metrics.jsonl").open("a") as metrics:
         metrics.write('{"method": "stand')
     for _ in range(2):
@@ -179,10 +181,9 @@ def test_half_a_row_is_cut_off(forked, undisturbed, tmp_path):
         assert rows_of(out) == undisturbed
 
 
-def test_another_configuration_is_refused(forked, tmp_path):
+def test_another_configuration_is_refused(forked, stopped, tmp_path):
     """The fields that differ are named; so is a directory that is no run, or one of another program."""
-    out = tmp_path / "run"
-    stopped(forked, out)
+    out = stopped
     before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
     refused = [
         (MODULE, ("--resume", str(out), "--epochs", "5", "--lr", "0.1"), "--lr was (0.001,), got (0.1,); "),

@@ -7,6 +7,7 @@ import optax
 import pytest
 from flax import linen as nn
 from flax import nnx
+from quick_compilation import once
 
 import jaxapprox.linen
 import jaxapprox.nnx
@@ -69,7 +70,7 @@ def _assert_exact(found, layers):
 
 
 def test_linen():
-    variables = _Net().init({"params": _KEY}, _X, train=False)
+    variables = once(_Net().init, {"params": _KEY}, _X, train=False)
     found = jaxapprox.linen.efficiency(_Net(), _EXACT, variables, _loss, _EXAMPLES, **_SETTINGS)
     _assert_exact(found, ["BatchNorm_0", "BatchNorm_1", "Dense_0", "Dense_1", "Dense_2"])
 
@@ -94,7 +95,7 @@ def test_nnx():
 def test_a_sampled_softmax():
     """The exact network is given labels as well."""
     model = nn.Sequential([nn.Dense(16), nn.Dense(64)])
-    variables = model.init(_KEY, _X)
+    variables = once(model.init, _KEY, _X)
 
     def loss(net, batch):
         return net(batch["x"], labels=batch["labels"]).mean()
@@ -106,7 +107,7 @@ def test_a_sampled_softmax():
 
 def test_tables_are_built_once():
     model = nn.Sequential([nn.Dense(16), nn.Dense(32), nn.Dense(10)])
-    variables = model.init(_KEY, _X)
+    variables = once(model.init, _KEY, _X)
 
     def loss(net, batch):
         return _cross_entropy(net(batch["x"]), batch["labels"])
@@ -120,7 +121,7 @@ def test_tables_are_built_once():
 def test_advice():
     """It is printed below the table, for the model as advised."""
     model = nn.Sequential([nn.Dense(16), nn.Dense(32), nn.Dense(10)])
-    variables = model.init(_KEY, _X)
+    variables = once(model.init, _KEY, _X)
 
     def loss(net, batch):
         return _cross_entropy(net(batch["x"]), batch["labels"])
@@ -154,7 +155,7 @@ def test_losses_that_do_not_fit(losses, message):
 
 def test_models_that_do_not_fit():
     model = nn.Sequential([nn.Dense(16), nn.Dense(10)])
-    variables = model.init(_KEY, _X)
+    variables = once(model.init, _KEY, _X)
     ask = dict(variables=variables, examples=_EXAMPLES, **_SETTINGS)
     with pytest.raises(ValueError, match=r"rules must approximate a layer, got none \(layers_0: a rule says so"):
         jaxapprox.linen.efficiency(model, [("*", None)], loss=lambda net, batch: net(batch["x"]).mean(), **ask)

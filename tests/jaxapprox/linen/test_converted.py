@@ -8,6 +8,7 @@ import pytest
 from flax import linen as nn
 from flax.errors import InvalidRngError
 from flax_models import VAE
+from quick_compilation import once
 
 from jaxapprox import ALSH, MC, uniform
 from jaxapprox.linen import convert
@@ -60,37 +61,41 @@ def test_a_layer_is_recorded_once(method):
             return nn.Dense(4)(self.perturb("hidden", nn.Dense(16, name="dense")(x)))
 
     sampled = convert(Perturbed(), [("dense", method)], X)
-    variables = sampled.init(KEY, X)
+    variables = once(sampled.init, KEY, X)
     options = dict(capture_intermediates=True, mutable=["intermediates"])
-    (_, seen), (_, expected) = (m.apply(variables, X, rngs={"sample": KEY}, **options) for m in (sampled, Perturbed()))
+    (_, seen), (_, expected) = (
+        once(m.apply, variables, X, rngs={"sample": KEY}, **options) for m in (sampled, Perturbed())
+    )
     assert jax.tree.map(jnp.shape, seen) == jax.tree.map(jnp.shape, expected)
 
 
 def test_calls_by_names():
     sampled = convert(Named(), [("*", MC())], X, keep_ends=False)
     assert set(sampled.report.methods) == {"shared", "einsum"}
-    assert sampled.apply(Named().init(KEY, X), X, rngs={"sample": KEY}).shape == (2, 4)
+    assert once(sampled.apply, once(Named().init, KEY, X), X, rngs={"sample": KEY}).shape == (2, 4)
 
 
 def test_one_key_serves_all_streams():
     """As in Flax: dropout draws what it draws in the model, and the sampled layers by a key of their own."""
-    variables = MODEL.init(KEY, X)
-    y = SAMPLED.apply(variables, X, rngs=KEY)
-    np.testing.assert_array_equal(y, SAMPLED.apply(variables, X, rngs=KEY))
-    assert np.any(y != SAMPLED.apply(variables, X, rngs=jax.random.PRNGKey(1)))
-    assert np.any(y != MODEL.apply(variables, X))
+    variables = once(MODEL.init, KEY, X)
+    y = once(SAMPLED.apply, variables, X, rngs=KEY)
+    np.testing.assert_array_equal(y, once(SAMPLED.apply, variables, X, rngs=KEY))
+    assert np.any(y != once(SAMPLED.apply, variables, X, rngs=jax.random.PRNGKey(1)))
+    assert np.any(y != once(MODEL.apply, variables, X))
 
 
 def test_bound():
     """Interactively: it draws anew in each call, and has the model's methods, converted too."""
-    bound = SAMPLED.bind(MODEL.init(KEY, X), rngs={"sample": KEY})
+    bound = SAMPLED.bind(once(MODEL.init, KEY, X), rngs={"sample": KEY})
     assert np.any(bound(X) != bound(X))
     vae = convert(VAE(), [("decoder/*", MC(1.0))], X.repeat(2, 1)[:, :20], keep_ends=False)
-    variables = VAE().init({"params": KEY, "latent": KEY}, X.repeat(2, 1)[:, :20])
+    variables = once(VAE().init, {"params": KEY, "latent": KEY}, X.repeat(2, 1)[:, :20])
     z = jnp.ones((2, 4))
-    expected = VAE().apply(variables, z, method="generate")
+    expected = once(VAE().apply, variables, z, method="generate")
     np.testing.assert_allclose(vae.bind(variables, rngs={"sample": KEY}).generate(z), expected, rtol=1e-6)
-    np.testing.assert_allclose(vae.apply(variables, z, rngs={"sample": KEY}, method="generate"), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        once(vae.apply, variables, z, rngs={"sample": KEY}, method="generate"), expected, rtol=1e-6
+    )
     with pytest.raises(InvalidRngError, match=r"^decoder/layers_2 \(Dense\) needs the RNG stream 'sample'"):
         vae.bind(variables).generate(z)
     with pytest.raises(AttributeError, match="no attribute or method 'decoder'"):
@@ -100,15 +105,15 @@ def test_bound():
 def test_part_of_another_model():
     """Where the model would be: the same variables, one record of each layer, draws of its own in each call."""
     exact, sampled = Twice(MODEL), Twice(SAMPLED)
-    variables = exact.init(KEY, X)
-    chex.assert_trees_all_equal(sampled.init(KEY, X), variables)
+    variables = once(exact.init, KEY, X)
+    chex.assert_trees_all_equal(once(sampled.init, KEY, X), variables)
     options = dict(capture_intermediates=True, mutable=["intermediates"])
-    (_, seen), (_, expected) = (m.apply(variables, X, rngs={"sample": KEY}, **options) for m in (sampled, exact))
+    (_, seen), (_, expected) = (once(m.apply, variables, X, rngs={"sample": KEY}, **options) for m in (sampled, exact))
     assert jax.tree.map(jnp.shape, seen) == jax.tree.map(jnp.shape, expected)
     first, second = seen["intermediates"]["inner"]["__call__"]
     assert np.any(first != second)
     with pytest.raises(InvalidRngError, match=r"^inner/layers_2 \(Dense\) needs the RNG stream 'sample'"):
-        sampled.apply(variables, X)
+        once(sampled.apply, variables, X)
 
 
 def test_hashed_layers_are_initialised_by_the_models_own_streams():
@@ -126,11 +131,11 @@ def test_boxed_parameters(box):
     init = box(nn.initializers.lecun_normal(), (None, "model"))
     model = nn.Sequential([nn.Dense(n, kernel_init=init) for n in (32, 24, 4)])
     sampled = convert(model, [("*", MC(1.0))], X, keep_ends=False)
-    variables = sampled.init(KEY, X)
-    chex.assert_trees_all_equal(variables, model.init(KEY, X))
-    expected = model.apply(variables, X)
+    variables = once(sampled.init, KEY, X)
+    chex.assert_trees_all_equal(variables, once(model.init, KEY, X))
+    expected = once(model.apply, variables, X)
     for form in (variables, jax.tree.map(np.asarray, variables), nn.meta.unbox(variables)):
-        np.testing.assert_allclose(sampled.apply(form, X, rngs={"sample": KEY}), expected, rtol=1e-6)
+        np.testing.assert_allclose(once(sampled.apply, form, X, rngs={"sample": KEY}), expected, rtol=1e-6)
 
 
 @pytest.mark.skipif(jax.__version_info__ < (0, 10), reason="there nn.jit's classes can't tell the models apart")

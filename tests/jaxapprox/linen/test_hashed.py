@@ -12,6 +12,7 @@ from flax import linen as nn
 from flax import serialization
 from flax.errors import InvalidRngError
 from jax import lax
+from quick_compilation import once
 
 from jaxapprox.linen import ALSHDense, rehash
 from jaxapprox.lsh import Tables, active_set, rebuild, shared_active_set
@@ -70,11 +71,11 @@ def test_layer_activates_what_its_tables_find(form, shared):
 def test_evaluation_through_the_hash():
     """With `hashed_evaluation`, deterministic calls hash as well, and need the stream; `init` doesn't."""
     layer = ALSHDense(40, hashed_evaluation=True, deterministic=True)
-    variables = layer.init(jax.random.key(1), X)
-    y = layer.apply(variables, X, rngs={"sample": jax.random.key(2)})
+    variables = once(layer.init, jax.random.key(1), X)
+    y = once(layer.apply, variables, X, rngs={"sample": jax.random.key(2)})
     np.testing.assert_array_equal(np.count_nonzero(y, axis=1), 2)
     with pytest.raises(InvalidRngError, match="sample"):
-        layer.apply(variables, X)
+        once(layer.apply, variables, X)
 
 
 def test_missing_stream_is_an_error():
@@ -104,15 +105,15 @@ class Net(nn.Module):
 
 def test_rehash_hashes_the_weights_as_they_are():
     """`rehash` is `rebuild` of every layer's tables, wherever it sits; a call changes none."""
-    variables = Net().init(keys(1), X)
-    _, after = Net().apply(variables, X, rngs={"sample": jax.random.key(2)}, mutable=["lsh"])
+    variables = once(Net().init, keys(1), X)
+    _, after = once(Net().apply, variables, X, rngs={"sample": jax.random.key(2)}, mutable=["lsh"])
     chex.assert_trees_all_equal(after["lsh"], variables["lsh"])
     changed = jax.tree.map(lambda p: jnp.flip(p, -1) + 0.1, variables["params"])
-    tables = rehash({**variables, "params": changed})
+    tables = once(rehash, {**variables, "params": changed})
     assert jax.tree.structure(tables) == jax.tree.structure(variables["lsh"])
     for path, params in ((("first",), changed["first"]), (("rest", "inner"), changed["rest"]["inner"])):
         new, old = (functools.reduce(lambda d, k: d[k], path, t)["tables"] for t in (tables, variables["lsh"]))
-        chex.assert_trees_all_equal(new, rebuild(old, params["kernel"].T))
+        chex.assert_trees_all_equal(new, once(rebuild, old, params["kernel"].T))
         assert np.any(new.codes != old.codes)
 
 
@@ -122,8 +123,8 @@ def test_rehash_maps_over_seeds():
     stacked = jax.vmap(init)(jax.random.split(jax.random.key(0), 2))
     stacked = {**stacked, "params": jax.tree.map(lambda p: p + 0.1, stacked["params"])}
     for i in range(2):
-        own, one = (jax.tree.map(lambda a, i=i: a[i], tree) for tree in (rehash(stacked), stacked))
-        chex.assert_trees_all_equal(own, rehash(one))
+        own, one = (jax.tree.map(lambda a, i=i: a[i], tree) for tree in (once(rehash, stacked), stacked))
+        chex.assert_trees_all_equal(own, once(rehash, one))
     with pytest.raises(ValueError, match="lsh"):
         rehash({"params": stacked["params"]})
 
@@ -150,7 +151,7 @@ def test_trains_in_nested_scans_and_remat():
     start = variables["params"], variables["lsh"]
     (params, tables), losses = jax.jit(lambda keys: lax.scan(round_of_steps, start, keys))(sample_keys)
     assert losses[-1].mean() < 0.5 * losses[0].mean()
-    expected = rehash({"params": params, "lsh": variables["lsh"]})
+    expected = once(rehash, {"params": params, "lsh": variables["lsh"]})
     chex.assert_trees_all_equal(tables, expected)
     assert isinstance(tables["first"]["tables"], Tables)
 
@@ -158,15 +159,15 @@ def test_trains_in_nested_scans_and_remat():
 def test_diagnostics_are_written_when_asked_for():
     """A hashed call with the collection mutable writes it; init and exact calls do not, and the output is the same."""
     layer = ALSHDense(40, active=0.1)
-    variables = layer.init(keys(0), X, deterministic=False)
+    variables = once(layer.init, keys(0), X, deterministic=False)
     assert "diagnostics" not in variables
     call = {"rngs": {"sample": jax.random.key(2)}}
-    y, state = layer.apply(variables, X, deterministic=False, mutable=["diagnostics"], **call)
-    np.testing.assert_array_equal(y, layer.apply(variables, X, deterministic=False, **call))
+    y, state = once(layer.apply, variables, X, deterministic=False, mutable=["diagnostics"], **call)
+    np.testing.assert_array_equal(y, once(layer.apply, variables, X, deterministic=False, **call))
     own = state["diagnostics"]["alsh"]
     assert own.active_units == np.any(np.asarray(y) != 0, 0).sum()
     assert own.drift == 0 and 0 <= own.recall <= 1
-    _, state = layer.apply(variables, X, deterministic=True, mutable=["diagnostics"])
+    _, state = once(layer.apply, variables, X, deterministic=True, mutable=["diagnostics"])
     assert not state.get("diagnostics")
 
 
@@ -175,11 +176,11 @@ def test_variables_that_have_lived(units):
     """Boxed parameters, NumPy arrays and dicts in the place of `Tables` give the same outputs and the same tables."""
     boxed = nn.with_partitioning(nn.initializers.lecun_normal(), (None, "model"))
     layer = ALSHDense(units, active=0.1, kernel_init=boxed, deterministic=False)
-    variables = layer.init(jax.random.key(1), X)
+    variables = once(layer.init, jax.random.key(1), X)
     stored = serialization.to_bytes(variables)
     plain = nn.meta.unbox(variables)
-    call = functools.partial(layer.apply, rngs={"sample": jax.random.key(2)})
-    expected, new = call(plain, X), rehash(plain)
+    call = functools.partial(once, layer.apply, rngs={"sample": jax.random.key(2)})
+    expected, new = call(plain, X), once(rehash, plain)
     for other in (
         variables,
         jax.device_get(variables),
@@ -188,7 +189,7 @@ def test_variables_that_have_lived(units):
         pickle.loads(pickle.dumps(jax.device_get(plain))),
     ):
         np.testing.assert_array_equal(call(other, X), expected)
-        chex.assert_trees_all_equal(rehash(other), new)
+        chex.assert_trees_all_equal(once(rehash, other), new)
     assert all(leaf.size for leaf in jax.tree.leaves(variables))  # stores refuse arrays without entries
     broken = {**plain, "lsh": {"tables": {"codes": 1}}}
     for function in (lambda: call(broken, X), lambda: rehash(broken)):
@@ -205,13 +206,13 @@ def test_takes_what_dense_takes():
         return 2 * lax.dot_general(*args, **kwargs)
 
     options = dict(active=0.1, precision="highest", dot_general=doubled, deterministic=False)
-    variables = ALSHDense(40, **options).init(jax.random.key(1), X)
+    variables = once(ALSHDense(40, **options).init, jax.random.key(1), X)
     rngs = {"sample": jax.random.key(2)}
-    y = ALSHDense(40, **options).apply(variables, inputs=X[:, None], rngs=rngs)[:, 0]
+    y = once(ALSHDense(40, **options).apply, variables, inputs=X[:, None], rngs=rngs)[:, 0]
     exact = nn.Dense(40, dot_general=doubled).apply({"params": variables["params"]}, X)
     np.testing.assert_array_equal(y, np.where(np.asarray(y) != 0, exact, 0))
     with pytest.raises(ValueError, match=r"^form must be masked or auto .* got gathered"):
-        ALSHDense(40, **options, form="gathered").apply(variables, X, rngs=rngs)
+        once(ALSHDense(40, **options, form="gathered").apply, variables, X, rngs=rngs)
 
 
 @pytest.mark.parametrize(
@@ -234,14 +235,15 @@ def test_bad_options_are_named(options, name):
 def test_missing_and_foreign_tables_are_named():
     """Hashing without the collection, or with another layer's tables, says what to pass; exact calls need none."""
     layer = ALSHDense(8)
-    variables = layer.init(keys(0), X, deterministic=True)
+    variables = once(layer.init, keys(0), X, deterministic=True)
     params = {"params": variables["params"]}
     rngs = {"sample": jax.random.key(0)}
     with pytest.raises(ValueError, match=r"^variables must hold .* collection lsh"):
-        layer.apply(params, X, deterministic=False, rngs=rngs)
+        once(layer.apply, params, X, deterministic=False, rngs=rngs)
     np.testing.assert_array_equal(
-        layer.apply(params, X, deterministic=True), layer.apply(variables, X, deterministic=True)
+        once(layer.apply, params, X, deterministic=True), once(layer.apply, variables, X, deterministic=True)
     )
-    for other in (ALSHDense(9).init(keys(0), X, deterministic=True), layer.init(keys(0), X[:, :5], deterministic=True)):
+    for of, x in ((ALSHDense(9), X), (layer, X[:, :5])):
+        other = once(of.init, keys(0), x, deterministic=True)
         with pytest.raises(ValueError, match=r"^lsh must hold tables for \(units, features\) = \(8, 6\)"):
-            layer.apply({**params, "lsh": other["lsh"]}, X, deterministic=False, rngs=rngs)
+            once(layer.apply, {**params, "lsh": other["lsh"]}, X, deterministic=False, rngs=rngs)

@@ -11,7 +11,7 @@ from flax import linen as nn
 from flax import serialization
 from flax.errors import InvalidRngError
 from jax import lax
-from quick_compilation import jit
+from quick_compilation import jit, once
 
 from jaxapprox import mc_conv, topk, uniform
 from jaxapprox.linen import MCConv, MCConvTranspose, MCDense, MCDenseGeneral, MCEinsum
@@ -75,14 +75,14 @@ def test_arguments_are_those_of_flax(kind):
 def test_exact_layer_in_all_but_the_estimate(kind, options):
     """Same parameters for the same key, and with deterministic=True the same output, also in bfloat16."""
     exact, sampled, x = pair(kind, bias_init=nn.initializers.normal(), **options)
-    variables = exact.init(jax.random.key(1), x)
+    variables = once(exact.init, jax.random.key(1), x)
     for deterministic in (True, False):
-        ours = sampled.init(keys(1) | {"params": jax.random.key(1)}, x, deterministic=deterministic)
+        ours = once(sampled.init, keys(1) | {"params": jax.random.key(1)}, x, deterministic=deterministic)
         chex.assert_trees_all_equal(ours, variables)
-    expected, actual = exact.apply(variables, x), sampled.apply(variables, inputs=x, deterministic=True)
+    expected, actual = once(exact.apply, variables, x), once(sampled.apply, variables, inputs=x, deterministic=True)
     assert actual.dtype == expected.dtype
     np.testing.assert_allclose(np.float32(actual), np.float32(expected), rtol=1e-5, atol=1e-5)
-    noisy = sampled.apply(variables, x, deterministic=False, rngs={"sample": jax.random.key(2)})
+    noisy = once(sampled.apply, variables, x, deterministic=False, rngs={"sample": jax.random.key(2)})
     assert noisy.dtype == expected.dtype and noisy.shape == expected.shape
     assert np.abs(np.float32(noisy) - np.float32(expected)).max() > 0.01
 
@@ -106,10 +106,10 @@ def test_settings_have_the_meaning_that_flax_gives_them(kind, options):
     """By Flax's own code and, with all terms kept, by ours."""
     exact, sampled, x = pair(kind, bias_init=nn.initializers.normal())
     exact, sampled = exact.clone(**options), sampled.clone(**options, ratio=1.0)
-    variables = exact.init(jax.random.key(1), x)
-    expected = exact.apply(variables, x)
+    variables = once(exact.init, jax.random.key(1), x)
+    expected = once(exact.apply, variables, x)
     for deterministic in (True, False):
-        actual = sampled.apply(variables, x, deterministic=deterministic, rngs={"sample": jax.random.key(2)})
+        actual = once(sampled.apply, variables, x, deterministic=deterministic, rngs={"sample": jax.random.key(2)})
         np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -129,9 +129,9 @@ def test_integers_of_any_type():
         (nn.Dense(3), MCDense(np.int64(3))),
     ]
     for exact, sampled in layers:
-        variables = exact.init(jax.random.key(1), IMAGES)
+        variables = once(exact.init, jax.random.key(1), IMAGES)
         actual = sampled.clone(ratio=1.0).apply(variables, IMAGES, deterministic=False, rngs=keys(2))
-        np.testing.assert_allclose(actual, exact.apply(variables, IMAGES), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(actual, once(exact.apply, variables, IMAGES), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["conv", "transposed"])
@@ -140,10 +140,10 @@ def test_any_number_of_batch_axes(kind, shape):
     """As Flax's, exact and sampled at a ratio of 1."""
     x = jax.random.normal(jax.random.key(0), shape)
     exact, sampled, _ = pair(kind)
-    variables = exact.init(jax.random.key(1), x)
-    expected = exact.apply(variables, x)
+    variables = once(exact.init, jax.random.key(1), x)
+    expected = once(exact.apply, variables, x)
     for layer, deterministic in ((sampled, True), (sampled.clone(ratio=1.0), False)):
-        actual = layer.apply(variables, x, deterministic=deterministic, rngs={"sample": jax.random.key(2)})
+        actual = once(layer.apply, variables, x, deterministic=deterministic, rngs={"sample": jax.random.key(2)})
         np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -166,7 +166,9 @@ def test_a_convolution_is_mc_conv():
     """Whatever its unit and mode."""
     options = dict(ratio=0.25, unit="edge", mode="straight_through", min_samples=8, sampler=topk)
     options |= dict(strides=(1, 2), padding="VALID", kernel_dilation=(2, 1))
-    y, variables = MCConv(3, (3, 2), use_bias=False, deterministic=False, **options).init_with_output(keys(0), IMAGES)
+    y, variables = once(
+        MCConv(3, (3, 2), use_bias=False, deterministic=False, **options).init_with_output, keys(0), IMAGES
+    )
     expected = mc_conv(jax.random.key(0), IMAGES, variables["params"]["kernel"], **options)
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
 
@@ -175,12 +177,12 @@ def test_a_convolution_is_mc_conv():
 def test_missing_stream_is_an_error(kind):
     """Without the stream "sample" a sampled call raises, even where "params" or "dropout" could serve."""
     _, layer, x = pair(kind)
-    variables = layer.init(jax.random.key(1), x, deterministic=True)
+    variables = once(layer.init, jax.random.key(1), x, deterministic=True)
     for rngs in (None, {"params": jax.random.key(0)}, {"dropout": jax.random.key(0)}):
         with pytest.raises(InvalidRngError, match="sample"):
-            layer.apply(variables, x, deterministic=False, rngs=rngs)
+            once(layer.apply, variables, x, deterministic=False, rngs=rngs)
     with pytest.raises(InvalidRngError, match="sample"):
-        layer.init(jax.random.key(1), x, deterministic=False)
+        once(layer.init, jax.random.key(1), x, deterministic=False)
 
 
 def test_layers_draw_distinct_keys():
@@ -198,7 +200,7 @@ def test_layers_draw_distinct_keys():
                 x = MCDense(4, sampler=sampler, deterministic=False)(x)
             return x
 
-    jax.block_until_ready(Two().init(keys(0), ROWS))
+    jax.block_until_ready(once(Two().init, keys(0), ROWS))
     jax.effects_barrier()
     assert len(seen) == len(set(seen)) == 2
 
@@ -207,7 +209,7 @@ def test_layers_draw_distinct_keys():
 def test_checkpoints_move_both_ways(how, tmp_path):
     """A checkpoint of the exact model loads into the sampled one and back, unchanged."""
     exact, sampled = Net(exact=True), Net(exact=False)
-    ours, theirs = sampled.init(keys(1), IMAGES), exact.init(keys(2), IMAGES)
+    ours, theirs = once(sampled.init, keys(1), IMAGES), once(exact.init, keys(2), IMAGES)
     for i, (source, target) in enumerate([(theirs, ours), (ours, theirs)]):
         if how == "bytes":
             loaded = serialization.from_bytes(target, serialization.to_bytes(source))
@@ -218,7 +220,7 @@ def test_checkpoints_move_both_ways(how, tmp_path):
                 checkpointer.wait_until_finished()
                 loaded = checkpointer.restore(tmp_path / str(i), target)
         chex.assert_trees_all_equal(loaded, source)
-        sampled.apply(loaded, IMAGES, rngs=keys(3))
+        once(sampled.apply, loaded, IMAGES, rngs=keys(3))
 
 
 def test_jit_vmap_over_seeds_and_remat():
@@ -257,10 +259,10 @@ def test_a_product_of_ones_own_is_used_in_evaluation_alone():
 
     for options in (dict(dot_general=dot_general), dict(dot_general_cls=lambda: dot_general)):
         layer = MCDense(3, use_bias=False, **options)
-        y, variables = layer.init_with_output(jax.random.key(0), ROWS, deterministic=True)
+        y, variables = once(layer.init_with_output, jax.random.key(0), ROWS, deterministic=True)
         np.testing.assert_allclose(y, 2 * ROWS @ variables["params"]["kernel"], rtol=1e-6)
         with pytest.raises(ValueError, match=f"^{next(iter(options))} must be None for an approximate"):
-            layer.apply(variables, ROWS, deterministic=False, rngs=keys(1))
+            once(layer.apply, variables, ROWS, deterministic=False, rngs=keys(1))
 
 
 @pytest.mark.parametrize(

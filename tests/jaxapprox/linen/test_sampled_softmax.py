@@ -12,7 +12,7 @@ from flax import linen as nn
 from flax.errors import InvalidRngError
 from jax import lax
 from oracles import vectors
-from quick_compilation import jit
+from quick_compilation import jit, once
 
 from jaxapprox.active_rows import to_blocks
 from jaxapprox.blocks import put
@@ -70,10 +70,10 @@ def test_a_sampled_loss_is_the_pure_functions(settings, proposal):
 def test_it_is_a_dense_layer():
     """Variables of `init`, with labels or without, and logits are those of `nn.Dense` to the bit: checkpoints move."""
     dense, key = nn.Dense(CLASSES), jax.random.key(1)
-    expected = dense.init(key, X)
-    chex.assert_trees_all_equal(LAYER.init(key, X), expected)
-    chex.assert_trees_all_equal(LAYER.init(key, X, LABELS, deterministic=False), expected)
-    np.testing.assert_array_equal(LAYER.apply(VARIABLES, X), dense.apply(VARIABLES, X))
+    expected = once(dense.init, key, X)
+    chex.assert_trees_all_equal(once(LAYER.init, key, X), expected)
+    chex.assert_trees_all_equal(once(LAYER.init, key, X, LABELS, deterministic=False), expected)
+    np.testing.assert_array_equal(once(LAYER.apply, VARIABLES, X), once(dense.apply, VARIABLES, X))
 
 
 @pytest.mark.parametrize("layer", [LAYER, SampledSoftmaxDense(CLASSES, size=None, block_size=7)])
@@ -83,11 +83,11 @@ def test_the_exact_loss_is_that_of_the_logits(layer):
     logits = nn.Dense(CLASSES).apply(VARIABLES, x)
     expected = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     is_deterministic = layer.size is not None
-    actual = layer.apply(VARIABLES, x, labels, deterministic=is_deterministic)
+    actual = once(layer.apply, VARIABLES, x, labels, deterministic=is_deterministic)
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
     several = jnp.stack([labels, labels[::-1] * 0 - 1, (labels + 1) % CLASSES], 2)  # one slot of three is not used
     expected = (expected + optax.softmax_cross_entropy_with_integer_labels(logits, several[..., 2])) / 2
-    actual = layer.apply(VARIABLES, x, several, deterministic=is_deterministic)
+    actual = once(layer.apply, VARIABLES, x, several, deterministic=is_deterministic)
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
@@ -160,4 +160,4 @@ def test_the_stream_is_needed():
     with pytest.raises(InvalidRngError, match="needs the RNG stream 'sample'"):
         sampled(rngs={})
     loss = sampled(SampledSoftmaxDense(CLASSES, size=None), rngs={})
-    np.testing.assert_allclose(loss, LAYER.apply(VARIABLES, X, LABELS, deterministic=True), rtol=1e-6)
+    np.testing.assert_allclose(loss, once(LAYER.apply, VARIABLES, X, LABELS, deterministic=True), rtol=1e-6)

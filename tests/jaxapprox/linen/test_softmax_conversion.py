@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 from flax.errors import InvalidRngError
 from oracles import vectors
-from quick_compilation import jit
+from quick_compilation import jit, once
 
 from jaxapprox import MC, SampledSoftmax
 from jaxapprox.linen import SampledSoftmaxDense, advise, convert
@@ -78,7 +78,7 @@ def test_all_classes_without_a_key(after):
     """In blocks, without a stream: the loss of the logits, wherever these are in what the model returns."""
     model = Model(after=after)
     loss, logits = (
-        converted.apply(VARIABLES, X, **options)
+        once(converted.apply, VARIABLES, X, **options)
         for converted, options in ((convert(model, EXACT, X), {"labels": LABELS}), (model, {}))
     )
     if after == "beside others":
