@@ -62,6 +62,7 @@ def test_rows_train_as_dense_layers_do(data, method, optimizer, tied):
         return optax.softmax_cross_entropy_with_integer_labels(scores_of(params, contexts), labels).mean()
 
     batch = jit(lambda state, i: learner.feed.batches(state, data.train, jnp.int32(0))(i))
+
     @jit
     def reference(params, opt_state, contexts, labels):
         loss, gradient = jax.value_and_grad(loss_of)(params, contexts, labels)
