@@ -23,12 +23,14 @@ MODULES = (
 )
 # JAX has no threads yet when it forks: no backend has been made.
 _PARENT = f"""
-import gc, importlib, io, json, os, resource, runpy, signal, sys, time, warnings
-import jaxlib.mlir.dialects.mhlo, matplotlib.figure, sklearn.datasets, tyro
+import contextlib, gc, importlib, io, json, os, resource, runpy, signal, sys, time, warnings
+import matplotlib.figure, sklearn.datasets, tyro
 for module in {MODULES}:
     importlib.import_module("experiments." + module)
 warnings.simplefilter("ignore")
 # What the first use of a library loads.
+with contextlib.suppress(ImportError):
+    import jaxlib.mlir.dialects.mhlo
 sklearn.datasets.load_digits()
 tyro.cli(int, args=["1"])
 figure = matplotlib.figure.Figure(layout="constrained")

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled_lsh import build
 
 from experiments.hashing.filters import ConvLayer
 from experiments.hashing.measurements import family_per_node, hashed_conv, masked_nodes, unmasked_fraction
 from jaxapprox import conv
-from jaxapprox.lsh import build
 
 
 def layer(strides, size=5):

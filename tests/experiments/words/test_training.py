@@ -62,16 +62,21 @@ def test_rows_train_as_dense_layers_do(data, method, optimizer, tied):
         return optax.softmax_cross_entropy_with_integer_labels(scores_of(params, contexts), labels).mean()
 
     batch = jit(lambda state, i: learner.feed.batches(state, data.train, jnp.int32(0))(i))
-    step, reference = jit(learner.step), jit(jax.value_and_grad(loss_of))
+
+    @jit
+    def reference(params, opt_state, contexts, labels):
+        loss, gradient = jax.value_and_grad(loss_of)(params, contexts, labels)
+        updates, opt_state = dense.update(gradient, opt_state)
+        return loss, gradient, optax.apply_updates(params, updates), opt_state
+
+    step = jit(learner.step)
     gradient_of = jit(lambda state, params, *batch: learner.gradient(learner.with_params(state, params, {}), *batch))
     for i in range(4):
         contexts, labels = batch(state, i)
         own = gradient_of(state, params, contexts, labels)
         state, metrics = step(state, contexts, labels)
-        loss, gradient = reference(params, contexts, labels)
+        loss, gradient, params, opt_state = reference(params, opt_state, contexts, labels)
         jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-3, atol=1e-6), own, gradient)
-        updates, opt_state = dense.update(gradient, opt_state)
-        params = optax.apply_updates(params, updates)
         np.testing.assert_allclose(metrics.loss, loss, rtol=1e-4)
     jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-3, atol=1e-4), dict(state.params), params)
 

@@ -40,23 +40,29 @@ def assert_is_dense(layer, params, x, weigh):
 
     weigh: (dense output, the active output's ids) -> what the layer should answer, for all units.
     """
-    y, pull = layer(params, x)
-    y = y if isinstance(y, Active) else Active(None, y)
-    full = spread(x.values, x.ids, INPUTS)
-    kernel = params["weights"].T if "weights" in params else params["kernel"]
 
-    def reference(kernel, bias, full):
-        return weigh(jax.nn.relu(full @ kernel + bias[None]), y.ids)
+    @jax.jit
+    def pairs(params, x):
+        y, pull = layer(params, x)
+        y = y if isinstance(y, Active) else Active(None, y)
+        full = spread(x.values, x.ids, INPUTS)
+        kernel = params["weights"].T if "weights" in params else params["kernel"]
 
-    g = jnp.asarray(vectors(3, *y.values.shape))
-    expected, reference_pull = jax.vjp(reference, kernel, params["bias"], full)
-    d_kernel, d_bias, d_full = reference_pull(spread(g, y.ids, UNITS))
-    blocks, dx = pull(g)
-    gradient = {name: put(jnp.zeros_like(params[name]), block) for name, block in blocks.items()}
-    own_kernel = gradient["weights"].T if "weights" in gradient else gradient["kernel"]
-    d_values = d_full if x.ids is None else d_full.at[:, x.ids].get(mode="fill", fill_value=0)
-    pairs = (spread(y.values, y.ids, UNITS), expected), (own_kernel, d_kernel), (gradient["bias"], d_bias)
-    for actual, wanted in (*pairs, (dx, d_values)):
+        def reference(kernel, bias, full):
+            return weigh(jax.nn.relu(full @ kernel + bias[None]), y.ids)
+
+        g = jnp.asarray(vectors(3, *y.values.shape))
+        expected, reference_pull = jax.vjp(reference, kernel, params["bias"], full)
+        d_kernel, d_bias, d_full = reference_pull(spread(g, y.ids, UNITS))
+        blocks, dx = pull(g)
+        gradient = {name: put(jnp.zeros_like(params[name]), block) for name, block in blocks.items()}
+        own_kernel = gradient["weights"].T if "weights" in gradient else gradient["kernel"]
+        d_values = d_full if x.ids is None else d_full.at[:, x.ids].get(mode="fill", fill_value=0)
+        output = spread(y.values, y.ids, UNITS), expected
+        return y, [output, (own_kernel, d_kernel), (gradient["bias"], d_bias), (dx, d_values)]
+
+    y, found = pairs(params, x)
+    for actual, wanted in found:
         np.testing.assert_allclose(actual, wanted, rtol=1e-5, atol=1e-6)
     return y
 

@@ -22,9 +22,14 @@ def operands(batch=3, dtype=jnp.float32):
 def test_outputs_and_gradients_unit_by_unit(platform, batch):
     """Each output is a row's product plus its bias; each touched row gets its examples' multiples, the rest nothing."""
     (x, weights, bias, g), ids = operands(batch)
-    y = active_rows.forward(x, weights, bias, ids)
-    dx, gradient = active_rows.pull_back(x, weights, ids, g)
-    new_weights, new_bias = active_rows.add_rows(weights, bias, gradient, -0.5)
+
+    @jax.jit
+    def step(x, weights, bias, ids, g):
+        dx, gradient = active_rows.pull_back(x, weights, ids, g)
+        return active_rows.forward(x, weights, bias, ids), dx, active_rows.add_rows(weights, bias, gradient, -0.5)
+
+    y, dx, (new_weights, new_bias) = step(x, weights, bias, ids, g)
+    y = np.asarray(y)
     x, weights, bias, g = (np.float64(a) for a in (x, weights, bias, g))
     expected_dx, expected_weights, expected_bias = np.zeros_like(x), weights.copy(), bias.copy()
     for b in range(batch):

@@ -102,7 +102,7 @@ def test_estimates_are_unbiased(name):
     A chance of 1e-6 each of a false alarm.
     """
     exact, estimated, operands = case(name)
-    expected = value_and_gradients(exact, *operands)
+    expected = jax.jit(functools.partial(value_and_gradients, exact))(*operands)
 
     @jax.jit
     @jax.vmap
@@ -121,7 +121,7 @@ def test_each_sum_keeps_its_share(name):
     """Half of the rows of each group have a gradient: with one output it is nonzero in those rows alone."""
     _, estimated, (lhs, rhs) = case(name)
     rows = PRODUCTS[name][-1]
-    grad = jax.grad(lambda lhs: jnp.sum(estimated(MC(0.5, uniform), KEY, lhs, rhs) ** 2))(lhs)
+    grad = jax.jit(jax.grad(lambda lhs: jnp.sum(estimated(MC(0.5, uniform), KEY, lhs, rhs) ** 2)))(lhs)
     dx = np.asarray(grad)
     kept = {"conv_general_dilated": dx.any((0, 1, 2)), "conv_transpose": dx.any((0, 1, 2))}.get(PRODUCTS[name][0])
     if kept is not None:
@@ -136,14 +136,21 @@ def test_forward_mode(mode, unit, block_size):
     """Tangents: of the exact product where gradients are, or are estimates of its; of the kept rows in mode forward."""
     x, kernel, t = array(2, 5, 5, 6), array(3, 3, 6, 4, seed=1), array(3, 3, 6, 4, seed=2)
     estimated = functools.partial(mc_conv, KEY, ratio=0.5, sampler=uniform, mode=mode, unit=unit, block_size=block_size)
-    y, tangent = jax.jvp(lambda kernel: estimated(x, kernel), (kernel,), (t,))
-    np.testing.assert_array_equal(y, estimated(x, kernel))
     of_kept = mode == "forward"  # by `uniform` the draw is the same for every kernel
-    np.testing.assert_allclose(tangent, estimated(x, t) if of_kept else conv(x, t), rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(jax.linearize(lambda kernel: estimated(x, kernel), kernel)[1](t), tangent, rtol=1e-6)
-    if mode != "backward":  # whose gradients are drawn anew for each cotangent
+
+    @jax.jit
+    def found(x, kernel, t):
+        y, tangent = jax.jvp(lambda kernel: estimated(x, kernel), (kernel,), (t,))
+        linear = jax.linearize(lambda kernel: estimated(x, kernel), kernel)[1](t)
         hessian = jax.hessian(lambda s: jnp.sum(estimated(x, kernel + s * t) ** 2))(0.0)
-        np.testing.assert_allclose(hessian, 2 * jnp.sum(tangent**2), rtol=1e-3)
+        return (y, tangent, linear, hessian), (estimated(x, kernel), estimated(x, t) if of_kept else conv(x, t))
+
+    (y, tangent, linear, hessian), (value, of_t) = found(x, kernel, t)
+    np.testing.assert_allclose(y, value, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(tangent, of_t, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(linear, tangent, rtol=1e-5, atol=1e-5)
+    if mode != "backward":  # whose gradients are drawn anew for each cotangent
+        np.testing.assert_allclose(hessian, 2 * np.sum(np.square(tangent)), rtol=1e-3)
 
 
 @pytest.mark.parametrize("mode", ["forward", "backward", "straight_through", "kernel"])

@@ -1,5 +1,6 @@
 """Candidates by hashing: which classes are found, how hits and fill are weighed, and what is found of the first k."""
 
+import compiled_lsh
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,7 +31,7 @@ SCORES = oracle.scores(HIDDEN, WEIGHTS, BIAS)
 
 def tables_of(weights=WEIGHTS, bias=BIAS, **settings):
     settings = {"transform": "simple", "num_bits": 3, "num_tables": 4} | settings
-    return lsh.build(
+    return compiled_lsh.build(
         jax.random.key(0),
         jnp.asarray(weights),
         bias=jnp.zeros(len(weights)) if bias is None else jnp.asarray(bias),
@@ -44,10 +45,10 @@ first_of = jit(hashed_top_k, static_argnames=("k", "per_bucket"))
 
 def test_bias_is_one_more_feature():
     settings = {"num_bits": 12, "num_tables": 4}
-    tables = lsh.build(jax.random.key(0), WEIGHTS, bias=BIAS, **settings)
-    together = lsh.build(jax.random.key(0), np.hstack([WEIGHTS, BIAS[:, None]]), **settings)
+    tables = compiled_lsh.build(jax.random.key(0), WEIGHTS, bias=BIAS, **settings)
+    together = compiled_lsh.build(jax.random.key(0), np.hstack([WEIGHTS, BIAS[:, None]]), **settings)
     np.testing.assert_array_equal(tables.codes, together.codes)
-    np.testing.assert_array_equal(lsh.rebuild(tables, WEIGHTS, BIAS).codes, tables.codes)
+    np.testing.assert_array_equal(compiled_lsh.rebuild(tables, WEIGHTS, BIAS).codes, tables.codes)
     with pytest.raises(ValueError, match=r"^bias must have shape \(40,\)"):
         lsh.rebuild(tables, WEIGHTS, BIAS[:3])
 
@@ -60,7 +61,7 @@ def test_what_is_found(path):
     tables = tables_of()
     assert tables.has_buckets == (path == "buckets")
     query = jnp.hstack([HIDDEN, np.ones((BATCH, 1), np.float32)])
-    meet = np.asarray(lsh.collisions(tables, query)) > 0
+    meet = np.asarray(compiled_lsh.collisions(tables, query)) > 0
     own = np.asarray(hits_of(jax.random.key(1), tables, HIDDEN, per_bucket=CLASSES, per_example=True))
     shared = np.asarray(hits_of(jax.random.key(1), tables, HIDDEN, per_bucket=CLASSES))
     for found, expected in (*zip(own, meet, strict=True), (shared, meet.any(0))):
@@ -134,7 +135,7 @@ def test_first_classes_of_those_found():
     """Scores as they are, from the highest on, each of a class that the hash finds; past them -inf and no class."""
     tables, k = tables_of(num_bits=2, num_tables=2), 25
     query = jnp.hstack([HIDDEN, np.ones((BATCH, 1), np.float32)])
-    meet = np.asarray(lsh.collisions(tables, query)) > 0
+    meet = np.asarray(compiled_lsh.collisions(tables, query)) > 0
     scores, ids = first_of(jax.random.key(0), tables, HIDDEN, WEIGHTS, BIAS, k, per_bucket=CLASSES)
     among = np.where(meet, SCORES, -np.inf)
     expected = np.argsort(-among, 1)[:, :k]
