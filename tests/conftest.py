@@ -28,9 +28,8 @@ def pytest_sessionstart(session):
 
 
 def pytest_collection_finish():
-    """Tracing makes many objects and little garbage: it is looked for seldom, and not among the modules."""
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    """Tracing makes many objects and little garbage, which is looked for seldom."""
+    gc.set_threshold(50_000, 20, 100)  # gc.freeze() as well would hide from hypothesis what refers to its generators
 
 
 @pytest.fixture(autouse=True, scope="module")
