@@ -43,7 +43,7 @@ def test_fine_tuning_goes_on_from_what_was_kept(forked, tiny, tmp_path):
     """A text trained on first helps; the file that keeps it gives the same rows, and serves no other network."""
     first, kept = tmp_path / "first.txt", tmp_path / "kept.npz"
     first.write_text("abcde\n" * 100, encoding="utf-8")
-    own = (*tiny, "--methods", "mc", "--steps", "30", "--pretrain-text", str(first), "--pretrain-steps", "120")
+    own = (*tiny, "--methods", "adaptive", "--steps", "30", "--pretrain-text", str(first), "--pretrain-steps", "120")
     own = (*own, "--pretrain-lr", "0.02", "--pretrain-batch-size", "4", "--pretrained", str(kept))
     runs = [tmp_path / name for name in ("made", "read")]
     for out in runs:

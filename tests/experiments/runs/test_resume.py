@@ -19,7 +19,7 @@ SWEEP = (
     *("--images", "300", "--width", "12", "--layers", "2", "--methods", "standard", "alsh", "--active", "0.3"),
     *("--epochs", "12", "--seeds", "2", "--seed-axis", "map", "--checkpoint-minutes", "0.000001"),
 )
-KILLS = 12
+KILLS = 20
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def wait_for_rows(program: Program, out: Path, count: int) -> None:
 
 
 def test_killed_at_random_moments(forked, undisturbed, tmp_path):
-    """A dozen SIGKILLs: the rows only ever grow, and in the end are those of the undisturbed run."""
+    """Twenty SIGKILLs: the rows only ever grow, and in the end are those of the undisturbed run."""
     rng, kills, run = random.Random(0), 0, 0
     while kills < KILLS:
         out, before, run = tmp_path / f"run-{run}", [], run + 1

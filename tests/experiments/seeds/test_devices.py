@@ -17,17 +17,12 @@ SWEEP = (
     *("--preset", "quick", "--width", "2", "--blocks", "1", "--images", "64", "--batch-size", "16", "--epochs", "2"),
     *("--methods", "mc", "--seeds", "8", "--recalibration-batches", "2"),
 )
-# The smallest program, where what is trained does not matter.
-SMALLEST = (
-    *("--width", "6", "--layers", "1", "--images", "64", "--batch-size", "16", "--epochs", "2"),
-    *("--methods", "mc", "--ratio", "0.5", "--seeds", "8"),
-)
 ENDED = 30  # seconds within which every process ends when one does
 
 
-def start(forked, *arguments: str, devices: int = 1, program: str = "cifar") -> Program:
+def start(forked, *arguments: str, devices: int = 1) -> Program:
     flags = f"{quick_compilation.LEVEL_0} --xla_force_host_platform_device_count={devices}"
-    return forked.start(f"experiments.{program}", *arguments, environment={"XLA_FLAGS": flags})
+    return forked.start("experiments.cifar", *arguments, environment={"XLA_FLAGS": flags})
 
 
 def finish(*programs: Program, seconds: float = 200) -> list[str]:
@@ -43,13 +38,13 @@ def finish(*programs: Program, seconds: float = 200) -> list[str]:
                 program.wait()
 
 
-def company(forked, *arguments: str, program: str = "cifar") -> list[Program]:
+def company(forked, *arguments: str) -> list[Program]:
     """Two processes of two devices each, which meet at a port that is free."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     meeting = ("--coordinator", f"127.0.0.1:{port}", "--num-processes", "2")
-    return [start(forked, *arguments, *meeting, "--process-id", str(i), devices=2, program=program) for i in range(2)]
+    return [start(forked, *arguments, *meeting, "--process-id", str(i), devices=2) for i in range(2)]
 
 
 def by_place(out: Path) -> dict[tuple[str, int, int], dict]:
@@ -76,14 +71,10 @@ def test_eight_devices(forked, one_device, tmp_path):
     assert json.loads((out / "plans.json").read_text())["mc"][0]["mesh"] == [8, 1]
 
 
-def test_two_processes_over_the_seeds(forked, tmp_path):
+def test_two_processes_over_the_seeds(forked, one_device, tmp_path):
     """Two processes of two devices, to the bit; only the first one writes."""
-    alone = ("--seed-axis", "map", "--out", str(tmp_path / "alone"))
-    (output,) = finish(start(forked, *SMALLEST, *alone, program="mlp"))
-    expected = by_place(tmp_path / "alone")
-    assert len(expected) == 16, output
-    outputs = finish(*company(forked, *SMALLEST, "--out", str(tmp_path / "run"), program="mlp"))
-    assert by_place(tmp_path / "run") == expected, outputs
+    outputs = finish(*company(forked, *SWEEP, "--out", str(tmp_path / "run")))
+    assert by_place(tmp_path / "run") == one_device, outputs
     assert "seed axis shard, 4 at once" in outputs[0]
     assert "epoch" not in outputs[1]
 
@@ -104,7 +95,7 @@ def test_two_processes_over_the_batch(forked, one_device, tmp_path):
 def test_all_end_when_one_dies(forked, tmp_path, dying):
     """The other process ends with a line, and what was reported can be resumed by fewer."""
     out = tmp_path / "run"
-    processes = company(forked, *SMALLEST, "--epochs", "3000", "--out", str(out), program="mlp")
+    processes = company(forked, *SWEEP, "--epochs", "3000", "--out", str(out))
     metrics, deadline = out / "metrics.jsonl", time.monotonic() + 100
     while time.monotonic() < deadline and not (metrics.exists() and metrics.stat().st_size):
         time.sleep(0.1)

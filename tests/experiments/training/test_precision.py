@@ -132,10 +132,10 @@ def test_gradients_are_those_of_float32_but_for_rounding(data):
 
 DIGITS = ("--images", "400", "--epochs", "3")
 PROGRAMS = {
-    "cifar": ("--preset", "quick", "--methods", "mc", "--width", "4", "--blocks", "1", *DIGITS),
-    "mlp": ("--methods", "alsh", "mc", "--width", "40", "--active", "0.5", "--ratio", "0.5", *DIGITS),
+    "cifar": ("--preset", "quick", "--width", "4", "--blocks", "1", *DIGITS),
+    "mlp": ("--methods", "standard", "alsh", "mc", "--width", "40", "--active", "0.5", "--ratio", "0.5", *DIGITS),
     "words": ("--features", "8", "--window", "2", "--subsample", "0", "--candidates", "8", "--steps", "200"),
-    "characters": ("--methods", "mc", "--blocks", "1", "--features", "8", "--heads", "2", "--steps", "120"),
+    "characters": ("--methods", "exact", "mc", "--blocks", "1", "--features", "8", "--heads", "2", "--steps", "120"),
 }
 TEXT = ("--batch-size", "16", "--evaluations", "3", "--min-count", "1")
 MORE = {

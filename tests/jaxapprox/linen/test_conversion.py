@@ -107,8 +107,9 @@ def test_vae_hashed_with_its_methods():
     model = VAE()
     converted = convert(model, [("decoder/*", ALSH(active=0.2))], FLAT)
     assert set(converted.report.methods) == {"decoder/layers_0", "decoder/layers_2"}
-    exact, variables = (initial(m, FLAT, latent=jax.random.key(2)) for m in (model, converted))
-    chex.assert_trees_all_close(variables["params"], exact["params"], rtol=1e-4, atol=1e-5)  # of two programs
+    keys = {"params": jax.random.key(1), "latent": jax.random.key(2)}
+    exact, variables = model.init(keys, FLAT), converted.init(keys, FLAT)  # not by two programs, which round differently
+    chex.assert_trees_all_equal(variables["params"], exact["params"])
     z = jax.random.normal(jax.random.key(3), (3, 4))
     options = dict(capture_intermediates=True, mutable=["intermediates"])
     _, seen = applied(converted, variables, z, rngs=sample(4), method=VAE.generate, **options)
