@@ -234,5 +234,11 @@ def test_bad_flags(forked, flags):
     assert_usage_error(forked.run("experiments.bench", *flags), flags[0])
 
 
+def test_sweeps_are_not_timed_on_the_device(forked):
+    """Only counted."""
+    refused = forked.run("experiments.bench", "device", "--chip-programs", "sweeps")
+    assert_usage_error(refused, "--chip-programs", "sweeps")
+
+
 def test_unknown_parts_are_refused_with_those_that_exist(forked):
     assert_usage_error(forked.run("experiments.bench", "magic"), "magic", *PARTS)

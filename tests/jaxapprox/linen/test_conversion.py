@@ -108,7 +108,8 @@ def test_vae_hashed_with_its_methods():
     converted = convert(model, [("decoder/*", ALSH(active=0.2))], FLAT)
     assert set(converted.report.methods) == {"decoder/layers_0", "decoder/layers_2"}
     keys = {"params": jax.random.key(1), "latent": jax.random.key(2)}
-    exact, variables = model.init(keys, FLAT), converted.init(keys, FLAT)  # not by two programs, which round differently
+    # Not by a program each, which round differently.
+    exact, variables = model.init(keys, FLAT), converted.init(keys, FLAT)
     chex.assert_trees_all_equal(variables["params"], exact["params"])
     z = jax.random.normal(jax.random.key(3), (3, 4))
     options = dict(capture_intermediates=True, mutable=["intermediates"])
