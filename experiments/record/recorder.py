@@ -141,7 +141,7 @@ def _exit_code(command: list[str], directory: Path, environment: dict[str, str])
 def _environment(tree: Path, entry: Entry) -> dict[str, str]:
     """The user's, with the worktree's packages, on the platform that the record is of, with XLA's own settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
-    return {**kept, "PYTHONPATH": str(tree), "JAX_PLATFORMS": "cpu" if entry.gpu is None else "cuda"}
+    return {**kept, "PYTHONPATH": str(tree), "JAX_PLATFORMS": "cpu" if entry.gpu is None else "cuda,cpu"}
 
 
 def _facts(entry: Entry, sources: dict[str, str], revision: str, work: Work) -> dict[str, Any]:
