@@ -67,6 +67,8 @@ def _written(value: object) -> Iterator[str]:
     if isinstance(value, ast.AST):
         yield f"{type(value).__name__}("
         for name, field in ast.iter_fields(value):
+            if isinstance(value, ast.JoinedStr):  # from Python 3.12 on some end in an empty string
+                field = [part for part in field if not isinstance(part, ast.Constant) or part.value != ""]
             if field is not None and field != []:
                 yield f"{name}="
                 yield from _written(field)

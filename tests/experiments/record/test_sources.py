@@ -1,11 +1,13 @@
 """What a program's results depend on: its own code and what it imports, and nothing else."""
 
+import ast
+
 import pytest
 from forked import ROOT
 from small_repository import SmallRepository
 
 from experiments.record.manifest import read_manifest
-from experiments.record.sources import sources
+from experiments.record.sources import code_hash, sources
 
 
 @pytest.fixture
@@ -55,6 +57,16 @@ def test_code_changes_the_hash_of_its_file_alone(repository, name, old, new):
     after = hashes(repository)
     assert before.keys() == after.keys()
     assert [path for path in after if after[path] != before[path]] == [name]
+
+
+@pytest.mark.parametrize("text", ['f"{n:.2f}"', 'f"{n} of {m:>{w}}"'])
+def test_f_strings_that_end_in_an_empty_string_as_from_python_3_12_on_have_the_same_hash(text):
+    old, new = ast.parse(text), ast.parse(text)
+    for node in ast.walk(new):
+        if isinstance(node, ast.JoinedStr):
+            node.values.append(ast.Constant(""))
+    assert ast.dump(new) != ast.dump(old)
+    assert code_hash(new) == code_hash(old) != code_hash(ast.parse("''"))
 
 
 _REGISTRY = """
