@@ -20,6 +20,11 @@ def mean(here: Path, method: str, column: str = "test_accuracy") -> float:
     return statistics.mean(accuracies(here, method, column))
 
 
+def at_epoch(here: Path, method: str, epoch: str) -> float:
+    """The accuracy that a method had after an epoch, in per cent."""
+    return PERCENT * statistics.mean(row["test_accuracy"] for row in rows(here, method) if row["epoch"] == int(epoch))
+
+
 def deviation(here: Path, method: str, column: str = "test_accuracy") -> float:
     """Its standard deviation over seeds."""
     return statistics.stdev(accuracies(here, method, column))
@@ -73,10 +78,19 @@ def diagnosed(here: Path, method: str, name: str, epoch: str) -> float:
     return PERCENT * statistics.mean(found)
 
 
+def ended(here: Path, method: str, column: str) -> float:
+    """A column of the last rows, the mean over seeds."""
+    return statistics.mean(row[column] for row in final(here, method))
+
+
 def saved(here: Path, method: str, base: str) -> float:
     """What share of another method's training seconds a method saves, in per cent."""
-    own, other = (statistics.mean(row["train_seconds"] for row in final(here, name)) for name in (method, base))
-    return PERCENT * (1 - own / other)
+    return PERCENT * (1 - longer(here, method, base))
+
+
+def longer(here: Path, method: str, base: str) -> float:
+    """How many times another method's training seconds a method takes."""
+    return ended(here, method, "train_seconds") / ended(here, base, "train_seconds")
 
 
 def setting(here: Path, name: str) -> float:
@@ -175,6 +189,7 @@ def _variant(here: Path, name: str, column: str) -> list[float]:
 
 MEASURES: Mapping[str, Callable[..., float]] = {
     "mean": mean,
+    "at_epoch": at_epoch,
     "deviation": deviation,
     "less": less,
     "less_half": less_half,
@@ -183,7 +198,9 @@ MEASURES: Mapping[str, Callable[..., float]] = {
     "off": off,
     "growth": growth,
     "diagnosed": diagnosed,
+    "ended": ended,
     "saved": saved,
+    "longer": longer,
     "setting": setting,
     "collapsed": collapsed,
     "collapsed_half": collapsed_half,

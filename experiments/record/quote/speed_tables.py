@@ -141,6 +141,23 @@ def wide_steps(directories: Sequence[Path]) -> list[str]:
     return table(("", "ms", "exact ÷ it", "temporaries, 1,000,000 classes"), rows)
 
 
+def wide_sizes(directories: Sequence[Path]) -> list[str]:
+    """Steps of wide output layers by the number of classes and the batch: milliseconds, and sampled ones' speed."""
+    (here,) = directories
+    found = [(setting.split(), measured["seconds"]) for setting, measured in bench(here, "wide_steps").items()]
+    names = list(dict.fromkeys(name for _, seconds in found for name in seconds))
+    peers = [name for name in names if name.startswith("torch")]
+    rows = []
+    for (classes, batch), seconds in found:
+        times = [digits(1e3 * statistics.median(seconds[name]), 3) if name in seconds else NOTHING for name in names]
+        best = min((seconds[name] for name in peers if name in seconds), key=statistics.median, default=None)
+        against = [seconds["exact"], *([best] if peers else [])]
+        quotients = [NOTHING if base is None else spread(speeds(seconds["sampled"], base)) for base in against]
+        rows.append((f"{int(classes):,}", f"{int(batch):,}", *times, *quotients))
+    heads = (f"{name.replace('torch', 'PyTorch,')}, ms" for name in names)
+    return table(("classes", "batch", *heads, "exact ÷ sampled", *(["PyTorch ÷ sampled"] if peers else [])), rows)
+
+
 def transformer(directories: Sequence[Path]) -> list[str]:
     """A transformer's step with kernel gradients from samples, and with checkpoints."""
     (here,) = directories

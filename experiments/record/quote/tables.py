@@ -18,6 +18,7 @@ TABLES: Mapping[str, Callable[[Sequence[Path]], list[str]]] = {
     "hashed-layers": speed_tables.hashed_layers,
     "wide-race": speed_tables.wide_race,
     "wide-steps": speed_tables.wide_steps,
+    "wide-sizes": speed_tables.wide_sizes,
     "transformer": speed_tables.transformer,
     "seeds-per-hour": speed_tables.seeds_per_hour,
     "device-layers": device_tables.layers,

@@ -43,9 +43,9 @@ def test_every_number_of_readme_has_a_record_or_is_none():
     """A number is measured by a record, or listed as something else, with the reason."""
     text = README.read_text()
     covered = [span for phrase in read_phrases(ROOT) if phrase.page == README.name for span in phrase.spans(text)]
-    for listed in (*LISTED["unrecorded"], *({"text": t} for given in LISTED["given"] for t in given["texts"])):
-        found = places(text, listed["text"])
-        assert found, f"README has not: {listed['text']}"
+    for listed in (t for given in LISTED["given"] for t in given["texts"]):
+        found = places(text, listed)
+        assert found, f"README has not: {listed}"
         covered += found
     missing = [
         f"{found[0]} in: {text[max(0, found.start() - 60) : found.end() + 30]!r}"
@@ -62,13 +62,6 @@ def test_commands_of_readme_are_those_of_records():
     known = {re.sub(r" --out \S+", "", command) for command in known}
     quoted = re.findall(r"\| `(python -m experiments\.[^`]*)` \|", README.read_text())
     assert len(quoted) > 5 and {re.sub(r" --out \S+", "", command) for command in quoted} <= known
-
-
-def test_what_has_no_record_has_none():
-    """Once a record is there, the number is to be taken from it."""
-    manifest = read_manifest(ROOT)
-    for listed in LISTED["unrecorded"]:
-        assert listed["record"] in manifest and not (RESULTS / listed["record"]).exists()
 
 
 def test_a_wrong_number_is_put_right(tmp_path, forked):
