@@ -56,6 +56,19 @@ def value(here: Path, file: str, scale: str, *keys: str) -> float:
     return float(scale) * (statistics.mean(found) if isinstance(found, list) else found)
 
 
+def quotient(here: Path, file: str, top: str, bottom: str) -> float:
+    """Of two numbers in a file of JSON, whose keys are joined by points."""
+    return value(here, file, "1", *top.split(".")) / value(here, file, "1", *bottom.split("."))
+
+
+def over_layers(here: Path, which: str, setting: str, column: str, scale: str) -> float:
+    """Of filters that are hashed by a setting, or "any": the "low" or "high" of a column over layers, times a scale."""
+    found = read(here / "hashing.json")
+    shared = [layer for network in ("untrained", "trained") for layer in found[network]["shared"]]
+    columns = [layer[column] for layer in shared if setting in ("any", layer["setting"])]
+    return _ENDS[which]([float(scale) * (statistics.mean(c) if isinstance(c, list) else c) for c in columns])
+
+
 def off(here: Path) -> float:
     """How far the error by depth is from its prediction at most, in per cent."""
     pairs = [
@@ -195,6 +208,8 @@ MEASURES: Mapping[str, Callable[..., float]] = {
     "less_half": less_half,
     "run_seconds": run_seconds,
     "value": value,
+    "quotient": quotient,
+    "over_layers": over_layers,
     "off": off,
     "growth": growth,
     "diagnosed": diagnosed,
