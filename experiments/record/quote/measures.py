@@ -12,7 +12,13 @@ from experiments.record.quote.speed_tables import speeds
 from experiments.runs.statistics import half_interval, paired_difference
 
 Ends = Mapping[str, Callable[[list[float]], float]]
-_ENDS: Ends = {"median": statistics.median, "low": min, "high": max, "mean": statistics.mean}
+_ENDS: Ends = {
+    "median": statistics.median,
+    "low": min,
+    "high": max,
+    "mean": statistics.mean,
+    "deviation": statistics.stdev,
+}
 
 
 def mean(here: Path, method: str, column: str = "test_accuracy") -> float:
@@ -121,6 +127,13 @@ def collapsed_half(here: Path, name: str, column: str = "test_accuracy") -> floa
     return half_interval(_variant(here, name, column)) or 0.0
 
 
+def selected(here: Path, which: str, mode: str, sampler: str) -> float:
+    """The "mean" or "deviation" of accuracy, in per cent, by `experiments.choose`; exact training is mode "exact"."""
+    found = read(here / "mc_selection.json")["results"]
+    (own,) = (r for r in found if ((r["mode"] or r["method"]), r["sampler"] or "") == (mode, sampler))
+    return _ENDS[which]([PERCENT * accuracy for accuracy in own["accuracy"]])
+
+
 def collapse_setting(here: Path, name: str) -> float:
     """An option of `experiments.collapse`."""
     return read(here / "collapse.json")["settings"][name]
@@ -219,6 +232,7 @@ MEASURES: Mapping[str, Callable[..., float]] = {
     "setting": setting,
     "collapsed": collapsed,
     "collapsed_half": collapsed_half,
+    "selected": selected,
     "collapse_setting": collapse_setting,
     "milliseconds": milliseconds,
     "faster": faster,
