@@ -207,6 +207,24 @@ def test_records_of_before_there_were_hashes_are_stale(run, repository):
     assert run("--check", "first") == (1, ["first: stale: recorded before hashes"])
 
 
+def test_a_record_of_a_gpu_is_made_there_with_the_cpu_beside_it(forked, repository, tmp_path):
+    """Where a program says that there is such a GPU; on the CPU programs count their operations."""
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'NVIDIA H100, 81559 MiB'\n")
+    program.chmod(0o755)
+    repository.replace("experiments/record/manifest.toml", '["result.txt"]', '["result.txt", "config.json"]')
+    repository.commit()
+    path = f"{program.parent}:{os.environ['PATH']}"
+    process = forked.run(PROGRAM, "gpu/first", "first", "--repository", str(repository.root), PATH=path)
+    assert process.returncode == 0, process.output
+    results = repository.root / "experiments" / "results"
+    made = [json.loads((results / name / "config.json").read_text())["platform"] for name in ("gpu/first", "first")]
+    assert made == ["cuda,cpu", "cpu"]
+    facts = json.loads((results / "gpu" / "first" / "record.json").read_text())
+    assert facts["hardware"]["gpus"] == ["NVIDIA H100, 81559 MiB"]
+
+
 def test_refusals(forked, run, repository, tmp_path):
     """Each in one line, with the way out."""
     code, lines = run("magic")
