@@ -22,8 +22,8 @@ class Collapse(DataOptions):
     seeds: int = 3
     seed: int = 0
     """The first seed."""
-    variants: tuple[str, ...] = tuple(VARIANTS)
-    """Which to train; all by default."""
+    variants: tuple[str, ...] | None = None
+    """Which to train, again if --out holds them; by default all that it does not hold."""
     out: Path = Path("collapse")
     """Directory for collapse.json, collapse.md and collapse.png; what it holds of other variants is kept."""
 
@@ -34,8 +34,8 @@ class Collapse(DataOptions):
 
     def check(self) -> None:
         """Raises a UsageError naming a flag, its value and what it must be, unless all is well."""
-        unknown = [name for name in self.variants if name not in VARIANTS]
-        if unknown or not self.variants:
+        unknown = [name for name in self.variants or () if name not in VARIANTS]
+        if unknown or self.variants == ():
             raise UsageError(f"--variants must be of {'; '.join(VARIANTS)}, got {'; '.join(unknown) or 'none'}")
         # Imported here: --help needs none of the network's options.
         from experiments.cifar.config import Config

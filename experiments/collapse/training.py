@@ -27,14 +27,16 @@ def train_variants(options: Collapse) -> int:
         OutputError: if results can no longer be written.
     """
     data = first_images(load(options.data, options.data_dir), options.images)
-
-    methods = {name: TRAININGS[VARIANTS[name].training] for name in options.variants}
-    make_learner = functools.partial(cnn_learner, data=data)
-    task = Task("", "", data, methods, make_learner, faster_at_once=FASTER_AT_ONCE)
     settings = {**options.shared, "blocks": list(options.blocks), "images": len(data.train.labels)}
     results = Results(options.out, settings)
+    names = options.variants or [name for name in VARIANTS if name not in results.names]
+    if not names:
+        print(f"{options.out} has all variants: --variants trains some again")
+    methods = {name: TRAININGS[VARIANTS[name].training] for name in names}
+    make_learner = functools.partial(cnn_learner, data=data)
+    task = Task("", "", data, methods, make_learner, faster_at_once=FASTER_AT_ONCE)
     try:
-        for name in options.variants:
+        for name in names:
             config = variant_config(name, options)
             (family,) = families(config, {name: methods[name]})
             rows = train_family(family, numbered_seeds(config), task)

@@ -86,6 +86,30 @@ def row(seed, accuracy, recall=None):
 SETTINGS = {"data": "digits", "images": 1, "blocks": [1], "width": 1, "epochs": 1, "seeds": 2}
 
 
+def fill(results, names):
+    """Two seeds of each variant."""
+    for name in names:
+        recall = None if name.startswith("exact") else 0.1
+        results.add(name, [row(0, 0.5, recall), row(1, 0.6, recall)])
+
+
+def test_without_names_only_what_is_lacking_is_trained(forked, tmp_path):
+    """So that a call which was interrupted goes on when it is made once more."""
+    record = tmp_path / "collapse.json"
+    results = Results(tmp_path, {**SETTINGS, "images": 128, "width": 2, "seed": 0})
+    fill(results, [name for name in VARIANTS if name != "oracle"])
+    before = json.loads(record.read_text())["runs"]
+    process = forked.run("experiments.collapse", *SMALL, "--out", str(tmp_path))
+    assert process.returncode == 0, process.stderr
+    after = json.loads(record.read_text())["runs"]
+    assert list(after) == list(VARIANTS) and len(after["oracle"].pop("rows")) == 2
+    assert {name: after[name] for name in before} == before
+    complete = record.read_bytes()
+    process = forked.run("experiments.collapse", *SMALL, "--out", str(tmp_path))
+    assert process.returncode == 0 and "has all variants" in process.stdout, process.stderr
+    assert record.read_bytes() == complete
+
+
 def test_results_that_can_t_be_written_leave_the_old_ones(tmp_path, monkeypatch):
     results = Results(tmp_path, SETTINGS)
     results.add("exact", [row(0, 0.5)])
@@ -104,9 +128,7 @@ def test_results_that_can_t_be_written_leave_the_old_ones(tmp_path, monkeypatch)
 def test_figure_has_the_methods_colours(tmp_path):
     """Variants that are methods elsewhere look like them; those of batch 1 are hollow, beside the same in full."""
     results = Results(tmp_path, SETTINGS)
-    for name in VARIANTS:
-        recall = None if name.startswith("exact") else 0.1
-        results.add(name, [row(0, 0.5, recall), row(1, 0.6, recall)])
+    fill(results, VARIANTS)
     points = {bar.get_label(): bar.lines[0] for bar in draw(results).axes[0].containers}
     assert points.keys() == {name for name in VARIANTS if not name.startswith("exact")}
     colors = {name: to_hex(point.get_color()) for name, point in points.items()}
