@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments.record.needs import cpu_features, gpus
+from experiments.record.needs import gpus
 
 _STAT, _CPU, _MEMORY = Path("/proc/stat"), Path("/proc/cpuinfo"), Path("/proc/meminfo")
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
@@ -15,11 +15,12 @@ _IDLE = 3, 4  # columns of /proc/stat: idle, waiting for a disk
 
 def hardware(gpu: bool) -> dict[str, Any]:
     """Processor, memory and, if asked for, GPUs."""
+    features = (_field(_CPU, "flags") or "").split()
     found: dict[str, Any] = {
         "machine": platform.machine(),
         "processor": _field(_CPU, "model name") or platform.processor() or None,
         "cores": os.cpu_count(),
-        "instructions": [name for name in _INSTRUCTIONS if name in cpu_features()],
+        "instructions": [name for name in _INSTRUCTIONS if name in features],
         "memory": _field(_MEMORY, "MemTotal"),
     }
     if gpu:

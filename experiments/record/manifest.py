@@ -30,7 +30,6 @@ class Entry:
         data: sets of TensorFlow Datasets that it reads.
         inputs: files and directories that it reads in the repository's root, which git does not have.
         extra: what must be installed: optional dependencies of `pyproject.toml`.
-        without: a feature that the CPU must not have, as Linux calls it.
         again: how an interrupted command goes on: "resume" by `--resume`, "same" by being run once more as it is,
             "anew" from its beginning.
         seconds: whether pages quote its seconds, so that the machine must have been left to it.
@@ -46,7 +45,6 @@ class Entry:
     data: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
-    without: str | None = None
     again: Literal["anew", "resume", "same"] = "anew"
     seconds: bool = False
     also: tuple[str, ...] = ()

@@ -11,18 +11,11 @@ from experiments.record.manifest import Entry
 
 _DATA = "TFDS_DATA_DIR"
 _IMPORTED = {"tpu": "libtpu"}  # by which the optional dependencies are told to be there
-_CPU = Path("/proc/cpuinfo")
 
 
 def lacking(root: Path, entry: Entry) -> str:
     """What is missing of its needs, in a line; empty if nothing is."""
     return "; ".join(_lacks(root, entry))
-
-
-def cpu_features() -> set[str]:
-    """As Linux lists them; none elsewhere."""
-    lines = _CPU.read_text().splitlines() if _CPU.exists() else []
-    return set(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())
 
 
 def gpus() -> list[str]:
@@ -46,5 +39,3 @@ def _lacks(root: Path, entry: Entry) -> Iterator[str]:
             yield f"{_IMPORTED[name]} must be installed (pip install 'jaxapprox[{name}]')"
     if entry.gpu is not None and not any(entry.gpu in name for name in gpus()):
         yield f"it needs a GPU, {entry.gpu}"
-    if entry.without in cpu_features():
-        yield f"it needs a CPU without {entry.without}"

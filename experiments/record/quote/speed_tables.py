@@ -59,16 +59,15 @@ def mlp_steps(directories: Sequence[Path]) -> list[str]:
 
 
 def convolutions(directories: Sequence[Path]) -> list[str]:
-    """Steps of ResNet-18 against exact ones, plain Flax and PyTorch; of the second directory the last column."""
-    here, other = directories
+    """Steps of ResNet-18 against exact ones, plain Flax and PyTorch."""
+    (here,) = directories
     steps, flops = bench(here, "resnet18", "step_seconds"), bench(here, "resnet18", "flops")
     rate, batch = bench(here, "matrix_product_flops_per_second"), 128
-    elsewhere = bench(other, "resnet18", "step_seconds")
     rows = []
     for name in (name for name in steps if name.startswith(("exact", "mc"))):
         times = steps[name]
         against = [f"{statistics.median(speeds(times, steps[base])):.2f}" for base in ("exact", "flax")]
-        torch, there = (_torch(name, found) for found in (steps, elsewhere))
+        torch = _torch(name, steps)
         share = statistics.median(flops[name] / rate / t for t in times)
         rows.append(
             (
@@ -77,10 +76,9 @@ def convolutions(directories: Sequence[Path]) -> list[str]:
                 *against,
                 NOTHING if torch is None else spread(speeds(times, torch), ".2f"),
                 f"{PERCENT * share:.0f} %",
-                NOTHING if there is None else f"{statistics.median(speeds(elsewhere[name], there)):.2f}",
             )
         )
-    head = ("", "images / s", "÷ exact", "÷ plain Flax", "÷ PyTorch", "share of the bound", "÷ PyTorch, AVX2")
+    head = ("", "images / s", "÷ exact", "÷ plain Flax", "÷ PyTorch", "share of the bound")
     return table(head, rows)
 
 
