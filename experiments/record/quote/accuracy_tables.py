@@ -129,17 +129,16 @@ def selection(directories: Sequence[Path]) -> list[str]:
 
 
 def depths(directories: Sequence[Path]) -> list[str]:
-    """Seconds and accuracy of networks of several depths, each in a directory that says how many layers it has."""
-    layers = {here: here.name.removeprefix("layers-") for here in directories}
-    head = [cell for here in directories for cell in (f"{layers[here]} layers: seconds", "accuracy")]
+    """Accuracies by depth, of directories that say how many layers they have; through the hash in a line of its own."""
+    layers = [here.name.removeprefix("layers-") for here in directories]
     rows = []
     for name in methods(directories[0]):
-        cells = [label(directories[0], name)]
-        for here in directories:
-            seconds = statistics.mean(row["train_seconds"] for row in final(here, name))
-            cells += [f"{seconds:.1f}", _both_accuracies(here, name)]
-        rows.append(cells)
-    return table(("", *head), rows)
+        called = label(directories[0], name)
+        exact, hashed = ([deviation(accuracies(here, name, *c)) for here in directories] for c in ((), (HASHED,)))
+        rows.append((called, *exact))
+        if any(hashed):
+            rows.append((f"{called}, through the hash", *hashed))
+    return table(("test accuracy (%)", *(f"{n} layer{'s' if n != '1' else ''}" for n in layers)), rows)
 
 
 def _both_accuracies(here: Path, name: str) -> str:
