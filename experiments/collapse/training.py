@@ -31,6 +31,7 @@ def train_variants(options: Collapse) -> int:
     results = Results(options.out, settings)
     names = options.variants or [name for name in VARIANTS if name not in results.names]
     if not names:
+        write_report(results, options.out)  # the call that trained the last one may have ended before it did
         print(f"{options.out} has all variants: --variants trains some again")
     methods = {name: TRAININGS[VARIANTS[name].training] for name in names}
     make_learner = functools.partial(cnn_learner, data=data)

@@ -105,9 +105,13 @@ def test_without_names_only_what_is_lacking_is_trained(forked, tmp_path):
     assert list(after) == list(VARIANTS) and len(after["oracle"].pop("rows")) == 2
     assert {name: after[name] for name in before} == before
     complete = record.read_bytes()
+    for report in ("collapse.md", "collapse.png"):
+        (tmp_path / report).unlink()
     process = forked.run("experiments.collapse", *SMALL, "--out", str(tmp_path))
     assert process.returncode == 0 and "has all variants" in process.stdout, process.stderr
     assert record.read_bytes() == complete
+    assert (tmp_path / "collapse.md").read_text().count("\n| ") == 1 + len(VARIANTS)
+    assert (tmp_path / "collapse.png").exists()
 
 
 def test_results_that_can_t_be_written_leave_the_old_ones(tmp_path, monkeypatch):
