@@ -134,7 +134,7 @@ def depths(directories: Sequence[Path]) -> list[str]:
     rows = []
     for name in methods(directories[0]):
         called = label(directories[0], name)
-        exact, hashed = ([deviation(accuracies(here, name, *c)) for here in directories] for c in ((), (HASHED,)))
+        exact, hashed = ([deviation(accuracies(here, name, c)) for here in directories] for c in COLUMNS[:2])
         rows.append((called, *exact))
         if any(hashed):
             rows.append((f"{called}, through the hash", *hashed))
