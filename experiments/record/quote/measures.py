@@ -122,6 +122,11 @@ def collapsed(here: Path, name: str, column: str = "test_accuracy") -> float:
     return statistics.mean(_variant(here, name, column))
 
 
+def collapsed_less(here: Path, name: str, base: str) -> float:
+    """How many points a variant of `experiments.collapse` is below another one."""
+    return collapsed(here, base) - collapsed(here, name)
+
+
 def collapsed_half(here: Path, name: str, column: str = "test_accuracy") -> float:
     """Half the 95 % interval of that."""
     return half_interval(_variant(here, name, column)) or 0.0
@@ -231,6 +236,7 @@ MEASURES: Mapping[str, Callable[..., float]] = {
     "longer": longer,
     "setting": setting,
     "collapsed": collapsed,
+    "collapsed_less": collapsed_less,
     "collapsed_half": collapsed_half,
     "selected": selected,
     "collapse_setting": collapse_setting,
