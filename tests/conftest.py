@@ -27,6 +27,11 @@ def pytest_sessionstart(session):
         quick_compilation.forget_old()
 
 
+def pytest_collection_modifyitems(items):
+    """The longest file first, or one process would be at it when the other has nothing left."""
+    items.sort(key=lambda item: item.path.name != "test_docstrings.py")
+
+
 def pytest_collection_finish():
     """Tracing makes many objects and little garbage, which is looked for seldom."""
     gc.set_threshold(50_000, 20, 100)  # gc.freeze() as well would hide from hypothesis what refers to its generators
