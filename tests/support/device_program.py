@@ -14,7 +14,7 @@ def faults_of(program: str) -> dict[str, str | None]:
     """What went wrong in each of the checks of a program in this folder, by their names."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", ROOT / "tests" / "support" / program],
-        env={**os.environ, **quick_compilation.ENVIRONMENT, "XLA_FLAGS": quick_compilation.LEVEL_0},
+        env={**os.environ, **quick_compilation.ENVIRONMENT},
         capture_output=True,
         text=True,
     )

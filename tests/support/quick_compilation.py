@@ -12,7 +12,7 @@ import jax
 # A program in one piece, for the cores have other tests to run: XLA would cut it for LLVM to work on 32 at a time.
 LEVEL_0 = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
 # Where XLA still has its emitters without MLIR, they take half as long. The program that a test starts as from a shell
-# (`tests/experiments/test_programs.py`), and those on several devices, have the emitters that users have.
+# (`tests/experiments/test_programs.py`) has the emitters that users have.
 FLAGS = LEVEL_0 + ("" if jax.version.__version_info__ >= (0, 11) else " --xla_cpu_use_fusion_emitters=false")
 # What one process has compiled no other need, of this test run or of a later one: JAX finds programs by what they are,
 # and by the versions, flags and machine that they are for. `pytest --cache-clear` forgets them.

@@ -25,9 +25,9 @@ HASHED = "test_accuracy_hashed"
 
 def accuracy(directories: Sequence[Path]) -> list[str]:
     """Of each method; through the hash where there is one."""
-    (here,) = directories
     found = [
         (label(here, name), deviation(accuracies(here, name), " %"), deviation(accuracies(here, name, HASHED), " %"))
+        for here in directories
         for name in methods(here)
     ]
     head = ("method", "test accuracy", "through the hash")

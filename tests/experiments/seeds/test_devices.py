@@ -21,7 +21,7 @@ ENDED = 30  # seconds within which every process ends when one does
 
 
 def start(forked, *arguments: str, devices: int = 1) -> Program:
-    flags = f"{quick_compilation.LEVEL_0} --xla_force_host_platform_device_count={devices}"
+    flags = f"{quick_compilation.FLAGS} --xla_force_host_platform_device_count={devices}"
     return forked.start("experiments.cifar", *arguments, environment={"XLA_FLAGS": flags})
 
 
@@ -134,5 +134,5 @@ def test_a_mesh_that_does_not_divide_the_work(forked, tmp_path):
     )
     small = ("--preset", "quick", "--width", "2", "--blocks", "1")
     commands = (("experiments.cifar", flag[0], *flag[1:], "--methods", "mc", *small) for flag in bad)
-    flags = f"{quick_compilation.LEVEL_0} --xla_force_host_platform_device_count=4"
+    flags = f"{quick_compilation.FLAGS} --xla_force_host_platform_device_count=4"
     assert_usage_errors(forked, tmp_path, *commands, XLA_FLAGS=flags)
