@@ -55,6 +55,34 @@ def test_every_number_of_readme_has_a_record_or_is_none():
     assert not missing, "\n".join(missing)
 
 
+# By its unit; an interval's share is none.
+MEASURED = re.compile(rf"{NUMBER.pattern}(?= (?:times|%|ms|points)(?![\w%]))(?! % interval)")
+NOT_MEASURED = {
+    "a setting": ["top 5 %", "random 5 %", "5 % of the units", "5 % active", "(2.5 %, as in VCAS)", "3.2 % of exact"],
+    "another publication": ["why 10.3 %?"],
+    "read off a table of results": ["4 to 8 % of its roofline", "at most 0.3 %", "1.9 to 4.5 times as much"],
+    "said to be not recorded": ["3.4 ms for one seed on an H100 and 4.6 ms a seed"],
+}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in pages(ROOT) if page.name not in ("README.md", "results.md")],
+    ids=lambda page: page.relative_to(ROOT).as_posix(),
+)
+def test_what_other_pages_say_was_measured_has_a_record(page):
+    """README is held to more, and the page of results quotes studies of old that have no record."""
+    text, name = page.read_text(), page.relative_to(ROOT).as_posix()
+    covered = [span for phrase in read_phrases(ROOT) if phrase.page == name for span in phrase.spans(text)]
+    covered += [span for others in NOT_MEASURED.values() for other in others for span in places(text, other)]
+    missing = [
+        text[max(0, found.start() - 60) : found.end() + 30]
+        for found in MEASURED.finditer(outside_code(text).replace("\n", " "))
+        if not any(start <= found.start() and found.end() <= end for start, end in covered)
+    ]
+    assert not missing, "\n".join(missing)
+
+
 def test_commands_of_readme_are_those_of_records():
     """Where a result stands beside a command, a record is made, or was made, by it; `--out` aside."""
     known = {command for entry in read_manifest(ROOT).values() for command in entry.commands}
