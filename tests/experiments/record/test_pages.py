@@ -39,20 +39,23 @@ def test_pages_say_what_the_records_say(page):
     assert rewritten(ROOT, page) == page.read_text(), "python -m experiments.record --pages"
 
 
-def test_every_number_of_readme_has_a_record_or_is_none():
-    """A number is measured by a record, or listed as something else, with the reason."""
-    text = README.read_text()
-    covered = [span for phrase in read_phrases(ROOT) if phrase.page == README.name for span in phrase.spans(text)]
-    for listed in (t for given in LISTED["given"] for t in given["texts"]):
-        found = places(text, listed)
-        assert found, f"README has not: {listed}"
-        covered += found
-    missing = [
-        f"{found[0]} in: {text[max(0, found.start() - 60) : found.end() + 30]!r}"
-        for found in NUMBER.finditer(outside_code(text))
+def unfounded(page, numbers, listed):
+    """What of these numbers a page has in no phrase and in none of these texts."""
+    text, name = page.read_text(), page.relative_to(ROOT).as_posix()
+    covered = [span for phrase in read_phrases(ROOT) if phrase.page == name for span in phrase.spans(text)]
+    covered += [span for other in listed for span in places(text, other)]
+    return [
+        f"{name}: {found[0]} in: {text[max(0, found.start() - 60) : found.end() + 30]!r}"
+        for found in numbers.finditer(outside_code(text).replace("\n", " "))
         if not any(start <= found.start() and found.end() <= end for start, end in covered)
     ]
-    assert not missing, "\n".join(missing)
+
+
+def test_every_number_of_readme_has_a_record_or_is_none():
+    """A number is measured by a record, or listed as something else, with the reason."""
+    listed = [text for given in LISTED["given"] for text in given["texts"]]
+    assert not [text for text in listed if not places(README.read_text(), text)]
+    assert not unfounded(README, NUMBER, listed)
 
 
 # By its unit; an interval's share is none.
@@ -65,22 +68,12 @@ NOT_MEASURED = {
 }
 
 
-@pytest.mark.parametrize(
-    "page",
-    [page for page in pages(ROOT) if page.name not in ("README.md", "results.md")],
-    ids=lambda page: page.relative_to(ROOT).as_posix(),
-)
-def test_what_other_pages_say_was_measured_has_a_record(page):
+def test_what_other_pages_say_was_measured_has_a_record():
     """README is held to more, and the page of results quotes studies of old that have no record."""
-    text, name = page.read_text(), page.relative_to(ROOT).as_posix()
-    covered = [span for phrase in read_phrases(ROOT) if phrase.page == name for span in phrase.spans(text)]
-    covered += [span for others in NOT_MEASURED.values() for other in others for span in places(text, other)]
-    missing = [
-        text[max(0, found.start() - 60) : found.end() + 30]
-        for found in MEASURED.finditer(outside_code(text).replace("\n", " "))
-        if not any(start <= found.start() and found.end() <= end for start, end in covered)
-    ]
-    assert not missing, "\n".join(missing)
+    others = [page for page in pages(ROOT) if page.name not in ("README.md", "results.md")]
+    listed = [text for texts in NOT_MEASURED.values() for text in texts]
+    assert not [text for text in listed if not any(places(page.read_text(), text) for page in others)]
+    assert not [said for page in others for said in unfounded(page, MEASURED, listed)]
 
 
 def test_commands_of_readme_are_those_of_records():
